@@ -1,0 +1,1 @@
+"""The interpreter: walks the explicit graph; the meaning of the language."""

@@ -1,0 +1,1 @@
+"""From a tree to a program: names, shapes, coverage, causality."""

@@ -1,0 +1,1 @@
+"""Text to tree, spans, diagnostics, and back to text."""
