@@ -1,1 +1,1 @@
-"""Text to tree, spans, diagnostics, and back to text."""
+"""From text to tree: the grammar's front end, and the diagnostics every stage reports with."""
