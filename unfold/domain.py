@@ -1,0 +1,258 @@
+"""Sets of integer points given by affine constraints.
+
+A `Domain` is the conjunction of constraints ``p >= 0`` over index names (``t``, ``s``) and length
+symbols (``T``, ``S``). It says for which indices an equation holds, a reduction runs or a guarded
+expression counts. Questions about all lengths at once (is the set ever non-empty? does it lie in
+another?) are decided by Fourier-Motzkin elimination (Schrijver, *Theory of Linear and Integer
+Programming*, 1986, section 12.2) with integer tightening, which is exact when the coefficients of
+the eliminated symbols are 1 or -1, as they are in all but contrived programs; otherwise the answer
+"empty" is certain and "not empty" may be a rational point only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import gcd
+
+from .poly import Poly, PolyLike
+
+
+def _tighten(p: Poly) -> Poly:
+    """Divide ``p >= 0`` by the content of its symbols, rounding the constant down."""
+    content = 0
+    for mono, coef in p.terms:
+        if mono:
+            content = gcd(content, abs(coef))
+    if content <= 1:
+        return p
+    return Poly._from((m, c // content) for m, c in p.terms)
+
+
+@lru_cache(maxsize=200_000)
+def _is_empty(constraints: frozenset[Poly]) -> bool:
+    rows = {_tighten(p) for p in constraints}
+    while True:
+        live: set[Poly] = set()
+        for p in rows:
+            value = p.constant
+            if value is None:
+                live.add(p)
+            elif value < 0:
+                return True
+        if not live:
+            return False
+        symbols = sorted({s for p in live for s in p.symbols})
+
+        # Eliminate the symbol that multiplies the rows least; unit coefficients keep it exact.
+        def cost(symbol: str, rows: set[Poly] = live) -> tuple[bool, int]:
+            coefs = [p.coefficient(symbol) for p in rows]
+            low, high = sum(c > 0 for c in coefs), sum(c < 0 for c in coefs)
+            return any(abs(c) > 1 for c in coefs), low * high - low - high
+
+        chosen = min(symbols, key=cost)
+        lower = [p for p in live if p.coefficient(chosen) > 0]
+        upper = [p for p in live if p.coefficient(chosen) < 0]
+        rows = {p for p in live if p.coefficient(chosen) == 0}
+        for p in lower:
+            for q in upper:
+                a, b = p.coefficient(chosen), -q.coefficient(chosen)
+                rows.add(_tighten(p * b + q * a))
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The points where every constraint ``p >= 0`` holds. ``Domain()`` is everything."""
+
+    constraints: tuple[Poly, ...] = ()
+
+    @staticmethod
+    def of(constraints: Iterable[Poly]) -> Domain:
+        """A domain in canonical order, without repetitions and without the trivially true."""
+        unique: set[Poly] = set()
+        for p in constraints:
+            p = _tighten(p)
+            value = p.constant
+            if value is None or value < 0:
+                unique.add(p if value is None else Poly.const(-1))
+        if Poly.const(-1) in unique:
+            return EMPTY
+        return Domain(tuple(sorted(unique, key=lambda p: p.terms)))
+
+    @staticmethod
+    def range(index: str, lo: PolyLike, hi: PolyLike) -> Domain:
+        """``lo <= index <= hi``, both ends included."""
+        i = Poly.symbol(index)
+        return Domain.of((i - lo, Poly.of(hi) - i))
+
+    @staticmethod
+    def point(index: str, position: PolyLike) -> Domain:
+        """``index == position``."""
+        return Domain.range(index, position, position)
+
+    def __and__(self, other: Domain) -> Domain:
+        return Domain.of((*self.constraints, *other.constraints))
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """All index names and lengths that occur."""
+        return frozenset(s for p in self.constraints for s in p.symbols)
+
+    def subs(self, values: Mapping[str, PolyLike]) -> Domain:
+        """Replace symbols."""
+        return Domain.of(p.subs(values) for p in self.constraints)
+
+    def is_empty(self, given: Domain | None = None) -> bool:
+        """Whether no point exists for any lengths (that satisfy ``given``)."""
+        extra = given.constraints if given else ()
+        return _is_empty(frozenset((*self.constraints, *extra)))
+
+    def implies(self, constraint: Poly, given: Domain | None = None) -> bool:
+        """Whether ``constraint >= 0`` holds at every point."""
+        return Domain((*self.constraints, -constraint - 1)).is_empty(given)
+
+    def implies_equal(self, left: PolyLike, right: PolyLike, given: Domain | None = None) -> bool:
+        """Whether ``left == right`` at every point."""
+        gap = Poly.of(left) - right
+        return gap == Poly() or (self.implies(gap, given) and self.implies(-gap, given))
+
+    def subset(self, other: Domain, given: Domain | None = None) -> bool:
+        """Whether every point lies in ``other``."""
+        return all(self.implies(p, given) for p in other.constraints)
+
+    def minus(self, other: Domain, given: Domain | None = None) -> tuple[Domain, ...]:
+        """The points outside ``other``, as disjoint domains."""
+        parts: list[Domain] = []
+        rest = self
+        for p in other.constraints:
+            part = rest & Domain.of((-p - 1,))
+            if not part.is_empty(given):
+                parts.append(part)
+            rest = rest & Domain.of((p,))
+        return tuple(parts)
+
+    def gist(self, context: Domain) -> Domain:
+        """The constraints that ``context`` does not already imply, irredundant."""
+        kept = [p for p in self.constraints if not context.implies(p)]
+        for p in list(kept):
+            others = Domain(tuple(q for q in kept if q is not p)) & context
+            if others.implies(p):
+                kept.remove(p)
+        return Domain.of(kept)
+
+    def simplified(self, given: Domain | None = None) -> Domain:
+        """The same set without redundant constraints; `EMPTY` when it has no point."""
+        if self.is_empty(given):
+            return EMPTY
+        return self.gist(given or Domain())
+
+    def bounds(self, index: str) -> tuple[tuple[Poly, ...], tuple[Poly, ...]]:
+        """Lower and upper bounds of ``index`` with unit coefficient: its range is
+        ``max(lower) .. min(upper)``. Raises ``ValueError`` for a coefficient other than 1 or -1.
+        """
+        i = Poly.symbol(index)
+        lower, upper = [], []
+        for p in self.constraints:
+            coef = p.coefficient(index)
+            if coef == 1:
+                lower.append(i - p)
+            elif coef == -1:
+                upper.append(p + i)
+            elif coef:
+                raise ValueError(f"the constraint {p} >= 0 is not a unit bound of {index}")
+        return tuple(lower), tuple(upper)
+
+    def fixed(self, index: str, given: Domain | None = None) -> Poly | None:
+        """The position of ``index`` if the constraints pin it to one affine expression."""
+        constraints = set(self.constraints)
+        i = Poly.symbol(index)
+        for p in self.constraints:
+            if p.coefficient(index) == 1 and -p in constraints:
+                return i - p
+        for p in self.constraints:
+            if p.coefficient(index) == 1 and self.implies(-p, given):
+                return i - p
+        return None
+
+    def project_out(self, names: Iterable[str]) -> Domain:
+        """The shadow on the other symbols (Fourier-Motzkin; exact for unit coefficients)."""
+        rows = set(self.constraints)
+        for name in names:
+            lower = [p for p in rows if p.coefficient(name) > 0]
+            upper = [p for p in rows if p.coefficient(name) < 0]
+            rows = {p for p in rows if p.coefficient(name) == 0}
+            for p in lower:
+                for q in upper:
+                    rows.add(_tighten(p * -q.coefficient(name) + q * p.coefficient(name)))
+        return Domain.of(rows)
+
+    def contains(self, values: Mapping[str, int]) -> bool:
+        """Whether a concrete point lies in the domain; ``values`` gives all symbols."""
+        return all(p.evaluate(values) >= 0 for p in self.constraints)
+
+    def extent(self, index: str, values: Mapping[str, int]) -> range:
+        """The concrete range of ``index`` where the other symbols are given by ``values``."""
+        lo: int | None = None
+        hi: int | None = None
+        for p in self.constraints:
+            coef = p.coefficient(index)
+            if not coef:
+                continue
+            rest = p.evaluate({**values, index: 0})
+            if coef > 0:
+                bound = -(rest // coef)
+                lo = bound if lo is None else max(lo, bound)
+            else:
+                bound = rest // -coef
+                hi = bound if hi is None else min(hi, bound)
+        if lo is None or hi is None:
+            raise ValueError(f"{index} is not bounded on both sides by {self}")
+        return range(lo, hi + 1)
+
+    def points(self, indices: tuple[str, ...], values: Mapping[str, int]) -> Iterable[tuple[int, ...]]:
+        """All concrete points, in lexicographic order, for concrete lengths."""
+        return _points(self, indices, dict(values))
+
+    def __str__(self) -> str:
+        return " and ".join(f"{p} >= 0" for p in self.constraints) or "everywhere"
+
+
+def _points(domain: Domain, indices: tuple[str, ...], values: dict[str, int]) -> Iterable[tuple[int, ...]]:
+    if not indices:
+        if domain.contains(values):
+            yield ()
+        return
+    first, rest = indices[0], indices[1:]
+    for i in domain.project_out(rest).extent(first, values):
+        inner = {**values, first: i}
+        for tail in _points(domain, rest, inner):
+            yield (i, *tail)
+
+
+EMPTY = Domain((Poly.const(-1),))
+EVERYWHERE = Domain()
+
+
+def hull(domains: Iterable[Domain], index: str, given: Domain) -> tuple[Poly, Poly] | None:
+    """The smallest range ``lo..hi`` of ``index`` that covers all domains at all lengths.
+
+    The ends are picked among the domains' own bounds; ``None`` if no single affine end serves
+    (then the caller asks the user for an explicit range).
+    """
+    live = [d for d in domains if not d.is_empty(given)]
+    lows = sorted({b for d in live for b in d.bounds(index)[0]}, key=lambda p: p.terms)
+    highs = sorted({b for d in live for b in d.bounds(index)[1]}, key=lambda p: p.terms)
+    i = Poly.symbol(index)
+    lo = [b for b in lows if all(d.implies(i - b, given) for d in live)]
+    hi = [b for b in highs if all(d.implies(b - i, given) for d in live)]
+    if not lo or not hi:
+        return None
+    best_lo, best_hi = lo[0], hi[0]
+    for b in lo[1:]:
+        if given.implies(b - best_lo):
+            best_lo = b
+    for b in hi[1:]:
+        if given.implies(best_hi - b):
+            best_hi = b
+    return best_lo, best_hi

@@ -1,0 +1,225 @@
+"""Arithmetic and functions of components: a table of partial derivatives.
+
+Where a function is not differentiable the sub-gradient is: relu'(0) = 0, abs'(0) = 0; max and min
+share equally between equal operands; floor, sign and comparisons have derivative zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..expr import INT, Expr, Type
+from ..poly import Shape, ShapeError
+from .record import Args, Attrs, Example, Op, Partial, compare, fn, numeric, real_valued, where
+
+Array = NDArray[Any]
+ANY = (-3.0, 3.0)
+POSITIVE = (0.2, 4.0)
+
+
+def _unary(domain: tuple[float, float]) -> tuple[Example, ...]:
+    return (Example(((),), (domain,)), Example(((4,),), (domain,)), Example(((2, 3),), (domain,)))
+
+
+def _binary(a: Any = ANY, b: Any = ANY) -> tuple[Example, ...]:
+    shapes: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
+        ((), ()), ((3,), (3,)), ((), (3,)), ((2, 3), (3,)), ((2, 1), (2, 3)),
+    )  # fmt: skip
+    return tuple(Example(s, (a, b)) for s in shapes)
+
+
+def _function(
+    name: str,
+    numpy: Callable[..., Any],
+    partial: Partial,
+    domain: tuple[float, float] = ANY,
+    latex: str | None = None,
+) -> Op:
+    form = latex or rf"\operatorname{{{name}}}\left({{0}}\right)"
+    return Op(name, 1, numpy, form, _unary(domain), real_valued, (partial,))
+
+
+def _sigmoid(x: Array) -> Array:
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def _erf(x: Any) -> Any:
+    return np.vectorize(math.erf, otypes=[float])(x) if np.ndim(x) else np.float64(math.erf(x))
+
+
+def _pow(x: Array, n: Array) -> Array:
+    return np.power(np.asarray(x, dtype=float), n)
+
+
+def _integer_pow(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
+    return numeric(args, attrs)[0], Type("real")
+
+
+def _mod_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
+    shape, kind = numeric(args, attrs)
+    if kind.kind == "int":
+        from ..expr import Const, Position
+        from ..poly import Poly
+
+        divisor = args[1]
+        if isinstance(divisor, Position):
+            return shape, Type("int", divisor.poly)
+        if isinstance(divisor, Const) and divisor.shape == ():
+            return shape, Type("int", Poly.const(int(divisor.value)))
+    return shape, kind
+
+
+def _share(y: Expr, a: Expr, b: Expr, op: str) -> Expr:
+    """1 where ``a`` wins, 1/2 where both are equal, else 0."""
+    return where(compare(op, a, b), 1.0, where(compare("eq", a, b), 0.5, 0.0))
+
+
+def _div(a: Array, b: Array) -> Array:
+    return np.true_divide(a, b)
+
+
+ARITHMETIC: tuple[Op, ...] = (
+    Op("add", 2, np.add, "{0} + {1}", _binary(), numeric,
+       (lambda y, a, b: 1.0, lambda y, a, b: 1.0)),
+    Op("sub", 2, np.subtract, "{0} - {1}", _binary(), numeric,
+       (lambda y, a, b: 1.0, lambda y, a, b: -1.0)),
+    Op("mul", 2, np.multiply, r"{0} \odot {1}", _binary(), numeric,
+       (lambda y, a, b: b, lambda y, a, b: a)),
+    Op("div", 2, _div, r"\frac{{{0}}}{{{1}}}", _binary(ANY, POSITIVE), real_valued,
+       (lambda y, a, b: 1.0 / b, lambda y, a, b: -y / b)),
+    Op("pow", 2, _pow, "{{{0}}}^{{{1}}}", _binary(POSITIVE, ANY), _integer_pow,
+       (lambda y, x, n: n * x ** (n - 1.0), lambda y, x, n: y * fn("log", x))),
+    Op("neg", 1, np.negative, "-{0}", _unary(ANY), numeric, (lambda y, x: -1.0,)),
+    Op("maximum", 2, np.maximum, r"\max\left({0}, {1}\right)", _binary(), numeric,
+       (lambda y, a, b: _share(y, a, b, "gt"), lambda y, a, b: _share(y, b, a, "gt"))),
+    Op("minimum", 2, np.minimum, r"\min\left({0}, {1}\right)", _binary(), numeric,
+       (lambda y, a, b: _share(y, a, b, "lt"), lambda y, a, b: _share(y, b, a, "lt"))),
+    Op("mod", 2, np.mod, r"{0} \bmod {1}", _binary(ANY, POSITIVE), _mod_shape,
+       (lambda y, a, b: 1.0, lambda y, a, b: -fn("floor", a / b))),
+    Op("floordiv", 2, np.floor_divide, r"\left\lfloor {0} / {1} \right\rfloor",
+       _binary(ANY, POSITIVE), numeric, ()),
+)  # fmt: skip
+
+FUNCTIONS: tuple[Op, ...] = (
+    _function("exp", np.exp, lambda y, x: y, latex=r"\exp\left({0}\right)"),
+    _function("log", np.log, lambda y, x: 1.0 / x, POSITIVE, r"\log\left({0}\right)"),
+    _function("log1p", np.log1p, lambda y, x: 1.0 / (1.0 + x), POSITIVE),
+    _function("expm1", np.expm1, lambda y, x: y + 1.0),
+    _function("sqrt", np.sqrt, lambda y, x: 0.5 / y, POSITIVE, r"\sqrt{{{0}}}"),
+    _function("tanh", np.tanh, lambda y, x: 1.0 - y**2.0, latex=r"\tanh\left({0}\right)"),
+    _function("sigmoid", _sigmoid, lambda y, x: y * (1.0 - y), latex=r"\sigma\left({0}\right)"),
+    _function("softplus", lambda x: np.logaddexp(0.0, x), lambda y, x: fn("sigmoid", x)),
+    _function("relu", lambda x: np.maximum(x, 0.0),
+              lambda y, x: where(compare("gt", x, 0.0), 1.0, 0.0)),
+    _function("abs", np.abs, lambda y, x: fn("sign", x), latex=r"\left|{0}\right|"),
+    _function("sin", np.sin, lambda y, x: fn("cos", x), latex=r"\sin\left({0}\right)"),
+    _function("cos", np.cos, lambda y, x: -fn("sin", x), latex=r"\cos\left({0}\right)"),
+    _function("tan", np.tan, lambda y, x: 1.0 + y**2.0, (-1.2, 1.2), r"\tan\left({0}\right)"),
+    _function("sinh", np.sinh, lambda y, x: fn("cosh", x), latex=r"\sinh\left({0}\right)"),
+    _function("cosh", np.cosh, lambda y, x: fn("sinh", x), latex=r"\cosh\left({0}\right)"),
+    _function("asin", np.arcsin, lambda y, x: 1.0 / fn("sqrt", 1.0 - x**2.0), (-0.9, 0.9)),
+    _function("acos", np.arccos, lambda y, x: -1.0 / fn("sqrt", 1.0 - x**2.0), (-0.9, 0.9)),
+    _function("atan", np.arctan, lambda y, x: 1.0 / (1.0 + x**2.0)),
+    _function("erf", _erf, lambda y, x: (2.0 / math.sqrt(math.pi)) * fn("exp", -(x**2.0))),
+)  # fmt: skip
+
+
+def _constant_function(name: str, numpy: Callable[..., Any], latex: str) -> Op:
+    return Op(name, 1, numpy, latex, _unary((0.1, 0.9)), real_valued, (lambda y, x: 0.0,))
+
+
+STEPS: tuple[Op, ...] = (
+    _constant_function("floor", np.floor, r"\left\lfloor {0} \right\rfloor"),
+    _constant_function("ceil", np.ceil, r"\left\lceil {0} \right\rceil"),
+    _constant_function("round", np.round, r"\operatorname{{round}}\left({0}\right)"),
+    _constant_function("sign", np.sign, r"\operatorname{{sign}}\left({0}\right)"),
+)
+
+
+def _comparison(name: str, numpy: Callable[..., Any], latex: str) -> Op:
+    def shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
+        return numeric(args, attrs)[0], Type("bool")
+
+    return Op(name, 2, numpy, latex, _binary(), shape)
+
+
+def _truth(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
+    from ..poly import broadcast
+
+    for position, a in enumerate(args):
+        if a.type.kind != "bool":
+            raise ShapeError("a truth value is needed here, not a number", (position,))
+    return broadcast(*(a.shape for a in args)), Type("bool")
+
+
+_BOOLS = (Example(((3,), (3,)), ("bool", "bool")), Example(((), (3,)), ("bool", "bool")))
+
+LOGIC: tuple[Op, ...] = (
+    _comparison("lt", np.less, "{0} < {1}"),
+    _comparison("le", np.less_equal, r"{0} \le {1}"),
+    _comparison("gt", np.greater, "{0} > {1}"),
+    _comparison("ge", np.greater_equal, r"{0} \ge {1}"),
+    _comparison("eq", np.equal, "{0} = {1}"),
+    _comparison("ne", np.not_equal, r"{0} \ne {1}"),
+    Op("and", 2, np.logical_and, r"{0} \land {1}", _BOOLS, _truth),
+    Op("or", 2, np.logical_or, r"{0} \lor {1}", _BOOLS, _truth),
+    Op("not", 1, np.logical_not, r"\lnot {0}", (Example(((3,),), ("bool",)),), _truth),
+)
+
+
+def _where_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
+    from ..poly import broadcast
+
+    condition, a, b = args
+    if condition.type.kind != "bool":
+        raise ShapeError("the condition must be a truth value, such as `x > 0`", (0,))
+    if a.type.kind == b.type.kind == "bool":
+        kind = a.type
+    else:
+        kind = numeric((a, b), attrs)[1]
+        if kind == INT and a.type.bound is not None and a.type == b.type:
+            kind = a.type
+    return broadcast(condition.shape, a.shape, b.shape), kind
+
+
+def _where_vjp(g: Expr, y: Expr, args: Args, attrs: Attrs) -> tuple[Expr | None, ...]:
+    from .record import sum_to
+
+    c, a, b = args
+    return None, sum_to(where(c, g, 0.0), a.shape), sum_to(where(c, 0.0, g), b.shape)
+
+
+def _where_jvp(
+    tangents: tuple[Expr | None, ...], y: Expr, args: Args, attrs: Attrs
+) -> Expr | None:
+    from .record import broadcast_to
+
+    _, da, db = tangents
+    if da is None and db is None:
+        return None
+    chosen = where(args[0], 0.0 if da is None else da, 0.0 if db is None else db)
+    return broadcast_to(chosen, y.shape)
+
+
+def _cast_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
+    return args[0].shape, Type("real")
+
+
+SELECTION: tuple[Op, ...] = (
+    Op("where", 3, np.where, r"\begin{{cases}} {1} & {0} \\ {2} & \text{{else}} \end{{cases}}",
+       (Example(((3,), (3,), (3,)), ("bool", ANY, ANY)), Example(((), (3,), ()), ("bool", ANY, ANY)),
+        Example(((3,), (), (3,)), ("bool", ANY, ANY))),
+       _where_shape, (), _where_vjp, _where_jvp),
+    Op("real", 1, lambda x: np.asarray(x, dtype=float), "{0}",
+       (Example(((3,),), (("int", 4),)), Example(((3,),), ("bool",))), _cast_shape),
+    Op("detach", 1, lambda x: x, r"\operatorname{{detach}}\left({0}\right)", _unary(ANY),
+       lambda args, attrs: (args[0].shape, args[0].type)),
+)  # fmt: skip
+
+OPS: tuple[Op, ...] = ARITHMETIC + FUNCTIONS + STEPS + LOGIC + SELECTION
