@@ -24,6 +24,7 @@ test: lint
 lint: $(VENV)/test.stamp types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy examples tests
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m tests.benchmarks
