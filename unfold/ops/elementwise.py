@@ -84,6 +84,11 @@ def _div(a: Array, b: Array) -> Array:
     return np.true_divide(a, b)
 
 
+def _exp_diff(a: Array, b: Array) -> Array:
+    gone = np.isneginf(a)
+    return np.where(gone, 0.0, np.exp(np.where(gone, 0.0, a) - np.where(gone, 0.0, b)))
+
+
 ARITHMETIC: tuple[Op, ...] = (
     Op("add", 2, np.add, "{0} + {1}", _binary(), numeric,
        (lambda y, a, b: 1.0, lambda y, a, b: 1.0)),
@@ -100,6 +105,9 @@ ARITHMETIC: tuple[Op, ...] = (
        (lambda y, a, b: _share(y, a, b, "gt"), lambda y, a, b: _share(y, b, a, "gt"))),
     Op("minimum", 2, np.minimum, r"\min\left({0}, {1}\right)", _binary(), numeric,
        (lambda y, a, b: _share(y, a, b, "lt"), lambda y, a, b: _share(y, b, a, "lt"))),
+    # exp(a - b), and 0 where a = -inf whatever b is: the weight of a log-probability in a sum.
+    Op("exp_diff", 2, _exp_diff, r"\exp\left({0} - {1}\right)", _binary(), real_valued,
+       (lambda y, a, b: y, lambda y, a, b: -y)),
     Op("mod", 2, np.mod, r"{0} \bmod {1}", _binary(ANY, POSITIVE), _mod_shape,
        (lambda y, a, b: 1.0, lambda y, a, b: -fn("floor", a / b))),
     Op("floordiv", 2, np.floor_divide, r"\left\lfloor {0} / {1} \right\rfloor",

@@ -1,1 +1,9 @@
-"""Program to program: adjoint, tangent, simplification."""
+"""Program -> Program. One module a transformation; each says before, after and what it requires."""
+
+from __future__ import annotations
+
+from .adjoint import adjoint
+from .simplify import simplify
+from .tangent import tangent
+
+__all__ = ["adjoint", "simplify", "tangent"]

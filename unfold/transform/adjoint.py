@@ -1,0 +1,420 @@
+"""The adjoint of a program is a program: backpropagation through time as a rewriting of equations.
+
+before:  h[t] = tanh(W @ x[t] + U @ h[t-1])         loss = sum[t](norm2(h[t]))
+after:   the same, and
+         h_pre_bar[t] = h_bar[t] * (1 - h[t]**2)
+         h_bar[t] = 2 * h[t] + U' @ h_pre_bar[t+1] for t <= T-1
+         U_bar = sum[t](outer(h_pre_bar[t], h[t-1]))  …
+requires: the losses are scalars.
+
+Reverse mode over recurrence equations (Gautam and Rajopadhye, "Reverse-mode automatic
+differentiation of polyhedral programs"; Griewank and Walther, *Evaluating Derivatives*, 2008,
+chapter 3, for the rules). Two steps:
+
+1. *Sweep* each right-hand side from its root to its reads. A read ``u[f(i)]`` under the indices
+   ``i`` ends with a cotangent ``c(i)``: a scatter, "for all i, add c(i) to u_bar[f(i)]".
+2. *Gather*: turn each scatter into a term of the equation of ``u_bar[j]`` by solving ``f(i) = j``.
+   Indices that j does not determine are summed; where there is no solution the term is absent, so
+   terms carry a guard. A read at ``t-1`` becomes a read at ``t+1``, a read of ``h[T]`` a term on
+   ``t = T``, a parameter's gradient a sum over time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..domain import Domain
+from ..expr import (
+    Call,
+    Const,
+    Expr,
+    Guard,
+    Reduce,
+    Ref,
+    children,
+    fresh,
+    names,
+    subs_positions,
+    walk,
+)
+from ..ops import OPS, call
+from ..ops.record import broadcast_to, compare, sum_to, where
+from ..poly import Poly
+from ..program import Equation, Output, Program, Var, equation, verify
+from .common import depends_on, is_heavy, is_simple, needed_for, prune, refit
+from .naming import Scope, introduce, name_intermediates
+from .simplify import simplify
+from .split import split_guards
+
+
+def adjoint(
+    program: Program,
+    wrt: Sequence[str] | None = None,
+    of: Sequence[str] | None = None,
+    simplified: bool = True,
+) -> Program:
+    """The program that computes, beside its outputs, the gradients of ``of`` in ``wrt``.
+
+    Args:
+        program: any program.
+        wrt: names of real inputs, params or variables (default: all real params). The adjoint of
+            a variable ``h`` is the total derivative of the sum of ``of`` in an amount added to
+            ``h[t]``: the costate.
+        of: names of scalar variables (default: the losses); their sum is differentiated.
+        simplified: whether to simplify the result (tests compare the raw form as well).
+
+    Returns:
+        A program whose outputs are the losses, the outputs of ``program``, and ``NAME_bar`` for
+        each of ``wrt``; `Var.adjoint_of` links them.
+
+    Raises:
+        ValueError: nothing to differentiate, an unknown name, or one that is not real or scalar.
+    """
+    targets = tuple(program.losses if of is None else of)
+    if not targets:
+        raise ValueError(f"{program.name} minimises nothing: name a scalar to differentiate")
+    for name in targets:
+        v = program.vars.get(name)
+        if v is None or v.shape or v.axes or v.type.kind != "real":
+            raise ValueError(f"{name} is not a real scalar of {program.name}")
+    sources = tuple(v.name for v in program.params if _is_real(v)) if wrt is None else tuple(wrt)
+    for name in sources:
+        if name not in program.vars or not _is_real(program.vars[name]):
+            raise ValueError(f"{name} is not a real input, param or variable of {program.name}")
+
+    kept = (*(Output(n) for n in targets), *(o for o in program.outputs if o.name not in targets))
+    program = prune(program.with_(outputs=(*kept, *_observe(program, sources)), losses=()))
+    active = depends_on(program, sources) & needed_for(program, targets)
+    program = name_intermediates(program, active)
+    active = depends_on(program, sources) & needed_for(program, targets)
+
+    result = _Sweep(program, active, set(sources)).run(targets, sources)
+    result = result.with_(
+        outputs=(*kept, *(_bar_output(program, result, name) for name in sources))
+    )
+    result = split_guards(refit(prune(result)))
+    return verify(simplify(result) if simplified else prune(result))
+
+
+def _is_real(v: Var) -> bool:
+    return v.type.kind == "real" and v.role in ("input", "param", "variable")
+
+
+def _observe(program: Program, sources: Iterable[str]) -> list[Output]:
+    """State variables in ``wrt`` must stay although no output may name them."""
+    return [full_output(program, n) for n in sources if program.vars[n].role == "variable"]
+
+
+def full_output(program: Program, name: str) -> Output:
+    """All elements of a variable on its indices' declared ranges (``1..T``), else all stored."""
+    v = program.vars[name]
+    ranges = []
+    for axis in v.axes:
+        lo, hi = axis.lo, axis.hi
+        if axis.index in program.indices and v.role == "variable":
+            want = Domain.range(axis.index, *program.indices[axis.index])
+            if want.subset(Domain.range(axis.index, lo, hi), program.given):
+                lo, hi = program.indices[axis.index]
+        ranges.append((lo, hi))
+    return Output(name, tuple(ranges))
+
+
+def _bar_output(program: Program, result: Program, name: str) -> Output:
+    bar = next(v.name for v in result.vars.values() if v.adjoint_of == name)
+    return Output(bar, full_output(program, name).ranges)
+
+
+@dataclass(frozen=True)
+class _Term:
+    """For all points of ``domain`` over ``loop``: add ``value`` to the adjoint at ``index``."""
+
+    index: tuple[Poly, ...]
+    loop: tuple[str, ...]
+    domain: Domain
+    value: Expr
+
+
+class _Sweep:
+    """Collects the terms of every adjoint variable, equation by equation."""
+
+    def __init__(self, program: Program, active: set[str], sources: set[str]) -> None:
+        self.program = program
+        self.given = program.given
+        self.active = active | sources
+        self.vars: dict[str, Var] = dict(program.vars)
+        self.indices = dict(program.indices)
+        self.terms: dict[str, list[_Term]] = {}
+        self.extra: list[Equation] = []
+        self.bars: dict[str, str] = {}
+        self.pieces: dict[str, list[Domain]] = {}
+        for eq in program.equations:
+            own = tuple(Poly.symbol(a.index) for a in program.vars[eq.name].axes)
+            named = eq.domain.subs(dict(zip(eq.indices, own, strict=True)))
+            self.pieces.setdefault(eq.name, []).append(named)
+        for name, v in program.vars.items():
+            if name in self.active and v.type.kind == "real":
+                bar = fresh(f"{name}_bar", self.vars)
+                self.bars[name] = bar
+                self.vars[bar] = Var(
+                    bar, "variable", v.axes, v.shape, v.type,
+                    adjoint_of=name, generated=name not in sources,
+                )  # fmt: skip
+
+    def run(self, targets: Sequence[str], sources: Sequence[str]) -> Program:
+        for name in targets:
+            if name in self.bars:
+                self.terms.setdefault(name, []).append(_Term((), (), Domain(), Const(1.0)))
+        for eq in self.program.equations:
+            if eq.name in self.bars and not names(eq.rhs).isdisjoint(self.bars):
+                v = self.vars[self.bars[eq.name]]
+                seed = Ref(v.name, tuple(Poly.symbol(i) for i in eq.indices), v.shape, v.type)
+                pins = {i: p for i in eq.indices if (p := eq.domain.fixed(i)) is not None}
+                self.sweep(eq, eq.rhs, subs_positions(seed, pins), Scope(), True)
+        adjoints = [eq for name in self.bars for eq in self.gather(name)]
+        return self.program.with_(
+            vars=self.vars,
+            indices=self.indices,
+            equations=(*self.program.equations, *self.extra, *adjoints),
+        )
+
+    # --- step 1: from the root of a right-hand side to its reads ---
+
+    def is_active(self, e: Expr) -> bool:
+        return e.is_real and not names(e).isdisjoint(self.bars)
+
+    def sweep(self, eq: Equation, root: Expr, seed: Expr, scope: Scope, top: bool) -> None:
+        """Distribute the cotangent ``seed`` of ``root`` over everything below it."""
+        received: dict[Expr, Expr] = {root: seed}
+        # Users before operands; the bodies of reductions and guards are swept on their own.
+        for node in reversed(list(_within(root))):
+            g = received.get(node)
+            if g is None or not self.is_active(node):
+                continue
+            if isinstance(node, Ref):
+                self.scatter(eq, node, g, scope)
+                continue
+            g = self.named(eq, node, g, scope)
+            if isinstance(node, Guard):
+                self.sweep(eq, node.body, g, scope.under(node), False)
+            elif isinstance(node, Reduce):
+                value = _value(eq, node, top and node is root)
+                seed_of_body = _reduction_cotangent(node, g, value)
+                self.sweep(eq, node.body, seed_of_body, scope.under(node), False)
+            elif isinstance(node, Call) and node.op != "detach":
+                value = _value(eq, node, top and node is root)
+                for a, c in zip(node.args, _cotangents(node, g, value), strict=True):
+                    if c is not None and self.is_active(a):
+                        received[a] = _merge(received[a], c) if a in received else c
+
+    def named(self, eq: Equation, node: Expr, g: Expr, scope: Scope) -> Expr:
+        """Give a computed cotangent a name before it is used more than once."""
+        if is_simple(g) or _uses(node, self.bars) < 2:
+            return g
+        if not is_heavy(g) and isinstance(node, Call) and len(node.args) == 1:
+            return g
+        stem = f"{eq.name}_pre_bar"
+        read, var, piece = introduce(self.program, self.vars, g, eq, scope, stem)
+        self.vars[var.name] = var
+        self.extra.append(piece)
+        return read
+
+    def scatter(self, eq: Equation, ref: Ref, g: Expr, scope: Scope) -> None:
+        domain = eq.domain
+        for node in scope.nodes:
+            domain = domain & node.domain
+        pins = {i for i in eq.indices if eq.domain.fixed(i) is not None}
+        loop = tuple(i for i in eq.indices if i not in pins) + scope.bound
+        domain = domain.subs({i: p for i in pins if (p := eq.domain.fixed(i)) is not None})
+        term = _Term(ref.index, loop, domain, g)
+        self.terms.setdefault(ref.name, []).append(term)
+
+    # --- step 2: from scatters to one equation ---
+
+    def gather(self, name: str) -> list[Equation]:
+        """The equations of an adjoint variable: the sum of its terms, wherever the variable lives.
+
+        On one axis that is one equation on the whole range; on several axes, one for each piece of
+        the variable (the lower triangle of a causal attention, say).
+        """
+        v = self.vars[self.bars[name]]
+        indices = tuple(a.index for a in v.axes)
+        domains = [v.domain]
+        if len(indices) > 1 and v.adjoint_of in self.pieces:
+            domains = self.pieces[v.adjoint_of]
+        equations = []
+        for domain in domains:
+            total: Expr | None = None
+            for term in self.terms.get(name, ()):
+                solved = self.solve(term, domain, indices)
+                if solved is not None:
+                    total = solved if total is None else total + solved
+            if total is None:
+                total = broadcast_to(Const(0.0), v.shape)
+            equations.append(equation(v.name, indices, domain, total))
+        return equations
+
+    def solve(self, term: _Term, where: Domain, indices: tuple[str, ...]) -> Expr | None:
+        """What a scatter contributes at ``indices`` in ``where``; ``None`` if nothing."""
+        loop, domain, value, targets = self.apart(term, indices)
+        conditions: list[Poly] = []
+        free = list(loop)
+        solution: dict[str, Poly] = {}
+        for target, index in zip(targets, indices, strict=True):
+            target = target.subs(solution)
+            gap = Poly.symbol(index) - target
+            symbol = next((s for s in free if abs(target.coefficient(s)) == 1), None)
+            if symbol is None:
+                conditions += [gap, -gap]
+                continue
+            # target = ±symbol + rest, so symbol = ±(index - rest).
+            sign = target.coefficient(symbol)
+            answer = (gap + Poly.symbol(symbol) * sign) * sign
+            free.remove(symbol)
+            solution = {s: p.subs({symbol: answer}) for s, p in solution.items()}
+            solution[symbol] = answer
+        domain = domain.subs(solution) & Domain.of(p.subs(solution) for p in conditions)
+        value = subs_positions(value, solution)
+        context = where & self.given
+        if (domain & context).is_empty():
+            return None
+        if free:
+            outside = Domain.of(p for p in domain.constraints if not (p.symbols & set(free)))
+            inside = Domain.of(p for p in domain.constraints if p.symbols & set(free))
+            value = Reduce("sum", tuple(free), inside, value)
+            domain = outside
+        guard = domain.gist(context)
+        return value if guard == Domain() else Guard(guard, value)
+
+    def apart(
+        self, term: _Term, indices: tuple[str, ...]
+    ) -> tuple[tuple[str, ...], Domain, Expr, tuple[Poly, ...]]:
+        """Rename the loop's indices where they collide with the adjoint's own."""
+        rename: dict[str, Poly] = {}
+        loop = []
+        for s in term.loop:
+            if s in indices:
+                new = self.spare_index(s, {*indices, *term.loop, *loop})
+                rename[s] = Poly.symbol(new)
+                loop.append(new)
+            else:
+                loop.append(s)
+        if not rename:
+            return term.loop, term.domain, term.value, term.index
+        return (
+            tuple(loop),
+            term.domain.subs(rename),
+            subs_positions(term.value, rename),
+            tuple(p.subs(rename) for p in term.index),
+        )
+
+    def spare_index(self, like: str, taken: set[str]) -> str:
+        """Another index over the same range: a declared one if there is one, else a new one."""
+        own = self.indices.get(like)
+        for name, bounds in self.indices.items():
+            if name not in taken and bounds == own:
+                return name
+        name = fresh(like, taken | set(self.indices) | set(self.vars))
+        if own is not None:
+            self.indices[name] = own
+        return name
+
+
+def _within(root: Expr) -> list[Expr]:
+    """The nodes of a right-hand side outside the bodies of its reductions and guards."""
+    found: list[Expr] = []
+    seen: set[Expr] = set()
+    stack: list[tuple[Expr, bool]] = [(root, False)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            found.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            if isinstance(node, Call):
+                stack.extend((c, False) for c in reversed(children(node)))
+    return found
+
+
+def _uses(e: Expr, bars: dict[str, str]) -> int:
+    """How many active reads stand below a node."""
+    count = 0
+    for node in walk(e):
+        for c in children(node):
+            if isinstance(c, Ref) and c.name in bars:
+                count += 1
+    return count
+
+
+def _value(eq: Equation, node: Expr, is_root: bool) -> Expr:
+    """The value of a node for derivative rules: the variable itself at the root."""
+    if is_root:
+        pins = {i: p for i in eq.indices if (p := eq.domain.fixed(i)) is not None}
+        index = tuple(pins.get(i, Poly.symbol(i)) for i in eq.indices)
+        return Ref(eq.name, index, node.shape, node.type)
+    return node
+
+
+def _cotangents(node: Call, g: Expr, value: Expr) -> tuple[Expr | None, ...]:
+    """An op's rule, with a selection kept outside of it.
+
+    Below ``where(c, a, b)`` cotangents have the form ``where(c, g, 0)``. Multiplying that by a
+    derivative that is infinite or NaN where ``c`` is false would give NaN; so the product goes
+    inside: ``where(c, g * slope, 0)``, and the branch that was not taken contributes exactly 0.
+    """
+    op = OPS[node.op]
+    attrs = dict(node.attrs)
+    if isinstance(g, Call) and g.op == "where" and (op.elementwise or g.args[0].shape == ()):
+        c, a, b = g.args
+        taken, first = (a, True) if _is_zero(b) else (b, False) if _is_zero(a) else (None, True)
+        if taken is not None and node.op != "where":
+            inner = broadcast_to(taken, g.shape)
+            results: list[Expr | None] = []
+            if op.partials:
+                # Keep the selection inside the sums that undo broadcasting.
+                for p, x in zip(op.partials, node.args, strict=True):
+                    if not x.is_real:
+                        results.append(None)
+                        continue
+                    slope = p(value, *node.args)
+                    raw = inner * slope if isinstance(slope, Expr) or slope != 1 else inner
+                    chosen = where(c, raw, 0.0) if first else where(c, 0.0, raw)
+                    results.append(sum_to(chosen, x.shape))
+                return tuple(results)
+            for raw_ in op.cotangents(inner, value, node.args, attrs):
+                if raw_ is None:
+                    results.append(None)
+                else:
+                    results.append(where(c, raw_, 0.0) if first else where(c, 0.0, raw_))
+            return tuple(results)
+    return op.cotangents(g, value, node.args, attrs)
+
+
+def _merge(a: Expr, b: Expr) -> Expr:
+    """The sum of two cotangents; equal selections are merged into one."""
+    if isinstance(a, Call) and isinstance(b, Call) and a.op == b.op == "where":
+        if a.args[0] is b.args[0]:
+            if _is_zero(a.args[2]) and _is_zero(b.args[2]):
+                return where(a.args[0], a.args[1] + b.args[1], 0.0)
+            if _is_zero(a.args[1]) and _is_zero(b.args[1]):
+                return where(a.args[0], 0.0, a.args[2] + b.args[2])
+    return a + b
+
+
+def _is_zero(e: Expr) -> bool:
+    return isinstance(e, Const) and e.shape == () and e.value == 0
+
+
+def _reduction_cotangent(node: Reduce, g: Expr, value: Expr) -> Expr:
+    """What each element of a reduction over indices receives."""
+    if node.op == "sum":
+        return g
+    if node.op == "logsumexp":
+        return g * call("exp_diff", node.body, value)
+    # max, min: equal extremes share equally.
+    winner = where(compare("eq", node.body, value), 1.0, 0.0)
+    return g * winner / Reduce("sum", node.indices, node.domain, winner)
+
+
+__all__ = ["adjoint", "full_output"]

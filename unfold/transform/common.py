@@ -1,0 +1,155 @@
+"""What the transformations share: which pieces are alive, where variables live, fresh names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from ..domain import Domain, hull
+from ..expr import Call, Const, Expr, Read, Reduce, Ref, names, reads, walk
+from ..poly import Poly
+from ..program import Axis, Equation, Output, Program, Var
+
+
+def axis_range(
+    domains: Iterable[Domain], index: str, indices: Iterable[str], given: Domain
+) -> tuple[Poly, Poly]:
+    """The range ``lo..hi`` of one index over domains of several indices, free of the others."""
+    others = [i for i in indices if i != index]
+    found = hull([d.project_out(others) for d in domains], index, given)
+    if found is None:
+        raise ValueError(f"the index {index} has no bounds that hold for all lengths")
+    return found
+
+
+def reaches(read: Read, reader: Domain, piece: Equation, given: Domain) -> bool:
+    """Whether a read, in an equation on domain ``reader``, can hit an element that ``piece``
+    defines, for any lengths."""
+    return not (
+        reader & read.domain & hit(read.ref.index, piece, bound=read.bound)
+    ).is_empty(given)
+
+
+def hit(index: tuple[Poly, ...], piece: Equation, bound: Iterable[str] = ()) -> Domain:
+    """The condition that the element at ``index`` is one that ``piece`` defines."""
+    # The piece's own index names are replaced at once, so equal names in ``index`` do no harm.
+    return piece.domain.subs(dict(zip(piece.indices, index, strict=True)))
+
+
+def output_domain(program: Program, out: Output) -> tuple[tuple[str, ...], Domain]:
+    """The index names of an output's variable and the elements that are returned."""
+    v = program.vars[out.name]
+    domain = Domain()
+    for axis, (lo, hi) in zip(v.axes, out.ranges, strict=True):
+        domain = domain & Domain.range(axis.index, lo, hi)
+    return tuple(a.index for a in v.axes), domain
+
+
+def prune(program: Program) -> Program:
+    """before: any program. after: without the equation pieces and variables that no output or
+    loss needs; stored ranges shrink to what is left. Inputs and params stay.
+    """
+    given = program.given
+    pieces: dict[str, list[int]] = {}
+    for number, eq in enumerate(program.equations):
+        pieces.setdefault(eq.name, []).append(number)
+    alive: set[int] = set()
+    work: list[int] = []
+
+    def mark(name: str, index: tuple[Poly, ...], where: Domain) -> None:
+        for number in pieces.get(name, ()):
+            if number in alive:
+                continue
+            if not (where & hit(index, program.equations[number])).is_empty(given):
+                alive.add(number)
+                work.append(number)
+
+    for out in program.outputs:
+        indices, domain = output_domain(program, out)
+        mark(out.name, tuple(Poly.symbol(i) for i in indices), domain)
+    for name in program.losses:
+        mark(name, (), Domain())
+    while work:
+        eq = program.equations[work.pop()]
+        for read in reads(eq.rhs):
+            mark(read.ref.name, read.ref.index, eq.domain & read.domain)
+    kept = tuple(eq for number, eq in enumerate(program.equations) if number in alive)
+    return refit(program.with_(equations=kept))
+
+
+def refit(program: Program) -> Program:
+    """Drop variables without equations and fit stored ranges to the pieces that exist."""
+    given = program.given
+    by_name: dict[str, list[Equation]] = {}
+    for eq in program.equations:
+        by_name.setdefault(eq.name, []).append(eq)
+    variables: dict[str, Var] = {}
+    for name, v in program.vars.items():
+        if v.role != "variable":
+            variables[name] = v
+        elif name in by_name:
+            axes = []
+            for k, axis in enumerate(v.axes):
+                domains = []
+                for eq in by_name[name]:
+                    others = [i for i in eq.indices if i != eq.indices[k]]
+                    shadow = eq.domain.project_out(others)
+                    domains.append(shadow.subs({eq.indices[k]: Poly.symbol(axis.index)}))
+                lo, hi = axis_range(domains, axis.index, (), given)
+                axes.append(Axis(axis.index, lo, hi))
+            variables[name] = replace(v, axes=tuple(axes))
+    return program.with_(vars=variables)
+
+
+def depends_on(program: Program, sources: Iterable[str]) -> set[str]:
+    """The names of all variables that some source influences (the sources included)."""
+    readers: dict[str, set[str]] = {}
+    for eq in program.equations:
+        for name in names(eq.rhs):
+            readers.setdefault(name, set()).add(eq.name)
+    return _closure(sources, readers)
+
+
+def needed_for(program: Program, targets: Iterable[str]) -> set[str]:
+    """The names of all variables that influence some target (the targets included)."""
+    read_by: dict[str, set[str]] = {}
+    for eq in program.equations:
+        read_by.setdefault(eq.name, set()).update(names(eq.rhs))
+    return _closure(targets, read_by)
+
+
+def _closure(start: Iterable[str], edges: Mapping[str, set[str]]) -> set[str]:
+    found = set(start)
+    work = list(found)
+    while work:
+        for nxt in edges.get(work.pop(), ()):
+            if nxt not in found:
+                found.add(nxt)
+                work.append(nxt)
+    return found
+
+
+_HEAVY = {"matmul", "outer", "softmax", "log_softmax", "logsumexp", "cross_entropy", "max", "min"}
+
+
+def is_heavy(e: Expr) -> bool:
+    """Whether an expression is too much to be computed, or read, twice.
+
+    Products of matrices, reductions, functions of more than one element, more than four operations.
+    """
+    count = 0
+    for node in walk(e):
+        if isinstance(node, Reduce):
+            return True
+        if isinstance(node, Call):
+            if node.op in _HEAVY:
+                return True
+            count += 1
+    return count > 4
+
+
+def is_simple(e: Expr) -> bool:
+    """An element, a constant or a position: nothing to compute."""
+    return not isinstance(e, (Call, Reduce)) and all(
+        isinstance(n, (Ref, Const)) or not isinstance(n, (Call, Reduce)) for n in walk(e)
+    )

@@ -1,0 +1,128 @@
+"""Give names to intermediate values that a derivative will need.
+
+before:  h[t] = z[t] * h[t-1] + (1 - z[t]) * tanh(W @ x[t] + U @ h[t-1])
+after:   h_pre[t] = W @ x[t] + U @ h[t-1]
+         h[t] = z[t] * h[t-1] + (1 - z[t]) * tanh(h_pre[t])
+requires: nothing. Simplification inlines again what turns out to be used once.
+
+Only *heavy* values are named (see `common.is_heavy`), and only where a derivative rule reads them:
+an operand of a product whose other operand has a derivative, the argument of a non-linear function
+that is not the root of its equation (the value of the root is the variable itself).
+"""
+
+from __future__ import annotations
+
+from ..expr import Call, Expr, Guard, Reduce, Ref, children, free_symbols, fresh, names, with_children
+from ..poly import Poly
+from ..program import Axis, Equation, Program, Var, equation
+from .common import axis_range, is_heavy
+
+# Ops whose derivative reads no operand value.
+LINEAR = frozenset(
+    "add sub neg sum transpose reshape broadcast concat stack slice pad take scatter real detach "
+    "onehot argmax floor ceil round sign lt le gt ge eq ne and or not floordiv".split()
+)
+PRODUCTS = frozenset({"mul", "matmul", "outer"})
+# Ops whose derivative reads their result only.
+OF_RESULT = frozenset({"exp", "tanh", "sigmoid", "sqrt", "softmax", "log_softmax", "exp_diff"})
+
+
+class _Namer:
+    def __init__(self, program: Program, active: set[str]) -> None:
+        self.program = program
+        self.active = active
+        self.vars = dict(program.vars)
+        self.extra: list[Equation] = []
+
+    def is_active(self, e: Expr) -> bool:
+        return e.is_real and not names(e).isdisjoint(self.active)
+
+    def name(self, e: Expr, eq: Equation, scope: Scope) -> Expr:
+        """Introduce a variable for ``e`` and return the read of it."""
+        read, var, piece = introduce(self.program, self.vars, e, eq, scope, f"{eq.name}_pre")
+        self.vars[var.name] = var
+        self.extra.append(piece)
+        self.active.add(var.name)
+        return read
+
+    def visit(self, e: Expr, eq: Equation, scope: Scope, root: bool) -> Expr:
+        if not isinstance(e, (Call, Reduce, Guard)) or not self.is_active(e):
+            return e
+        if isinstance(e, Guard):
+            return Guard(e.domain, self.visit(e.body, eq, scope.under(e), root))
+        if isinstance(e, Reduce):
+            inner = scope.under(e)
+            body = self.visit(e.body, eq, inner, False)
+            if e.op != "sum" and is_heavy(body):
+                body = self.name(body, eq, inner)
+            result = Reduce(e.op, e.indices, e.domain, body)
+            return self.name(result, eq, scope) if e.op != "sum" and not root else result
+        args = [self.visit(a, eq, scope, False) for a in children(e)]
+        for i, a in enumerate(args):
+            if is_heavy(a) and self.value_is_read(e, args, i, root):
+                args[i] = self.name(a, eq, scope)
+        return with_children(e, tuple(args))
+
+    def value_is_read(self, e: Call, args: list[Expr], i: int, root: bool) -> bool:
+        if e.op in LINEAR or (e.op == "where" and i > 0):
+            return False
+        if e.op in PRODUCTS:
+            return any(self.is_active(a) for j, a in enumerate(args) if j != i)
+        return not (root and e.op in OF_RESULT)
+
+
+class Scope:
+    """The reductions and guards that enclose a place inside a right-hand side."""
+
+    def __init__(self, bound: tuple[str, ...] = (), nodes: tuple[Guard | Reduce, ...] = ()) -> None:
+        self.bound = bound
+        self.nodes = nodes
+
+    def under(self, node: Guard | Reduce) -> Scope:
+        extra = node.indices if isinstance(node, Reduce) else ()
+        return Scope(self.bound + extra, (*self.nodes, node))
+
+
+def introduce(
+    program: Program,
+    variables: dict[str, Var],
+    e: Expr,
+    eq: Equation,
+    scope: Scope,
+    stem: str,
+    **marks: str,
+) -> tuple[Ref, Var, Equation]:
+    """A new generated variable that holds ``e`` wherever ``eq`` computes it.
+
+    Its axes are the equation's free indices and the enclosing reductions' indices, so far as its
+    value can depend on them.
+    """
+    domain = eq.domain
+    for node in scope.nodes:
+        domain = domain & node.domain
+    domain = domain.simplified(program.given)
+    # An index that is pinned to one position, or that the value does not depend on, is no axis
+    # of the new variable.
+    pinned = {i: p for i in eq.indices if (p := domain.fixed(i)) is not None}
+    loop = tuple(i for i in (*eq.indices, *scope.bound) if i not in pinned)
+    used = free_symbols(e)
+    indices = tuple(i for i in loop if i in used)
+    where = domain.subs(pinned).project_out(i for i in loop if i not in used)
+    given = program.given
+    axes = tuple(Axis(i, *axis_range([where], i, indices, given)) for i in indices)
+    name = fresh(stem, variables)
+    var = Var(name, "variable", axes, e.shape, e.type, generated=True, **marks)
+    read = Ref(name, tuple(Poly.symbol(i) for i in indices), e.shape, e.type)
+    return read, var, equation(name, indices, where, e, eq.span)
+
+
+def name_intermediates(program: Program, active: set[str]) -> Program:
+    """Name the values that derivatives with respect to ``active`` variables will read."""
+    namer = _Namer(program, set(active))
+    equations: list[Equation] = []
+    for eq in program.equations:
+        namer.extra = []
+        rhs = namer.visit(eq.rhs, eq, Scope(), True)
+        equations.extend(namer.extra)
+        equations.append(Equation(eq.name, eq.indices, eq.domain, rhs, eq.span))
+    return program.with_(vars=namer.vars, equations=tuple(equations))

@@ -1,0 +1,207 @@
+"""Simplification: the same program in fewer and shorter equations.
+
+before:  c_bar[t] = h_bar[t] * o[t] * 1 + 0          i_bar[t] = c_bar[t] * g[t]
+         i_pre_bar[t] = i_bar[t] * (i[t] * (1 - i[t]))
+after:   c_bar[t] = h_bar[t] * o[t]
+         i_pre_bar[t] = c_bar[t] * g[t] * (i[t] * (1 - i[t]))
+requires: nothing. What the user named keeps its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..domain import Domain
+from ..expr import (
+    Call,
+    Const,
+    Expr,
+    Guard,
+    Position,
+    Reduce,
+    Ref,
+    children,
+    free_symbols,
+    fresh,
+    subs_positions,
+    walk,
+    with_children,
+)
+from ..poly import Poly
+from ..program import Equation, Program, equation
+from .algebra import scalar, simplify_expr
+from .common import hit, prune
+
+_ROUNDS = 6
+
+
+def simplify(program: Program) -> Program:
+    """Algebra, inlining of generated names that are used once, merging of equal ones, pruning."""
+    for _ in range(_ROUNDS):
+        before = program
+        program = prune(_inline(_merge_equal(_algebra(program))))
+        if program.equations == before.equations:
+            break
+    return program
+
+
+def _algebra(program: Program) -> Program:
+    return program.with_(
+        equations=tuple(
+            Equation(e.name, e.indices, e.domain, simplify_expr(e.rhs), e.span)
+            for e in program.equations
+        )
+    )
+
+
+def _protected(program: Program) -> set[str]:
+    return {o.name for o in program.outputs} | set(program.losses)
+
+
+# --- merging ------------------------------------------------------------------------------------
+
+
+def _merge_equal(program: Program) -> Program:
+    """Generated variables with the same single definition become one."""
+    pieces = _by_name(program)
+    protected = _protected(program)
+    seen: dict[tuple[object, ...], str] = {}
+    alias: dict[str, str] = {}
+    for name, eqs in pieces.items():
+        if len(eqs) != 1:
+            continue
+        (eq,) = eqs
+        canonical = {i: Poly.symbol(f"#{k}") for k, i in enumerate(eq.indices)}
+        key = (eq.domain.subs(canonical), subs_positions(eq.rhs, canonical))
+        if key in seen and program.vars[name].generated and name not in protected:
+            alias[name] = seen[key]
+        else:
+            seen.setdefault(key, name)
+    if not alias:
+        return program
+    return program.with_(
+        equations=tuple(
+            Equation(e.name, e.indices, e.domain, _rename(e.rhs, alias), e.span)
+            for e in program.equations
+            if e.name not in alias
+        )
+    )
+
+
+def _rename(e: Expr, alias: dict[str, str]) -> Expr:
+    from ..expr import rewrite
+
+    def one(node: Expr) -> Expr:
+        if isinstance(node, Ref) and node.name in alias:
+            return Ref(alias[node.name], node.index, node.shape, node.type)
+        return node
+
+    return rewrite(e, one)
+
+
+# --- inlining -----------------------------------------------------------------------------------
+
+
+def _inline(program: Program) -> Program:
+    """Replace reads of generated variables by what they stand for, where that is shorter."""
+    pieces = _by_name(program)
+    protected = _protected(program)
+    counts: dict[str, int] = {}
+    for eq in program.equations:
+        for name, weight in _occurrences(eq.rhs):
+            counts[name] = counts.get(name, 0) + weight
+    candidates: dict[str, list[Equation]] = {}
+    for name, eqs in pieces.items():
+        v = program.vars[name]
+        if not v.generated or name in protected:
+            continue
+        if any(_reads_itself(eq) for eq in eqs):
+            continue
+        if counts.get(name, 0) == 1 or all(_is_trivial(eq.rhs) for eq in eqs):
+            candidates[name] = eqs
+    if not candidates:
+        return program
+    inliner = _Inliner(program, candidates)
+    return program.with_(
+        equations=tuple(
+            equation(e.name, e.indices, e.domain, inliner.expand(e.rhs, e.domain), e.span)
+            for e in program.equations
+        )
+    )
+
+
+def _is_trivial(e: Expr) -> bool:
+    """A constant (also of lengths: ``1 / T``), an element, or the negative of one."""
+    if scalar(e) is not None:
+        return True
+    nodes = list(walk(e))
+    if len(nodes) <= 5 and all(isinstance(n, (Const, Position)) or _is_scalar(n) for n in nodes):
+        return True
+    if isinstance(e, Call) and e.op in ("neg", "broadcast"):
+        return _is_trivial(e.args[0])
+    return isinstance(e, (Ref, Const))
+
+
+def _is_scalar(e: Expr) -> bool:
+    return isinstance(e, Call) and e.shape == ()
+
+
+def _reads_itself(eq: Equation) -> bool:
+    return any(isinstance(n, Ref) and n.name == eq.name for n in walk(eq.rhs))
+
+
+def _occurrences(e: Expr) -> Iterator[tuple[str, int]]:
+    """Reads by name, counted as they are written; one that would be repeated by a reduction over
+    indices it does not depend on counts double."""
+    stack: list[tuple[Expr, frozenset[str]]] = [(e, frozenset())]
+    while stack:
+        node, bound = stack.pop()
+        if isinstance(node, Ref):
+            used = frozenset(s for p in node.index for s in p.symbols)
+            yield node.name, 1 if bound <= used else 2
+        elif isinstance(node, Reduce):
+            stack.append((node.body, bound | frozenset(node.indices)))
+        else:
+            stack.extend((c, bound) for c in children(node))
+
+
+class _Inliner:
+    def __init__(self, program: Program, candidates: dict[str, list[Equation]]) -> None:
+        self.program = program
+        self.given = program.given
+        self.candidates = candidates
+        self.done: set[str] = set()
+
+    def expand(self, e: Expr, domain: Domain) -> Expr:
+        if isinstance(e, Ref):
+            return self.definition(e, domain)
+        if isinstance(e, Guard):
+            body = self.expand(e.body, domain & e.domain)
+            return e if body is e.body else Guard(e.domain, body)
+        if isinstance(e, Reduce):
+            body = self.expand(e.body, domain & e.domain)
+            return e if body is e.body else Reduce(e.op, e.indices, e.domain, body)
+        if isinstance(e, Call):
+            return with_children(e, tuple(self.expand(a, domain) for a in e.args))
+        return e
+
+    def definition(self, ref: Ref, domain: Domain) -> Expr:
+        """The right-hand side that a read always hits, moved to the read's position."""
+        for piece in self.candidates.get(ref.name, ()):
+            if domain.subset(hit(ref.index, piece), self.given):
+                # Two steps, so that an index of the piece may occur in the read's position.
+                taken = free_symbols(piece.rhs) | frozenset(
+                    s for p in ref.index for s in p.symbols
+                )
+                apart = {i: Poly.symbol(fresh(f"{i}_", taken)) for i in piece.indices}
+                moved = subs_positions(piece.rhs, apart)
+                names = [p.as_symbol or "" for p in apart.values()]
+                return subs_positions(moved, dict(zip(names, ref.index, strict=True)))
+        return ref
+
+
+def _by_name(program: Program) -> dict[str, list[Equation]]:
+    pieces: dict[str, list[Equation]] = {}
+    for eq in program.equations:
+        pieces.setdefault(eq.name, []).append(eq)
+    return pieces

@@ -1,0 +1,102 @@
+"""Turn guarded terms into pieces of their own, so that equations read like a textbook.
+
+before:  h_bar[t] = y_bar[t] + (U' @ a_bar[t+1] if t < T else 0)
+after:   h_bar[T] = y_bar[T]
+         h_bar[t] = y_bar[t] + U' @ a_bar[t+1] for t <= T-1
+requires: nothing.
+
+Only guards that cut off an end of the range are split; one in the middle (``if t == 4``) would
+give pieces whose order depends on the length, and stays a guard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..domain import Domain
+from ..expr import Call, Const, Expr, Guard, Reduce, children, walk, with_children
+from ..ops.record import broadcast_to
+from ..poly import Poly
+from ..program import Equation, Program, equation
+
+_MOST_PIECES = 4
+
+
+def split_guards(program: Program) -> Program:
+    """Split every equation along the guards that cut off ends of its domain."""
+    equations: list[Equation] = []
+    for eq in program.equations:
+        equations.extend(_split(eq, program.given))
+    return program.with_(equations=tuple(equations))
+
+
+def _split(eq: Equation, given: Domain) -> list[Equation]:
+    cuts = [g for g in _guards(eq.rhs) if _cuts_an_end(g, eq, given)]
+    if not cuts:
+        return [_resolve(eq, eq.domain, given)]
+    cells = [eq.domain]
+    for cut in cuts:
+        cells = [part for cell in cells for part in _cut(cell, cut, given)]
+    if len(cells) > _MOST_PIECES:
+        return [_resolve(eq, eq.domain, given)]
+    cells.sort(key=lambda d: not any(d.fixed(i) is not None for i in eq.indices))
+    return [_resolve(eq, cell.simplified(given), given) for cell in cells]
+
+
+def _guards(e: Expr) -> list[Domain]:
+    """The guards outside reductions, each once."""
+    found: list[Domain] = []
+    stack = [e]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Guard) and node.domain not in found:
+            found.append(node.domain)
+        if isinstance(node, (Call, Guard)):
+            stack.extend(children(node))
+    return found
+
+
+def _cut(cell: Domain, cut: Domain, given: Domain) -> list[Domain]:
+    inside = cell & cut
+    outside = cell.minus(cut, given)
+    if inside.is_empty(given) or not outside:
+        return [cell]
+    return [inside, *outside]
+
+
+def _cuts_an_end(guard: Domain, eq: Equation, given: Domain) -> bool:
+    """Whether what the guard leaves out, or keeps, is a piece at one end of the range."""
+    if len(eq.indices) != 1 or not guard.symbols & set(eq.indices):
+        return False
+    (index,) = eq.indices
+    i = Poly.symbol(index)
+    at = (eq.domain & guard).fixed(index, given)
+    if at is None:
+        return True
+    return eq.domain.implies(i - at, given) or eq.domain.implies(at - i, given)
+
+
+def _resolve(eq: Equation, domain: Domain, given: Domain) -> Equation:
+    """The equation on a smaller domain, without the guards that are decided there."""
+
+    def decide(e: Expr) -> Expr:
+        if not isinstance(e, Guard):
+            return e
+        if domain.subset(e.domain, given):
+            return e.body
+        if (domain & e.domain).is_empty(given):
+            return broadcast_to(Const(0.0), e.shape)
+        return e
+
+    if not any(isinstance(n, Guard) for n in walk(eq.rhs)):
+        return equation(eq.name, eq.indices, domain, eq.rhs, eq.span)
+    rhs = _outside_reductions(eq.rhs, decide)
+    return equation(eq.name, eq.indices, domain, rhs, eq.span)
+
+
+def _outside_reductions(e: Expr, fn: Callable[[Expr], Expr]) -> Expr:
+    """Rewrite, but leave the bodies of reductions alone (their indices are not the equation's)."""
+    if isinstance(e, Reduce):
+        return e
+    new = tuple(_outside_reductions(c, fn) for c in children(e))
+    return fn(with_children(e, new))

@@ -1,0 +1,136 @@
+"""The tangent of a program: forward-mode differentiation as a rewriting of equations.
+
+before:  h[t] = tanh(W @ x[t] + U @ h[t-1])
+after:   the same, and
+         h_dot[t] = (W_dot @ x[t] + U @ h_dot[t-1]) * (1 - h[t]**2)
+requires: nothing. Every index stays where it is, so a forward recurrence stays one.
+
+Tangent-linear models are the oldest use of the idea (Wengert 1964, "A simple automatic derivative
+evaluation program").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..expr import Call, Const, Expr, Guard, Reduce, Ref, fresh, names
+from ..ops import OPS, call
+from ..ops.record import broadcast_to, compare, where
+from ..poly import Poly
+from ..program import Equation, Output, Program, equation, verify
+from .common import depends_on, prune
+from .naming import name_intermediates
+from .simplify import simplify
+
+
+def tangent(
+    program: Program, wrt: Sequence[str] | None = None, simplified: bool = True
+) -> Program:
+    """The program that computes, beside its outputs, their derivative along a direction.
+
+    For each of ``wrt`` (real inputs and params; default all real params) the result takes a second
+    input or param ``NAME_dot`` of the same shape, the direction. For each real output and loss it
+    has another output ``NAME_dot`` (zero where the directions have no influence).
+
+    Raises:
+        ValueError: an unknown name, or one that is not a real input or param.
+    """
+    sources = tuple(v.name for v in program.params) if wrt is None else tuple(wrt)
+    for name in sources:
+        v = program.vars.get(name)
+        if v is None or v.role not in ("input", "param") or v.type.kind != "real":
+            raise ValueError(f"{name} is not a real input or param of {program.name}")
+    outputs = (*(Output(n) for n in program.losses), *program.outputs)
+    outputs = tuple({o.name: o for o in outputs}.values())
+    program = prune(program.with_(outputs=outputs, losses=()))
+    program = name_intermediates(program, depends_on(program, sources))
+    active = depends_on(program, sources)
+
+    variables = dict(program.vars)
+    dots: dict[str, str] = {}
+    for name, v in program.vars.items():
+        if name in active and v.type.kind == "real":
+            dots[name] = fresh(f"{name}_dot", variables)
+            # The tangent of an adjoint is shared by the batch just as the adjoint is.
+            variables[dots[name]] = replace(
+                v, name=dots[name], tangent_of=name, generated=v.role == "variable"
+            )
+    forward = _Forward(dots)
+    extra = [_tangent_equation(eq, forward, dots[eq.name], program) for eq in program.equations
+             if eq.name in dots]  # fmt: skip
+    extended = []
+    for out in outputs:
+        v = program.vars[out.name]
+        if v.type.kind != "real":
+            continue
+        if out.name not in dots:
+            dots[out.name] = fresh(f"{out.name}_dot", variables)
+            variables[dots[out.name]] = replace(
+                v, name=dots[out.name], tangent_of=out.name, role="variable"
+            )
+            indices = tuple(a.index for a in v.axes)
+            zero = broadcast_to(Const(0.0), v.shape)
+            extra.append(equation(dots[out.name], indices, v.domain, zero))
+        extended.append(Output(dots[out.name], out.ranges))
+    result = program.with_(
+        vars=variables,
+        equations=(*program.equations, *extra),
+        outputs=(*outputs, *extended),
+    )
+    return verify(simplify(result) if simplified else prune(result))
+
+
+def _tangent_equation(eq: Equation, forward: _Forward, dot: str, program: Program) -> Equation:
+    pins = {i: p for i in eq.indices if (p := eq.domain.fixed(i)) is not None}
+    index = tuple(pins.get(i, Poly.symbol(i)) for i in eq.indices)
+    value = Ref(eq.name, index, eq.rhs.shape, eq.rhs.type)
+    d = forward.of(eq.rhs, value)
+    if d is None:
+        d = broadcast_to(Const(0.0), eq.rhs.shape)
+    return equation(dot, eq.indices, eq.domain, d, eq.span)
+
+
+class _Forward:
+    """Tangents of expressions; ``None`` stands for zero."""
+
+    def __init__(self, dots: dict[str, str]) -> None:
+        self.dots = dots
+        self.memo: dict[Expr, Expr | None] = {}
+
+    def of(self, e: Expr, value: Expr | None = None) -> Expr | None:
+        """The tangent of ``e``; ``value`` may stand for ``e`` in derivative rules."""
+        if not e.is_real or names(e).isdisjoint(self.dots):
+            return None
+        if value is not None:
+            return self._build(e, value)
+        if e not in self.memo:
+            self.memo[e] = self._build(e, e)
+        return self.memo[e]
+
+    def _build(self, e: Expr, value: Expr) -> Expr | None:
+        if isinstance(e, Ref):
+            return Ref(self.dots[e.name], e.index, e.shape, e.type)
+        if isinstance(e, Guard):
+            inner = self.of(e.body)
+            return None if inner is None else Guard(e.domain, inner)
+        if isinstance(e, Reduce):
+            inner = self.of(e.body)
+            return None if inner is None else _reduction(e, inner, value)
+        if isinstance(e, Call) and e.op != "detach":
+            tangents = tuple(self.of(a) for a in e.args)
+            if all(d is None for d in tangents):
+                return None
+            return OPS[e.op].tangent(tangents, value, e.args, dict(e.attrs))
+        return None
+
+
+def _reduction(e: Reduce, d: Expr, value: Expr) -> Expr:
+    if e.op == "sum":
+        return Reduce("sum", e.indices, e.domain, d)
+    if e.op == "logsumexp":
+        weight = call("exp_diff", e.body, value)
+        return Reduce("sum", e.indices, e.domain, weight * d)
+    winner = where(compare("eq", e.body, value), 1.0, 0.0)
+    count = Reduce("sum", e.indices, e.domain, winner)
+    return Reduce("sum", e.indices, e.domain, winner * d) / count
