@@ -24,11 +24,13 @@ ARROWS = """
     expr             : domain
     ops              : expr
     program          : ops
+    dependence       : program
+    causality        : dependence
+    schedule         : causality
     syntax           : errors grammar
-    check            : program syntax cells
+    check            : schedule syntax cells
     transform        : program
     graph            : program transform
-    schedule         : program
     plan             : schedule
     draw             : graph
     backends.numpy   : graph

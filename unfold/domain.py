@@ -212,6 +212,8 @@ class Domain:
 
     def points(self, indices: tuple[str, ...], values: Mapping[str, int]) -> Iterable[tuple[int, ...]]:
         """All concrete points, in lexicographic order, for concrete lengths."""
+        if self == EMPTY:
+            return ()
         return _points(self, indices, dict(values))
 
     def __str__(self) -> str:
@@ -224,7 +226,8 @@ def _points(domain: Domain, indices: tuple[str, ...], values: dict[str, int]) ->
             yield ()
         return
     first, rest = indices[0], indices[1:]
-    for i in domain.project_out(rest).extent(first, values):
+    shadow = domain.project_out(rest)
+    for i in () if shadow == EMPTY else shadow.extent(first, values):
         inner = {**values, first: i}
         for tail in _points(domain, rest, inner):
             yield (i, *tail)
