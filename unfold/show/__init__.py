@@ -1,0 +1,7 @@
+"""Programs printed: as `.rec` text that parses again, and as LaTeX."""
+
+from __future__ import annotations
+
+from .program import to_rec
+
+__all__ = ["to_rec"]

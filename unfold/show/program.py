@@ -1,0 +1,283 @@
+"""A program as `.rec` text that can be read on a slide, and by the compiler.
+
+    model elman(D, H):
+        input  x[t]: real[D]
+        param  W: real[H, D]  ~ glorot
+        param  b: real[H]     = 0
+
+        h[0] = 0
+        h[t] = tanh(W @ x[t] + b)
+
+        output h[t]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..domain import Domain
+from ..expr import Call, Const, Expr, Guard, Position, Reduce, Ref
+from ..ops import OPS
+from ..poly import Poly, show_shape
+from ..program import Axis, Equation, Init, Output, Program, Var
+from .domains import comparisons, range_of
+from .expressions import Scope, constant, expression, number
+from .order import sections
+from .wrap import wrapped
+
+INDENT = "    "
+
+
+def to_rec(program: Program) -> str:
+    """The program as text, ending in a line end; it elaborates to the same program again.
+
+    >>> from unfold.domain import Domain
+    >>> from unfold.program import Axis, Output, Program, Var, equation
+    >>> t, T = Poly.symbol("t"), Poly.symbol("T")
+    >>> one, axis = Poly.const(1), Axis("t", Poly(), T)
+    >>> n = Var("n", "variable", (axis,))
+    >>> p = Program("count", (), {"t": (one, T)}, {"n": n}, (), (Output("n", ((one, T),)),))
+    >>> first = equation("n", ("t",), Domain.point("t", 0), Const(0.0))
+    >>> later = equation("n", ("t",), Domain.range("t", 1, T), p.ref("n", t - 1) + 1.0)
+    >>> print(to_rec(p.with_(equations=(first, later))), end="")
+    model count:
+        n[0] = 0
+        n[t] = n[t-1] + 1
+    <BLANKLINE>
+        output n[t]
+    """
+    extra: dict[str, tuple[Poly, Poly]] = {}
+    inputs = _declarations(program, "input", extra)
+    params = _declarations(program, "param", extra)
+    kept = _shapes_to_say(program)
+    body: list[str] = []
+    for section in sections(program):
+        body.append("")
+        if section.title:
+            body.append(f"# {section.title}")
+        for eq in section.equations:
+            body += wrapped(*_equation(program, eq, extra, kept))
+    outputs = [_output(program, out, extra) for out in program.outputs]
+    ends = _filled("output ", outputs)
+    if program.losses:
+        ends += [f"minimize {name}" for name in program.losses]
+    lines = [*_axes(program, extra), *inputs, *params, *body, "", *ends]
+    while lines and not lines[0]:
+        del lines[0]
+    text = "\n".join((INDENT + line) if line else "" for line in lines).rstrip()
+    return f"{_head(program)}\n{text}\n"
+
+
+# --- declarations -----------------------------------------------------------------------------
+
+
+def _head(program: Program) -> str:
+    constants = [
+        v.name if v.default is None else f"{v.name} = {number(float(v.default))}"
+        for v in program.role("const")
+    ]
+    formals = ", ".join([*program.sizes, *constants])
+    return f"model {program.name}({formals}):" if formals else f"model {program.name}:"
+
+
+def _axes(program: Program, extra: dict[str, tuple[Poly, Poly]]) -> list[str]:
+    """`axis s: S`, one line for each range; `t: T` is there from the start."""
+    groups: dict[tuple[Poly, Poly], list[str]] = {}
+    for name, bounds in {**program.indices, **extra}.items():
+        if name != "t" or bounds != (Poly.const(1), Poly.symbol("T")):
+            groups.setdefault(bounds, []).append(name)
+    return [
+        f"axis   {', '.join(names)}: "
+        + (hi.compact() if lo == Poly.const(1) else f"{lo.compact()}..{hi.compact()}")
+        for (lo, hi), names in groups.items()
+    ]
+
+
+def _index_names(program: Program, axes: tuple[Axis, ...], extra: dict[str, tuple[Poly, Poly]]) -> str:
+    """`[t, s]`: for each axis an index that is declared to run over exactly its range."""
+    chosen: list[str] = []
+    for axis in axes:
+        bounds = (axis.lo, axis.hi)
+        known = {**program.indices, **extra}
+        fits = [axis.index, *known]
+        name = next((n for n in fits if known.get(n) == bounds and n not in chosen), None)
+        if name is None:
+            stem = axis.index
+            name = next(
+                n
+                for n in (stem, *(f"{stem}_{k}" for k in range(1, 99)))
+                if n not in known and n not in program.vars
+            )
+            extra[name] = bounds
+        chosen.append(name)
+    return f"[{', '.join(chosen)}]" if chosen else ""
+
+
+def _declarations(program: Program, role: str, extra: dict[str, tuple[Poly, Poly]]) -> list[str]:
+    """One line for each run of variables that differ in nothing but their name."""
+    rows: list[tuple[list[str], str, str]] = []
+    for v in program.role(role):
+        kind, start = f"{v.type}{show_shape(v.shape)}", _init(v.init)
+        name = v.name + _index_names(program, v.axes, extra)
+        if rows and rows[-1][1:] == (kind, start) and len(", ".join(rows[-1][0])) < 48:
+            rows[-1][0].append(name)
+        else:
+            rows.append(([name], kind, start))
+    heads = [f"{role:5}  {', '.join(names)}: {kind}" for names, kind, _ in rows]
+    width = max((len(h) for h, (_, _, start) in zip(heads, rows, strict=True) if start), default=0)
+    return [
+        f"{head.ljust(width)}  {start}" if start else head
+        for head, (_, _, start) in zip(heads, rows, strict=True)
+    ]
+
+
+def _init(init: Init | None) -> str:
+    if init is None:
+        return ""
+    if init.kind != "constant":
+        argument = f"({number(float(init.value))})" if init.kind in ("normal", "uniform") else ""
+        return f"~ {init.kind}{argument}"
+    if isinstance(init.value, tuple):
+        return "= " + constant(Const(init.value, (Poly(),)), False)[0]
+    return f"= {number(float(init.value))}"
+
+
+def _output(program: Program, out: Output, extra: dict[str, tuple[Poly, Poly]]) -> str:
+    chosen: list[str] = []
+    known = {**program.indices, **extra}
+    for axis, bounds in zip(program.vars[out.name].axes, out.ranges, strict=True):
+        taken = {c.split()[0] for c in chosen}
+        fits = [n for n in (axis.index, *known) if known.get(n) == bounds and n not in taken]
+        if fits:
+            chosen.append(fits[0])
+        else:
+            index = next(n for n in (axis.index, *known) if n not in taken)
+            chosen.append(f"{index} in {bounds[0].compact()}..{bounds[1].compact()}")
+    return f"{out.name}[{', '.join(chosen)}]" if chosen else out.name
+
+
+def _filled(word: str, items: Iterable[str]) -> list[str]:
+    """Items behind a word, on as many lines as it takes."""
+    lines: list[str] = []
+    for item in items:
+        if lines and len(lines[-1]) + len(item) < 84:
+            lines[-1] += f", {item}"
+        else:
+            lines.append(word + item)
+    return lines
+
+
+# --- equations --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Head:
+    """How a piece begins and ends: ``h[0]``, and the clauses after ``for``."""
+
+    left: str
+    clauses: tuple[str, ...]
+    scope: Scope
+
+
+def head(program: Program, eq: Equation, extra: dict[str, tuple[Poly, Poly]]) -> Head:
+    """The left-hand side of a piece: pinned positions, and the clauses that the declared ranges
+    of its indices do not imply."""
+    given = program.given
+    pinned: dict[str, Poly] = {}
+    for i in eq.indices:
+        at = eq.domain.fixed(i, given)
+        if at is not None and not at.symbols & set(eq.indices):
+            pinned[i] = at
+    free = tuple(i for i in eq.indices if i not in pinned)
+    domain = eq.domain.subs(pinned)
+    scope = Scope(program, free, eq.domain, extra)
+    known = given
+    members: list[str] = []
+    for i in free:
+        default = scope.default(i)
+        if default.constraints and domain.subset(default, given):
+            known = known & default
+            continue
+        found = range_of(i, domain, given)
+        if found is None:
+            continue
+        members.append(f"{i} in {found[0].compact()}..{found[1].compact()}")
+        known = known & Domain.range(i, *found)
+    conditions = comparisons(domain, known, scope.order)
+    index = ", ".join(pinned[i].compact() if i in pinned else i for i in eq.indices)
+    left = f"{eq.name}[{index}]" if eq.indices else eq.name
+    return Head(left, (*members, *conditions), scope)
+
+
+def _equation(
+    program: Program,
+    eq: Equation,
+    extra: dict[str, tuple[Poly, Poly]],
+    kept: set[Equation],
+) -> tuple[str, str, str]:
+    """What stands before, in and after the right-hand side."""
+    h = head(program, eq, extra)
+    rhs = eq.rhs if eq in kept else without_broadcast(eq.rhs)
+    v = program.vars[eq.name]
+    if isinstance(rhs, Const) and not rhs.shape and v.type.kind == "int":
+        text = constant(rhs, integers=False)[0]
+    else:
+        text = expression(rhs, h.scope)
+    tail = f" for {', '.join(h.clauses)}" if h.clauses else ""
+    return f"{h.left} = ", text, tail
+
+
+def without_broadcast(e: Expr) -> Expr:
+    """``0`` for ``broadcast(0, [H])``."""
+    if isinstance(e, Call) and e.op == "broadcast" and not e.args[0].shape:
+        return e.args[0]
+    return e
+
+
+def _shapes_to_say(program: Program) -> set[Equation]:
+    """The pieces ``v[…] = broadcast(0, [H])`` whose shape nothing else in the program tells."""
+    pieces: dict[str, list[Equation]] = {}
+    for eq in program.equations:
+        if program.vars[eq.name].shape:
+            pieces.setdefault(eq.name, []).append(eq)
+    kept: set[Equation] = set()
+    known = {v.name for v in program.vars.values() if v.role != "variable" or not v.shape}
+    while True:
+        found = {
+            name
+            for name, eqs in pieces.items()
+            if name not in known
+            and any(without_broadcast(eq.rhs) is eq.rhs and _tells(eq.rhs, known) for eq in eqs)
+        }
+        if not found:
+            repeated = [
+                eq
+                for name, eqs in pieces.items()
+                for eq in eqs
+                if name not in known and without_broadcast(eq.rhs) is not eq.rhs
+            ]
+            if not repeated:
+                return kept
+            kept.add(repeated[0])
+            found = {repeated[0].name}
+        known |= found
+
+
+def _tells(e: Expr, known: set[str]) -> bool:
+    """Whether the shape of ``e`` follows from the shapes of the ``known`` variables alone."""
+    if not e.shape or isinstance(e, (Const, Position)):
+        return True
+    if isinstance(e, Ref):
+        return e.name in known
+    if isinstance(e, (Reduce, Guard)):
+        return _tells(e.body, known)
+    assert isinstance(e, Call)
+    if e.op in ("broadcast", "reshape", "onehot"):
+        return True
+    if e.op == "matmul":
+        return all(_tells(a, known) for a in e.args if len(a.shape) == 2)
+    told = [a for a in e.args if _tells(a, known)]
+    if OPS[e.op].elementwise and any(a.shape == e.shape for a in told):
+        return True
+    return len(told) == len(e.args)
