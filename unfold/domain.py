@@ -11,6 +11,7 @@ the eliminated symbols are 1 or -1, as they are in all but contrived programs; o
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -191,7 +192,7 @@ class Domain:
         """Whether a concrete point lies in the domain; ``values`` gives all symbols."""
         return all(p.evaluate(values) >= 0 for p in self.constraints)
 
-    def extent(self, index: str, values: Mapping[str, int]) -> range:
+    def extent(self, index: str, values: Mapping[str, int]) -> builtins.range:
         """The concrete range of ``index`` where the other symbols are given by ``values``."""
         lo: int | None = None
         hi: int | None = None
@@ -208,9 +209,11 @@ class Domain:
                 hi = bound if hi is None else min(hi, bound)
         if lo is None or hi is None:
             raise ValueError(f"{index} is not bounded on both sides by {self}")
-        return range(lo, hi + 1)
+        return builtins.range(lo, hi + 1)
 
-    def points(self, indices: tuple[str, ...], values: Mapping[str, int]) -> Iterable[tuple[int, ...]]:
+    def points(
+        self, indices: tuple[str, ...], values: Mapping[str, int]
+    ) -> Iterable[tuple[int, ...]]:
         """All concrete points, in lexicographic order, for concrete lengths."""
         if self == EMPTY:
             return ()
@@ -220,7 +223,9 @@ class Domain:
         return " and ".join(f"{p} >= 0" for p in self.constraints) or "everywhere"
 
 
-def _points(domain: Domain, indices: tuple[str, ...], values: dict[str, int]) -> Iterable[tuple[int, ...]]:
+def _points(
+    domain: Domain, indices: tuple[str, ...], values: dict[str, int]
+) -> Iterable[tuple[int, ...]]:
     if not indices:
         if domain.contains(values):
             yield ()

@@ -32,7 +32,7 @@ from .poly import Poly, PolyLike, Shape, ShapeError, broadcast
 
 @dataclass(frozen=True)
 class Type:
-    """The type of a component: ``real``, ``bool``, or ``int`` (below ``bound`` if that is known)."""
+    """The type of a component: ``real``, ``bool``, or ``int`` (below ``bound`` if known)."""
 
     kind: str
     bound: Poly | None = None
@@ -44,7 +44,7 @@ class Type:
 REAL, INT, BOOL = Type("real"), Type("int"), Type("bool")
 
 Attr: TypeAlias = Any
-Number: TypeAlias = Union[bool, int, float]
+Number: TypeAlias = bool | int | float
 ExprLike: TypeAlias = Union["Expr", bool, int, float]
 
 _TABLE: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()

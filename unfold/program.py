@@ -189,7 +189,7 @@ class Program:
 
         Free sizes are at least 1 as well.
         """
-        known = {n: self.minimum.get(n, 1) for n in self.lengths} | {n: 1 for n in self.sizes}
+        known = {n: self.minimum.get(n, 1) for n in self.lengths} | dict.fromkeys(self.sizes, 1)
         return Domain.of(Poly.symbol(n) - k for n, k in known.items())
 
     def ref(self, name: str, *index: Poly | int | str) -> Ref:
@@ -201,7 +201,9 @@ class Program:
         """A copy with some fields replaced."""
         return replace(self, **changes)
 
-    def bind(self, sizes: Mapping[str, int], constants: Mapping[str, float] | None = None) -> Program:
+    def bind(
+        self, sizes: Mapping[str, int], constants: Mapping[str, float] | None = None
+    ) -> Program:
         """Fix compile-time sizes and named constants to numbers.
 
         Raises ``KeyError`` for a name that is neither.

@@ -203,9 +203,7 @@ def _where_vjp(g: Expr, y: Expr, args: Args, attrs: Attrs) -> tuple[Expr | None,
     return None, sum_to(where(c, g, 0.0), a.shape), sum_to(where(c, 0.0, g), b.shape)
 
 
-def _where_jvp(
-    tangents: tuple[Expr | None, ...], y: Expr, args: Args, attrs: Attrs
-) -> Expr | None:
+def _where_jvp(tangents: tuple[Expr | None, ...], y: Expr, args: Args, attrs: Attrs) -> Expr | None:
     from .record import broadcast_to
 
     _, da, db = tangents
@@ -221,8 +219,8 @@ def _cast_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
 
 SELECTION: tuple[Op, ...] = (
     Op("where", 3, np.where, r"\begin{{cases}} {1} & {0} \\ {2} & \text{{else}} \end{{cases}}",
-       (Example(((3,), (3,), (3,)), ("bool", ANY, ANY)), Example(((), (3,), ()), ("bool", ANY, ANY)),
-        Example(((3,), (), (3,)), ("bool", ANY, ANY))),
+       (Example(((3,), (3,), (3,)), ("bool", ANY, ANY)),
+        Example(((), (3,), ()), ("bool", ANY, ANY)), Example(((3,), (), (3,)), ("bool", ANY, ANY))),
        _where_shape, (), _where_vjp, _where_jvp),
     Op("real", 1, lambda x: np.asarray(x, dtype=float), "{0}",
        (Example(((3,),), (("int", 4),)), Example(((3,),), ("bool",))), _cast_shape),

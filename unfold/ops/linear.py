@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..expr import REAL, Call, Const, Expr, Position, Type
+from ..expr import REAL, Call, Const, Expr, Position, Type, promote
 from ..poly import ONE, Poly, Shape, ShapeError, show_shape
 from .record import (
     Args,
@@ -19,7 +19,6 @@ from .record import (
     Op,
     broadcast_to,
     compare,
-    promote,
     reshape,
     sum_over,
     sum_to,
@@ -124,7 +123,9 @@ def _broadcast_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
 
     shape: Shape = attrs["shape"]
     if broadcast(args[0].shape, shape) != shape:
-        raise ShapeError(f"{show_shape(args[0].shape)} does not repeat to {show_shape(shape)}", (0,))
+        raise ShapeError(
+            f"{show_shape(args[0].shape)} does not repeat to {show_shape(shape)}", (0,)
+        )
     return shape, args[0].type
 
 
@@ -263,7 +264,9 @@ def _take_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
     else:
         bound = index.type.bound
         if bound is None:
-            raise ShapeError(f"the integer may lie outside 0..{size - 1}; its type has no bound", (1,))
+            raise ShapeError(
+                f"the integer may lie outside 0..{size - 1}; its type has no bound", (1,)
+            )
         room = (size - bound).constant
         if bound != size and (room is None or room < 0):
             raise ShapeError(f"the index is an int<{bound}>, but there are {size} components", (1,))
@@ -354,7 +357,8 @@ OPS: tuple[Op, ...] = (
        _outer_shape, vjp=_outer_vjp, elementwise=False),
     Op("transpose", 1, np.transpose, r"{0}^\top", (Example(((2, 3),), (ANY,)),),
        _transpose_shape, vjp=lambda g, y, args, attrs: (transpose(g),), elementwise=False),
-    Op("reshape", 1, lambda a, shape: np.reshape(a, shape), r"\operatorname{{reshape}}\left({0}\right)",
+    Op("reshape", 1, lambda a, shape: np.reshape(a, shape),
+       r"\operatorname{{reshape}}\left({0}\right)",
        (Example(((2, 3),), (ANY,), (("shape", (Poly.const(6),)),)),
         Example(((4,),), (ANY,), (("shape", (Poly.const(2), Poly.const(2))),))),
        _reshape_shape, vjp=lambda g, y, args, attrs: (reshape(g, args[0].shape),),

@@ -256,7 +256,7 @@ class _Sweep:
 
     def solve(self, term: _Term, where: Domain, indices: tuple[str, ...]) -> Expr | None:
         """What a scatter contributes at ``indices`` in ``where``; ``None`` if nothing."""
-        loop, domain, value, targets = self.apart(term, indices)
+        loop, domain, value, targets = _apart(term, indices)
         conditions: list[Poly] = []
         free = list(loop)
         solution: dict[str, Poly] = {}
@@ -279,6 +279,7 @@ class _Sweep:
         if (domain & context).is_empty():
             return None
         if free:
+            free, domain, value = self.in_declared_names(free, indices, domain, value)
             outside = Domain.of(p for p in domain.constraints if not (p.symbols & set(free)))
             inside = Domain.of(p for p in domain.constraints if p.symbols & set(free))
             value = Reduce("sum", tuple(free), inside, value)
@@ -286,38 +287,37 @@ class _Sweep:
         guard = domain.gist(context)
         return value if guard == Domain() else Guard(guard, value)
 
-    def apart(
-        self, term: _Term, indices: tuple[str, ...]
-    ) -> tuple[tuple[str, ...], Domain, Expr, tuple[Poly, ...]]:
-        """Rename the loop's indices where they collide with the adjoint's own."""
+    def in_declared_names(
+        self, free: list[str], indices: tuple[str, ...], domain: Domain, value: Expr
+    ) -> tuple[list[str], Domain, Expr]:
+        """Give summed indices that `_apart` renamed a declared name, or declare the new one."""
         rename: dict[str, Poly] = {}
-        loop = []
-        for s in term.loop:
-            if s in indices:
-                new = self.spare_index(s, {*indices, *term.loop, *loop})
-                rename[s] = Poly.symbol(new)
-                loop.append(new)
-            else:
-                loop.append(s)
-        if not rename:
-            return term.loop, term.domain, term.value, term.index
-        return (
-            tuple(loop),
-            term.domain.subs(rename),
-            subs_positions(term.value, rename),
-            tuple(p.subs(rename) for p in term.index),
-        )
+        for k, s in enumerate(free):
+            if not s.endswith(_APART):
+                continue
+            like = s[: -len(_APART)]
+            own = self.indices.get(like)
+            taken = {*indices, *free}
+            spare = (n for n, bounds in self.indices.items() if n not in taken and bounds == own)
+            new = next(spare, None) or fresh(like, taken | set(self.indices) | set(self.vars))
+            if own is not None:
+                self.indices[new] = own
+            rename[s] = Poly.symbol(new)
+            free = [*free[:k], new, *free[k + 1 :]]
+        return free, domain.subs(rename), subs_positions(value, rename)
 
-    def spare_index(self, like: str, taken: set[str]) -> str:
-        """Another index over the same range: a declared one if there is one, else a new one."""
-        own = self.indices.get(like)
-        for name, bounds in self.indices.items():
-            if name not in taken and bounds == own:
-                return name
-        name = fresh(like, taken | set(self.indices) | set(self.vars))
-        if own is not None:
-            self.indices[name] = own
-        return name
+
+_APART = "'"
+
+
+def _apart(
+    term: _Term, indices: tuple[str, ...]
+) -> tuple[tuple[str, ...], Domain, Expr, tuple[Poly, ...]]:
+    """Rename the loop's indices where they collide with the adjoint's own."""
+    rename = {s: Poly.symbol(s + _APART) for s in term.loop if s in indices}
+    loop = tuple(s + _APART if s in indices else s for s in term.loop)
+    index = tuple(p.subs(rename) for p in term.index)
+    return loop, term.domain.subs(rename), subs_positions(term.value, rename), index
 
 
 def _within(root: Expr) -> list[Expr]:

@@ -282,6 +282,12 @@ def _sum(e: Call) -> Expr | None:
     minus = _negated(a)
     if minus is not None and not isinstance(a, Const):
         return -sum_over(minus, e.attr("axis"))
+    if isinstance(a, Call) and a.op == "mul" and a.is_real:
+        u, v = a.args
+        if len(a.shape) == 1 and u.shape == v.shape == a.shape:
+            return matmul(u, v)  # sum(u * v) -> u @ v
+        if u.shape == ():
+            return u * sum_over(v, e.attr("axis"))  # sum(2 * v) -> 2 * sum(v)
     return None
 
 

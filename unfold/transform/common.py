@@ -25,9 +25,7 @@ def axis_range(
 def reaches(read: Read, reader: Domain, piece: Equation, given: Domain) -> bool:
     """Whether a read, in an equation on domain ``reader``, can hit an element that ``piece``
     defines, for any lengths."""
-    return not (
-        reader & read.domain & hit(read.ref.index, piece, bound=read.bound)
-    ).is_empty(given)
+    return not (reader & read.domain & hit(read.ref.index, piece, bound=read.bound)).is_empty(given)
 
 
 def hit(index: tuple[Poly, ...], piece: Equation, bound: Iterable[str] = ()) -> Domain:

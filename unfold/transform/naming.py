@@ -12,15 +12,27 @@ that is not the root of its equation (the value of the root is the variable itse
 
 from __future__ import annotations
 
-from ..expr import Call, Expr, Guard, Reduce, Ref, children, free_symbols, fresh, names, with_children
+from ..expr import (
+    Call,
+    Expr,
+    Guard,
+    Reduce,
+    Ref,
+    children,
+    free_symbols,
+    fresh,
+    names,
+    with_children,
+)
 from ..poly import Poly
 from ..program import Axis, Equation, Program, Var, equation
 from .common import axis_range, is_heavy
 
 # Ops whose derivative reads no operand value.
 LINEAR = frozenset(
-    "add sub neg sum transpose reshape broadcast concat stack slice pad take scatter real detach "
-    "onehot argmax floor ceil round sign lt le gt ge eq ne and or not floordiv".split()
+    ("add", "sub", "neg", "sum", "transpose", "reshape", "broadcast", "concat", "stack", "slice")
+    + ("pad", "take", "scatter", "real", "detach", "onehot", "argmax", "floor", "ceil", "round")
+    + ("sign", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "floordiv")
 )
 PRODUCTS = frozenset({"mul", "matmul", "outer"})
 # Ops whose derivative reads their result only.
@@ -90,7 +102,6 @@ def introduce(
     eq: Equation,
     scope: Scope,
     stem: str,
-    **marks: str,
 ) -> tuple[Ref, Var, Equation]:
     """A new generated variable that holds ``e`` wherever ``eq`` computes it.
 
@@ -111,7 +122,7 @@ def introduce(
     given = program.given
     axes = tuple(Axis(i, *axis_range([where], i, indices, given)) for i in indices)
     name = fresh(stem, variables)
-    var = Var(name, "variable", axes, e.shape, e.type, generated=True, **marks)
+    var = Var(name, "variable", axes, e.shape, e.type, generated=True)
     read = Ref(name, tuple(Poly.symbol(i) for i in indices), e.shape, e.type)
     return read, var, equation(name, indices, where, e, eq.span)
 

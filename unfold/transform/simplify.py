@@ -31,6 +31,7 @@ from ..poly import Poly
 from ..program import Equation, Program, equation
 from .algebra import scalar, simplify_expr
 from .common import hit, prune
+from .reuse import reuse
 
 _ROUNDS = 6
 
@@ -39,7 +40,7 @@ def simplify(program: Program) -> Program:
     """Algebra, inlining of generated names that are used once, merging of equal ones, pruning."""
     for _ in range(_ROUNDS):
         before = program
-        program = prune(_inline(_merge_equal(_algebra(program))))
+        program = prune(_inline(reuse(_merge_equal(_algebra(program)))))
         if program.equations == before.equations:
             break
     return program
@@ -108,7 +109,7 @@ def _inline(program: Program) -> Program:
     protected = _protected(program)
     counts: dict[str, int] = {}
     for eq in program.equations:
-        for name, weight in _occurrences(eq.rhs):
+        for name, weight in _occurrences(eq):
             counts[name] = counts.get(name, 0) + weight
     candidates: dict[str, list[Equation]] = {}
     for name, eqs in pieces.items():
@@ -150,10 +151,11 @@ def _reads_itself(eq: Equation) -> bool:
     return any(isinstance(n, Ref) and n.name == eq.name for n in walk(eq.rhs))
 
 
-def _occurrences(e: Expr) -> Iterator[tuple[str, int]]:
-    """Reads by name, counted as they are written; one that would be repeated by a reduction over
-    indices it does not depend on counts double."""
-    stack: list[tuple[Expr, frozenset[str]]] = [(e, frozenset())]
+def _occurrences(eq: Equation) -> Iterator[tuple[str, int]]:
+    """Reads by name, counted as they are written; one that stands in a loop over indices it does
+    not depend on would be computed again and again, and counts double."""
+    loop = frozenset(i for i in eq.indices if eq.domain.fixed(i) is None)
+    stack: list[tuple[Expr, frozenset[str]]] = [(eq.rhs, loop)]
     while stack:
         node, bound = stack.pop()
         if isinstance(node, Ref):
@@ -190,9 +192,7 @@ class _Inliner:
         for piece in self.candidates.get(ref.name, ()):
             if domain.subset(hit(ref.index, piece), self.given):
                 # Two steps, so that an index of the piece may occur in the read's position.
-                taken = free_symbols(piece.rhs) | frozenset(
-                    s for p in ref.index for s in p.symbols
-                )
+                taken = free_symbols(piece.rhs) | frozenset(s for p in ref.index for s in p.symbols)
                 apart = {i: Poly.symbol(fresh(f"{i}_", taken)) for i in piece.indices}
                 moved = subs_positions(piece.rhs, apart)
                 names = [p.as_symbol or "" for p in apart.values()]

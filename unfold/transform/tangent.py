@@ -24,9 +24,7 @@ from .naming import name_intermediates
 from .simplify import simplify
 
 
-def tangent(
-    program: Program, wrt: Sequence[str] | None = None, simplified: bool = True
-) -> Program:
+def tangent(program: Program, wrt: Sequence[str] | None = None, simplified: bool = True) -> Program:
     """The program that computes, beside its outputs, their derivative along a direction.
 
     For each of ``wrt`` (real inputs and params; default all real params) the result takes a second
@@ -57,8 +55,9 @@ def tangent(
                 v, name=dots[name], tangent_of=name, generated=v.role == "variable"
             )
     forward = _Forward(dots)
-    extra = [_tangent_equation(eq, forward, dots[eq.name], program) for eq in program.equations
-             if eq.name in dots]  # fmt: skip
+    extra = [
+        _tangent_equation(eq, forward, dots[eq.name]) for eq in program.equations if eq.name in dots
+    ]
     extended = []
     for out in outputs:
         v = program.vars[out.name]
@@ -81,7 +80,7 @@ def tangent(
     return verify(simplify(result) if simplified else prune(result))
 
 
-def _tangent_equation(eq: Equation, forward: _Forward, dot: str, program: Program) -> Equation:
+def _tangent_equation(eq: Equation, forward: _Forward, dot: str) -> Equation:
     pins = {i: p for i in eq.indices if (p := eq.domain.fixed(i)) is not None}
     index = tuple(pins.get(i, Poly.symbol(i)) for i in eq.indices)
     value = Ref(eq.name, index, eq.rhs.shape, eq.rhs.type)

@@ -1,0 +1,78 @@
+"""Read a value that already has a name instead of computing it again.
+
+before:  a[t,s] = exp_diff(score[t,s], m[t])
+         score_bar[t,s] = a_bar[t,s] * exp_diff(score[t,s], m[t])
+after:   score_bar[t,s] = a_bar[t,s] * a[t,s]
+requires: nothing. Only equations that the compiler wrote are changed, never the user's.
+"""
+
+from __future__ import annotations
+
+from ..domain import Domain
+from ..expr import Call, Expr, Guard, Reduce, Ref, children, subs_positions, walk, with_children
+from ..poly import Poly
+from ..program import Equation, Program
+from .common import hit, is_heavy
+from .naming import LINEAR
+
+
+def reuse(program: Program) -> Program:
+    """Replace subexpressions of compiler-made equations by reads of equal variables."""
+    finder = _Finder(program)
+    return program.with_(
+        equations=tuple(
+            Equation(e.name, e.indices, e.domain, finder.visit(e.rhs, e.domain, e.name), e.span)
+            if program.vars[e.name].generated or program.vars[e.name].adjoint_of
+            else e
+            for e in program.equations
+        )
+    )
+
+
+def _worth_reading(e: Expr) -> bool:
+    """Whether a value costs more to compute than to load."""
+    if isinstance(e, Call) and e.op not in LINEAR and e.op not in ("mul", "div", "pow", "where"):
+        return True
+    return is_heavy(e) and isinstance(e, (Call, Reduce))
+
+
+class _Finder:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.given = program.given
+        self.known: dict[tuple[type, str], list[Equation]] = {}
+        for eq in program.equations:
+            if isinstance(eq.rhs, (Call, Reduce)) and _worth_reading(eq.rhs):
+                self.known.setdefault((type(eq.rhs), eq.rhs.op), []).append(eq)
+
+    def visit(self, e: Expr, domain: Domain, reader: str) -> Expr:
+        if isinstance(e, (Call, Reduce)):
+            for eq in self.known.get((type(e), e.op), ()):
+                if eq.name != reader:
+                    read = self.match(eq, e, domain)
+                    if read is not None:
+                        return read
+        inner = domain & e.domain if isinstance(e, (Reduce, Guard)) else domain
+        return with_children(e, tuple(self.visit(c, inner, reader) for c in children(e)))
+
+    def match(self, eq: Equation, e: Expr, domain: Domain) -> Ref | None:
+        """The element of ``eq`` whose right-hand side is ``e``, if it is defined there."""
+        if eq.rhs.shape != e.shape:
+            return None
+        found: dict[str, Poly] = {}
+        for mine, other in zip(walk(eq.rhs), walk(e), strict=False):
+            if isinstance(mine, Ref) and isinstance(other, Ref) and mine.name == other.name:
+                for p, q in zip(mine.index, other.index, strict=True):
+                    for i in eq.indices:
+                        if i not in found and p.coefficient(i) == 1:
+                            found[i] = q - (p - Poly.symbol(i))
+        pinned = {i for i in eq.indices if eq.domain.fixed(i) is not None}
+        if set(found) | pinned != set(eq.indices):
+            return None
+        if subs_positions(eq.rhs, found) is not e:
+            return None
+        index = tuple(found.get(i) or eq.domain.fixed(i) or Poly() for i in eq.indices)
+        if not domain.subset(hit(index, eq), self.given):
+            return None
+        v = self.program.vars[eq.name]
+        return Ref(eq.name, index, v.shape, v.type)
