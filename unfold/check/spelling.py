@@ -86,6 +86,7 @@ CALLS: dict[str, str] = {
     "maximum": "max({0}, {1})",
     "minimum": "min({0}, {1})",
     "mod": "mod({0}, {1})",
+    "exp_diff": "exp_diff({0}, {1})",  # exp(a - b), and 0 where a is -inf
     "exp": "exp({0})",
     "log": "log({0})",
     "log1p": "log1p({0})",
