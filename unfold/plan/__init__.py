@@ -1,0 +1,11 @@
+"""The plan: loops in order, storage, what is done once and what for each sequence.
+
+`plan(program)` is the last stage that no backend owns. It is readable: ``print(plan(program))``.
+"""
+
+from __future__ import annotations
+
+from .build import build as plan
+from .nodes import Buffer, Loop, Node, Plan, Result, Statement, statements
+
+__all__ = ["Buffer", "Loop", "Node", "Plan", "Result", "Statement", "plan", "statements"]
