@@ -66,6 +66,8 @@ def dependences(program: Program) -> tuple[Dependence, ...]:
     for reader, eq in enumerate(program.equations):
         seen: set[tuple[tuple[Poly, ...], Domain, int]] = set()
         for read in reads(distinct(eq.rhs, eq.indices)):
+            if eq.solver and read.ref.name == eq.name and read.ref.index == eq.element:
+                continue  # the unknown of an implicit equation is no dependence
             for source in pieces.get(read.ref.name, ()):
                 piece = program.equations[source]
                 element = dict(zip(piece.indices, read.ref.index, strict=True))

@@ -85,12 +85,26 @@ class Var:
 
 
 @dataclass(frozen=True)
+class Solver:
+    """How an implicit equation is solved: ``picard``, ``anderson`` or ``newton``.
+
+    The iteration ends when the largest change of a component, relative to 1 + its magnitude, is at
+    most ``tol``; more than ``max_steps`` is an error.
+    """
+
+    method: str = "anderson"
+    tol: float = 1e-10
+    max_steps: int = 200
+
+
+@dataclass(frozen=True)
 class Equation:
     """One piece of the definition of a variable: ``name[indices] = rhs`` on ``domain``.
 
     ``indices`` are distinct names, one for each axis of the variable; an index that the domain
     pins to one position does not occur in ``rhs`` (see `equation`). ``span`` is the text the
-    equation came from, if any.
+    equation came from, if any. With a ``solver`` the equation is implicit: ``rhs`` may read the
+    very element it defines, and the element is a solution.
     """
 
     name: str
@@ -98,10 +112,22 @@ class Equation:
     domain: Domain
     rhs: Expr
     span: Any = field(default=None, compare=False, repr=False)
+    solver: Solver | None = None
+
+    @property
+    def element(self) -> tuple[Poly, ...]:
+        """The position that the equation defines: its indices, pinned ones as their position."""
+        pins = {i: p for i in self.indices if (p := self.domain.fixed(i)) is not None}
+        return tuple(pins.get(i, Poly.symbol(i)) for i in self.indices)
 
 
 def equation(
-    name: str, indices: tuple[str, ...], domain: Domain, rhs: Expr, span: Any = None
+    name: str,
+    indices: tuple[str, ...],
+    domain: Domain,
+    rhs: Expr,
+    span: Any = None,
+    solver: Solver | None = None,
 ) -> Equation:
     """An `Equation` in normal form: indices pinned by the domain are replaced by their position."""
     pinned: dict[str, Poly] = {}
@@ -115,7 +141,7 @@ def equation(
         for i, at in pinned.items():
             rest = rest & Domain.point(i, at)
         domain = rest
-    return Equation(name, indices, domain, rhs, span)
+    return Equation(name, indices, domain, rhs, span, solver)
 
 
 @dataclass(frozen=True)
@@ -240,8 +266,7 @@ class Program:
             indices={k: (lo.subs(sizes), hi.subs(sizes)) for k, (lo, hi) in self.indices.items()},
             vars={k: var(v) for k, v in self.vars.items() if k not in values},
             equations=tuple(
-                Equation(e.name, e.indices, e.domain.subs(sizes), expr(e.rhs), e.span)
-                for e in self.equations
+                replace(e, domain=e.domain.subs(sizes), rhs=expr(e.rhs)) for e in self.equations
             ),
             outputs=tuple(
                 Output(o.name, tuple((lo.subs(sizes), hi.subs(sizes)) for lo, hi in o.ranges))

@@ -148,6 +148,10 @@ class _Sweep:
         self.extra: list[Equation] = []
         self.bars: dict[str, str] = {}
         self.pieces: dict[str, list[Domain]] = {}
+        # While an implicit equation is swept for its own unknown: that element, and what it gets.
+        self.unknown: Ref | None = None
+        self.back: list[Expr] = []
+        self.solved: set[Ref] = set()
         for eq in program.equations:
             own = tuple(Poly.symbol(a.index) for a in program.vars[eq.name].axes)
             named = eq.domain.subs(dict(zip(eq.indices, own, strict=True)))
@@ -168,15 +172,37 @@ class _Sweep:
         for eq in self.program.equations:
             if eq.name in self.bars and not names(eq.rhs).isdisjoint(self.bars):
                 v = self.vars[self.bars[eq.name]]
-                seed = Ref(v.name, tuple(Poly.symbol(i) for i in eq.indices), v.shape, v.type)
-                pins = {i: p for i in eq.indices if (p := eq.domain.fixed(i)) is not None}
-                self.sweep(eq, eq.rhs, subs_positions(seed, pins), Scope(), True)
+                seed: Expr = Ref(v.name, eq.element, v.shape, v.type)
+                if eq.solver is not None:
+                    seed = self.implicit(eq, seed)
+                self.sweep(eq, eq.rhs, seed, Scope(), True)
         adjoints = [eq for name in self.bars for eq in self.gather(name)]
         return self.program.with_(
             vars=self.vars,
             indices=self.indices,
             equations=(*self.program.equations, *self.extra, *adjoints),
         )
+
+    def implicit(self, eq: Equation, received: Expr) -> Expr:
+        """The cotangent of the right-hand side of an implicit equation ``z = F(z, …)``.
+
+        By the implicit function theorem it solves the linear implicit equation
+        ``z_lambda = z_bar + (dF/dz)' z_lambda`` (Bai, Kolter and Koltun 2019, theorem 1).
+        """
+        name = fresh(f"{eq.name}_lambda", self.vars)
+        own = Ref(eq.name, eq.element, eq.rhs.shape, eq.rhs.type)
+        seed = Ref(name, eq.element, eq.rhs.shape, eq.rhs.type)
+        v = self.vars[eq.name]
+        self.vars[name] = Var(name, "variable", v.axes, v.shape, v.type, generated=True)
+        self.unknown, self.back = own, [received]
+        self.sweep(eq, eq.rhs, seed, Scope(), True)
+        rhs = self.back[0]
+        for term in self.back[1:]:
+            rhs = rhs + term
+        self.unknown, self.back = None, []
+        self.extra.append(equation(name, eq.indices, eq.domain, rhs, eq.span, eq.solver))
+        self.solved.add(own)
+        return seed
 
     # --- step 1: from the root of a right-hand side to its reads ---
 
@@ -209,7 +235,7 @@ class _Sweep:
 
     def named(self, eq: Equation, node: Expr, g: Expr, scope: Scope) -> Expr:
         """Give a computed cotangent a name before it is used more than once."""
-        if is_simple(g) or _uses(node, self.bars) < 2:
+        if self.unknown is not None or is_simple(g) or _uses(node, self.bars) < 2:
             return g
         if not is_heavy(g) and isinstance(node, Call) and len(node.args) == 1:
             return g
@@ -220,6 +246,13 @@ class _Sweep:
         return read
 
     def scatter(self, eq: Equation, ref: Ref, g: Expr, scope: Scope) -> None:
+        """Note that the element ``ref`` receives ``g``, for all points of the equation."""
+        if self.unknown is not None:
+            if ref is self.unknown:
+                self.back.append(scope.around(g))
+            return
+        if eq.solver is not None and ref in self.solved:
+            return
         domain = eq.domain
         for node in scope.nodes:
             domain = domain & node.domain
@@ -349,11 +382,7 @@ def _uses(e: Expr, bars: dict[str, str]) -> int:
 
 def _value(eq: Equation, node: Expr, is_root: bool) -> Expr:
     """The value of a node for derivative rules: the variable itself at the root."""
-    if is_root:
-        pins = {i: p for i in eq.indices if (p := eq.domain.fixed(i)) is not None}
-        index = tuple(pins.get(i, Poly.symbol(i)) for i in eq.indices)
-        return Ref(eq.name, index, node.shape, node.type)
-    return node
+    return Ref(eq.name, eq.element, node.shape, node.type) if is_root else node
 
 
 def _cotangents(node: Call, g: Expr, value: Expr) -> tuple[Expr | None, ...]:

@@ -12,6 +12,8 @@ that is not the root of its equation (the value of the root is the variable itse
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..expr import (
     Call,
     Expr,
@@ -94,6 +96,15 @@ class Scope:
         extra = node.indices if isinstance(node, Reduce) else ()
         return Scope(self.bound + extra, (*self.nodes, node))
 
+    def around(self, e: Expr) -> Expr:
+        """``e``, summed and guarded as its place in the right-hand side is."""
+        for node in reversed(self.nodes):
+            if isinstance(node, Guard):
+                e = Guard(node.domain, e)
+            else:
+                e = Reduce("sum", node.indices, node.domain, e)
+        return e
+
 
 def introduce(
     program: Program,
@@ -133,7 +144,8 @@ def name_intermediates(program: Program, active: set[str]) -> Program:
     equations: list[Equation] = []
     for eq in program.equations:
         namer.extra = []
-        rhs = namer.visit(eq.rhs, eq, Scope(), True)
+        # What an implicit equation computes depends on its own solution: nothing leaves it.
+        rhs = eq.rhs if eq.solver else namer.visit(eq.rhs, eq, Scope(), True)
         equations.extend(namer.extra)
-        equations.append(Equation(eq.name, eq.indices, eq.domain, rhs, eq.span))
+        equations.append(replace(eq, rhs=rhs))
     return program.with_(vars=namer.vars, equations=tuple(equations))

@@ -8,6 +8,8 @@ requires: nothing. Only equations that the compiler wrote are changed, never the
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..domain import Domain
 from ..expr import Call, Expr, Guard, Reduce, Ref, children, subs_positions, walk, with_children
 from ..poly import Poly
@@ -21,7 +23,7 @@ def reuse(program: Program) -> Program:
     finder = _Finder(program)
     return program.with_(
         equations=tuple(
-            Equation(e.name, e.indices, e.domain, finder.visit(e.rhs, e.domain, e.name), e.span)
+            replace(e, rhs=finder.visit(e.rhs, e.domain, e.name))
             if program.vars[e.name].generated or program.vars[e.name].adjoint_of
             else e
             for e in program.equations
@@ -42,7 +44,7 @@ class _Finder:
         self.given = program.given
         self.known: dict[tuple[type, str], list[Equation]] = {}
         for eq in program.equations:
-            if isinstance(eq.rhs, (Call, Reduce)) and _worth_reading(eq.rhs):
+            if eq.solver is None and isinstance(eq.rhs, (Call, Reduce)) and _worth_reading(eq.rhs):
                 self.known.setdefault((type(eq.rhs), eq.rhs.op), []).append(eq)
 
     def visit(self, e: Expr, domain: Domain, reader: str) -> Expr:

@@ -10,6 +10,7 @@ requires: nothing. What the user named keeps its name.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..domain import Domain
 from ..expr import (
@@ -48,10 +49,7 @@ def simplify(program: Program) -> Program:
 
 def _algebra(program: Program) -> Program:
     return program.with_(
-        equations=tuple(
-            Equation(e.name, e.indices, e.domain, simplify_expr(e.rhs), e.span)
-            for e in program.equations
-        )
+        equations=tuple(replace(e, rhs=simplify_expr(e.rhs)) for e in program.equations)
     )
 
 
@@ -69,9 +67,9 @@ def _merge_equal(program: Program) -> Program:
     seen: dict[tuple[object, ...], str] = {}
     alias: dict[str, str] = {}
     for name, eqs in pieces.items():
-        if len(eqs) != 1:
+        (eq, *others) = eqs
+        if others or eq.solver:
             continue
-        (eq,) = eqs
         canonical = {i: Poly.symbol(f"#{k}") for k, i in enumerate(eq.indices)}
         key = (eq.domain.subs(canonical), subs_positions(eq.rhs, canonical))
         if key in seen and program.vars[name].generated and name not in protected:
@@ -82,9 +80,7 @@ def _merge_equal(program: Program) -> Program:
         return program
     return program.with_(
         equations=tuple(
-            Equation(e.name, e.indices, e.domain, _rename(e.rhs, alias), e.span)
-            for e in program.equations
-            if e.name not in alias
+            replace(e, rhs=_rename(e.rhs, alias)) for e in program.equations if e.name not in alias
         )
     )
 
@@ -116,7 +112,7 @@ def _inline(program: Program) -> Program:
         v = program.vars[name]
         if not v.generated or name in protected:
             continue
-        if any(_reads_itself(eq) for eq in eqs):
+        if any(eq.solver or _reads_itself(eq) for eq in eqs):
             continue
         if counts.get(name, 0) == 1 or all(_is_trivial(eq.rhs) for eq in eqs):
             candidates[name] = eqs
@@ -125,7 +121,7 @@ def _inline(program: Program) -> Program:
     inliner = _Inliner(program, candidates)
     return program.with_(
         equations=tuple(
-            equation(e.name, e.indices, e.domain, inliner.expand(e.rhs, e.domain), e.span)
+            equation(e.name, e.indices, e.domain, inliner.expand(e.rhs, e.domain), e.span, e.solver)
             for e in program.equations
         )
     )
@@ -153,14 +149,15 @@ def _reads_itself(eq: Equation) -> bool:
 
 def _occurrences(eq: Equation) -> Iterator[tuple[str, int]]:
     """Reads by name, counted as they are written; one that stands in a loop over indices it does
-    not depend on would be computed again and again, and counts double."""
+    not depend on would be computed again and again, and counts double; so does one that an
+    implicit equation would compute in every iteration."""
     loop = frozenset(i for i in eq.indices if eq.domain.fixed(i) is None)
     stack: list[tuple[Expr, frozenset[str]]] = [(eq.rhs, loop)]
     while stack:
         node, bound = stack.pop()
         if isinstance(node, Ref):
             used = frozenset(s for p in node.index for s in p.symbols)
-            yield node.name, 1 if bound <= used else 2
+            yield node.name, 1 if bound <= used and not eq.solver else 2
         elif isinstance(node, Reduce):
             stack.append((node.body, bound | frozenset(node.indices)))
         else:

@@ -89,9 +89,9 @@ def _resolve(eq: Equation, domain: Domain, given: Domain) -> Equation:
         return e
 
     if not any(isinstance(n, Guard) for n in walk(eq.rhs)):
-        return equation(eq.name, eq.indices, domain, eq.rhs, eq.span)
+        return equation(eq.name, eq.indices, domain, eq.rhs, eq.span, eq.solver)
     rhs = _outside_reductions(eq.rhs, decide)
-    return equation(eq.name, eq.indices, domain, rhs, eq.span)
+    return equation(eq.name, eq.indices, domain, rhs, eq.span, eq.solver)
 
 
 def _outside_reductions(e: Expr, fn: Callable[[Expr], Expr]) -> Expr:

@@ -3,7 +3,8 @@
 before:  h[t] = tanh(W @ x[t] + U @ h[t-1])
 after:   the same, and
          h_dot[t] = (W_dot @ x[t] + U @ h_dot[t-1]) * (1 - h[t]**2)
-requires: nothing. Every index stays where it is, so a forward recurrence stays one.
+requires: nothing. Every index stays where it is, so a forward recurrence stays one. The tangent of
+an implicit equation is implicit, and linear (the implicit function theorem).
 
 Tangent-linear models are the oldest use of the idea (Wengert 1964, "A simple automatic derivative
 evaluation program").
@@ -17,7 +18,6 @@ from dataclasses import replace
 from ..expr import Call, Const, Expr, Guard, Reduce, Ref, fresh, names
 from ..ops import OPS, call
 from ..ops.record import broadcast_to, compare, where
-from ..poly import Poly
 from ..program import Equation, Output, Program, equation, verify
 from .common import depends_on, prune
 from .naming import name_intermediates
@@ -81,13 +81,11 @@ def tangent(program: Program, wrt: Sequence[str] | None = None, simplified: bool
 
 
 def _tangent_equation(eq: Equation, forward: _Forward, dot: str) -> Equation:
-    pins = {i: p for i in eq.indices if (p := eq.domain.fixed(i)) is not None}
-    index = tuple(pins.get(i, Poly.symbol(i)) for i in eq.indices)
-    value = Ref(eq.name, index, eq.rhs.shape, eq.rhs.type)
+    value = Ref(eq.name, eq.element, eq.rhs.shape, eq.rhs.type)
     d = forward.of(eq.rhs, value)
     if d is None:
         d = broadcast_to(Const(0.0), eq.rhs.shape)
-    return equation(dot, eq.indices, eq.domain, d, eq.span)
+    return equation(dot, eq.indices, eq.domain, d, eq.span, eq.solver)
 
 
 class _Forward:
