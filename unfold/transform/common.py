@@ -143,7 +143,8 @@ def is_heavy(e: Expr) -> bool:
             if node.op in _HEAVY:
                 return True
             count += 1
-    return count > 4
+    # What depends on indices and lengths alone is no value of the model.
+    return count > 4 and bool(names(e))
 
 
 def is_simple(e: Expr) -> bool:
