@@ -1,0 +1,304 @@
+"""Writing LLVM IR as text: values, functions, blocks.
+
+Text because it is quick to make (a few hundred nanoseconds an instruction) and easy to read: what
+`unfold show --after llvm` prints is what was written here. A `Value` is a type and a name or
+constant; a `Function` collects instructions block by block.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Value(NamedTuple):
+    """An SSA value or a constant: its type (``double``, ``<8 x float>``, ``ptr``) and its name."""
+
+    type: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.name}"
+
+
+def scalar_of(type_: str) -> str:
+    """The element of a vector type, or the type itself."""
+    return type_[type_.index("x ") + 2 : -1] if type_.startswith("<") else type_
+
+
+def width_of(type_: str) -> int:
+    """The number of lanes of a vector type; 1 for others."""
+    return int(type_[1 : type_.index(" ")]) if type_.startswith("<") else 1
+
+
+def vector(type_: str, width: int) -> str:
+    """The type of ``width`` lanes; for one lane the scalar type itself."""
+    return type_ if width == 1 else f"<{width} x {type_}>"
+
+
+def real(value: float, type_: str) -> Value:
+    """A floating-point constant of a scalar or vector type, exact to the bit."""
+    scalar = scalar_of(type_)
+    if scalar == "float":
+        value = struct.unpack("f", struct.pack("f", value))[0] if abs(value) < 3.5e38 else value
+    bits = struct.unpack("<Q", struct.pack("<d", value))[0]
+    return splat_constant(f"0x{bits:016X}", type_)
+
+
+def integer(value: int, type_: str = "i64") -> Value:
+    """An integer constant (or truth value for ``i1``) of a scalar or vector type."""
+    return splat_constant(str(int(value)), type_)
+
+
+def splat_constant(text: str, type_: str) -> Value:
+    """A constant in every lane."""
+    width = width_of(type_)
+    if width == 1:
+        return Value(type_, text)
+    scalar = scalar_of(type_)
+    return Value(type_, "<" + ", ".join([f"{scalar} {text}"] * width) + ">")
+
+
+@dataclass
+class Block:
+    """A label and the instructions under it."""
+
+    label: str
+    lines: list[str]
+
+
+class Module:
+    """Functions and the declarations they need."""
+
+    def __init__(self) -> None:
+        self.declared: dict[str, str] = {}
+        self.texts: list[str] = []
+
+    def declare(self, name: str, result: str, args: Sequence[str], attributes: str = "") -> None:
+        """Make an external function known; more than once does no harm."""
+        self.declared[name] = f"declare {result} @{name}({', '.join(args)}) {attributes}".rstrip()
+
+    def add(self, text: str) -> None:
+        """Add a finished function or a global."""
+        self.texts.append(text)
+
+    def __str__(self) -> str:
+        return "\n\n".join(["\n".join(self.declared.values()), *self.texts]) + "\n"
+
+
+class Function:
+    """A function under construction; instructions go to the block that was started last.
+
+    Args:
+        module: receives declarations.
+        name: without the ``@``.
+        args: the parameters, as (type, name, attributes).
+        result: the return type.
+        linkage: such as ``internal``.
+    """
+
+    def __init__(
+        self,
+        module: Module,
+        name: str,
+        args: Sequence[tuple[str, str, str]],
+        result: str = "void",
+        linkage: str = "",
+        attributes: str = "nounwind",
+    ) -> None:
+        self.module = module
+        self.args = [Value(t, f"%{n}") for t, n, _ in args]
+        params = ", ".join(f"{t} {a} %{n}".replace("  ", " ") for t, n, a in args)
+        self.head = f"define {linkage} {result} @{name}({params}) {attributes} {{"
+        self.blocks: list[Block] = []
+        self.count = 0
+        self.start(self.label("entry"))
+
+    # --- names and blocks ---
+
+    def label(self, stem: str) -> str:
+        """A fresh name for a block."""
+        self.count += 1
+        return f"{stem}.{self.count}"
+
+    def start(self, label: str) -> None:
+        """Begin a block; the one before must have ended with a branch."""
+        self.block = Block(label, [])
+        self.blocks.append(self.block)
+
+    def emit(self, text: str) -> None:
+        """An instruction without a result."""
+        self.block.lines.append(text)
+
+    def op(self, type_: str, text: str) -> Value:
+        """An instruction whose result has the given type."""
+        self.count += 1
+        name = f"%v{self.count}"
+        self.block.lines.append(f"{name} = {text}")
+        return Value(type_, name)
+
+    # --- instructions ---
+
+    def binary(self, op: str, a: Value, b: Value) -> Value:
+        """``add``, ``fmul``, … of two values of one type."""
+        return self.op(a.type, f"{op} {a.type} {a.name}, {b.name}")
+
+    def compare(self, op: str, a: Value, b: Value) -> Value:
+        """``icmp slt``, ``fcmp oeq``, …"""
+        return self.op(vector("i1", width_of(a.type)), f"{op} {a.type} {a.name}, {b.name}")
+
+    def select(self, condition: Value, a: Value, b: Value) -> Value:
+        """``a`` where the condition holds, else ``b``."""
+        return self.op(a.type, f"select {condition}, {a}, {b}")
+
+    def convert(self, op: str, a: Value, scalar: str) -> Value:
+        """``sitofp``, ``zext``, … lane by lane."""
+        to = vector(scalar, width_of(a.type))
+        return self.op(to, f"{op} {a} to {to}")
+
+    def call(self, result: str, name: str, *args: Value, flags: str = "") -> Value:
+        """Call a function that returns a value."""
+        listed = ", ".join(str(a) for a in args)
+        return self.op(result, f"call {flags}{result} @{name}({listed})".replace("  ", " "))
+
+    def call_void(self, name: str, *args: Value) -> None:
+        """Call a function without a result."""
+        self.emit(f"call void @{name}({', '.join(str(a) for a in args)})")
+
+    def intrinsic(self, name: str, *args: Value, flags: str = "") -> Value:
+        """An element-wise intrinsic (``llvm.fma``) whose operands all have the result's type."""
+        kind = args[0].type
+        suffix = {"double": "f64", "float": "f32"}.get(scalar_of(kind), scalar_of(kind))
+        if width_of(kind) > 1:
+            suffix = f"v{width_of(kind)}{suffix}"
+        full = f"{name}.{suffix}"
+        self.module.declare(full, kind, [kind] * len(args))
+        return self.call(kind, full, *args, flags=flags)
+
+    def load(self, type_: str, pointer: Value, align: int, note: str = "") -> Value:
+        """Read memory."""
+        return self.op(type_, f"load {type_}, {pointer}, align {align}{note}")
+
+    def store(self, value: Value, pointer: Value, align: int) -> None:
+        """Write memory."""
+        self.emit(f"store {value}, {pointer}, align {align}")
+
+    def offset(self, pointer: Value, type_: str, count: Value) -> Value:
+        """The address ``count`` elements of a type further on."""
+        if count.name == "0":
+            return pointer
+        return self.op("ptr", f"getelementptr {type_}, {pointer}, {count}")
+
+    def splat(self, a: Value, width: int) -> Value:
+        """A scalar in every lane."""
+        if width == 1 or width_of(a.type) == width:
+            return a
+        if not a.name.startswith("%"):
+            return splat_constant(a.name, vector(a.type, width))
+        to = vector(a.type, width)
+        first = self.op(to, f"insertelement {to} poison, {a}, i64 0")
+        zeros = f"<{width} x i32> zeroinitializer"
+        return self.op(to, f"shufflevector {first}, {to} poison, {zeros}")
+
+    def lane(self, a: Value, at: int) -> Value:
+        """One lane of a vector."""
+        if width_of(a.type) == 1:
+            return a
+        return self.op(scalar_of(a.type), f"extractelement {a}, i64 {at}")
+
+    def with_lane(self, a: Value, value: Value, at: int) -> Value:
+        """A vector with one lane replaced."""
+        return self.op(a.type, f"insertelement {a}, {value}, i64 {at}")
+
+    def phi(self, type_: str, incoming: Sequence[tuple[Value, str]]) -> Value:
+        """A value that depends on where control came from."""
+        listed = ", ".join(f"[ {v.name}, %{label} ]" for v, label in incoming)
+        return self.op(type_, f"phi {type_} {listed}")
+
+    def branch(self, label: str) -> None:
+        """Go on at a block."""
+        self.emit(f"br label %{label}")
+
+    def branch_if(self, condition: Value, yes: str, no: str) -> None:
+        """Go on at one of two blocks."""
+        self.emit(f"br {condition}, label %{yes}, label %{no}")
+
+    def ret(self) -> None:
+        """Return nothing."""
+        self.emit("ret void")
+
+    # --- structured control flow ---
+
+    @contextmanager
+    def when(self, condition: Value) -> Iterator[None]:
+        """Instructions that run only if a condition holds (and define no values for later)."""
+        yes, after = self.label("then"), self.label("after")
+        self.branch_if(condition, yes, after)
+        self.start(yes)
+        yield
+        self.branch(after)
+        self.start(after)
+
+    def loop(self, lo: Value, hi: Value, direction: int, carried: Sequence[Value] = ()) -> OpenLoop:
+        """Start a loop over ``lo..hi`` (inclusive); see `OpenLoop`."""
+        return OpenLoop(self, lo, hi, direction, carried)
+
+    def __str__(self) -> str:
+        lines = [self.head]
+        for block in self.blocks:
+            lines.append(f"{block.label}:")
+            lines.extend(f"  {line}" for line in block.lines)
+        return "\n".join([*lines, "}"])
+
+
+class OpenLoop:
+    """A loop between its head and its `close`.
+
+    ``index`` is the loop's variable and ``state`` the carried values as they are at the start of
+    an iteration; ``close(next)`` gives their values for the next one and returns what they are
+    after the loop (the initial ones if it does not run at all).
+    """
+
+    def __init__(
+        self, fn: Function, lo: Value, hi: Value, direction: int, carried: Sequence[Value]
+    ) -> None:
+        self.fn = fn
+        self.direction = direction
+        self.last = hi if direction > 0 else lo
+        first = lo if direction > 0 else hi
+        self.initial = list(carried)
+        head, self.after = fn.label("loop"), fn.label("done")
+        self.before = fn.block.label
+        fn.branch_if(fn.compare("icmp sle", lo, hi), head, self.after)
+        fn.start(head)
+        self.head = fn.block
+        # The incoming values of the back edge are known at the end: the phis are written then.
+        fn.count += 1
+        self.index = Value("i64", f"%i{fn.count}")
+        self.first = first
+        self.state = []
+        for v in carried:
+            fn.count += 1
+            self.state.append(Value(v.type, f"%c{fn.count}"))
+
+    def close(self, following: Sequence[Value] = ()) -> list[Value]:
+        fn = self.fn
+        step = integer(1 if self.direction > 0 else -1)
+        after_step = fn.binary("add nsw", self.index, step)
+        end = fn.compare("icmp eq", self.index, self.last)
+        latch = fn.block.label
+        fn.branch_if(end, self.after, self.head.label)
+        heads = [(self.index, self.first, after_step)]
+        heads += list(zip(self.state, self.initial, following, strict=True))
+        self.head.lines[:0] = [
+            f"{v.name} = phi {v.type} [ {a.name}, %{self.before} ], [ {b.name}, %{latch} ]"
+            for v, a, b in heads
+        ]
+        fn.start(self.after)
+        return [
+            fn.phi(v.type, [(a, self.before), (b, latch)])
+            for v, a, b in zip(self.state, self.initial, following, strict=True)
+        ]

@@ -1,0 +1,179 @@
+"""From LLVM IR as text to machine code in memory, for the machine at hand.
+
+Every way leads through object code: text is compiled to an object, an object is linked into the
+process. What was compiled once can therefore be stored and loaded again in a millisecond.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import llvmlite.binding as llvm
+
+#: Bytes of one number by the name of its type.
+ITEMSIZE = {"float32": 4, "float64": 8, "int64": 8}
+
+# llvmlite compiles one module at a time; LLVM's lazy set-up and the linker are behind it as well.
+_LOCK = threading.RLock()
+_SERIAL = itertools.count()
+
+
+@dataclass(frozen=True)
+class HostTarget:
+    """What code generation needs to know of a machine.
+
+    ``features`` is LLVM's list (``+avx2,-avx512f``), which is trusted; the name of the processor
+    is not used, for virtual machines and new parts are often misnamed. ``vector_bytes`` is the
+    width of a vector register (64 with AVX-512, 32 with AVX, 16 with SSE2 and NEON), ``registers``
+    their number.
+    """
+
+    triple: str
+    features: str
+    vector_bytes: int
+    registers: int
+
+    def lanes(self, dtype: str) -> int:
+        """How many numbers of the type ``float32``, ``float64`` or ``int64`` fill a register."""
+        return self.vector_bytes // ITEMSIZE[dtype]
+
+    def has(self, feature: str) -> bool:
+        """Whether the machine has the named feature (LLVM's name, such as ``fma``)."""
+        return f"+{feature}" in self.features.split(",")
+
+    def narrow(self, vector_bytes: int) -> HostTarget:
+        """The same machine without its vectors wider than ``vector_bytes`` (16, 32 or 64).
+
+        For tests: what is generated for it runs on this machine. ValueError for other widths.
+        """
+        if vector_bytes not in (16, 32, 64):
+            raise ValueError(f"vectors have 16, 32 or 64 bytes, not {vector_bytes}")
+        if vector_bytes >= self.vector_bytes:
+            return self
+        wide = ("avx512", "avx10", "evex512")
+        if vector_bytes == 16:
+            wide = ("avx", "fma", "f16c", "xop", "vaes", "vpclmulqdq", *wide)
+        kept = [f"-{f[1:]}" if f[1:].startswith(wide) else f for f in self.features.split(",") if f]
+        registers = 16 if self.triple.startswith("x86_64") else self.registers
+        return replace(
+            self, features=",".join(kept), vector_bytes=vector_bytes, registers=registers
+        )
+
+
+@lru_cache(maxsize=1)
+def host() -> HostTarget:
+    """The machine that runs this process."""
+    with _LOCK:
+        triple = str(llvm.get_process_triple())
+        features: dict[str, bool] = llvm.get_host_cpu_features()
+    text = ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(features.items()))
+    if features.get("avx512f") and features.get("avx512vl") and features.get("avx512dq"):
+        return HostTarget(triple, text, 64, 32)
+    if features.get("avx2"):
+        return HostTarget(triple, text, 32, 16)
+    return HostTarget(triple, text, 16, 16 if triple.startswith("x86_64") else 32)
+
+
+class Library:
+    """Machine code in this process, for as long as this object lives.
+
+    ``object_code`` holds the bytes that `load_object` accepts, in this process or another one on
+    an equal machine.
+    """
+
+    def __init__(self, object_code: bytes, target: HostTarget) -> None:
+        self.object_code = object_code
+        self._name = f"unfold.{next(_SERIAL)}"
+        self._addresses: dict[str, int] = {}
+        with _LOCK:
+            self._jit = _linker(target)
+            builder = llvm.JITLibraryBuilder().add_object_img(object_code).add_current_process()
+            self._trackers: list[Any] = [builder.link(self._jit, self._name)]
+
+    def address(self, name: str) -> int:
+        """The address of a function that the code exports; KeyError if there is none."""
+        if name not in self._addresses:
+            with _LOCK:
+                try:
+                    tracker = self._jit.lookup(self._name, name)
+                except RuntimeError as error:
+                    raise KeyError(name) from error
+                self._trackers.append(tracker)
+                self._addresses[name] = tracker[name]
+        return self._addresses[name]
+
+
+def compile_ir(
+    ir_text: str, *, optimise: bool = False, target: HostTarget | None = None
+) -> Library:
+    """Compile a module of LLVM IR and load it.
+
+    Args:
+        ir_text: the module; its triple and data layout are set here.
+        optimise: run LLVM's pipeline before code generation (scalar code wants it; code that is
+            written with explicit vectors does not get faster). Functions marked ``alwaysinline``
+            are inlined in any case.
+        target: the machine; default is the host.
+
+    Raises:
+        RuntimeError: LLVM rejects the text; the message is LLVM's.
+    """
+    target = target or host()
+    with _LOCK:
+        module, machine = _prepare(ir_text, optimise, target)
+        return Library(machine.emit_object(module), target)
+
+
+def load_object(object_code: bytes, *, target: HostTarget | None = None) -> Library:
+    """Load what `Library.object_code` once held.
+
+    Raises:
+        RuntimeError: it is no object code of this platform.
+    """
+    return Library(object_code, target or host())
+
+
+def assembly(ir_text: str, *, optimise: bool = False, target: HostTarget | None = None) -> str:
+    """The assembly listing of what `compile_ir` with the same arguments would load."""
+    with _LOCK:
+        module, machine = _prepare(ir_text, optimise, target or host())
+        return str(machine.emit_assembly(module))
+
+
+def _prepare(ir_text: str, optimise: bool, target: HostTarget) -> tuple[Any, Any]:
+    machine = _machine(target)
+    module = llvm.parse_assembly(ir_text)
+    module.triple = target.triple
+    module.data_layout = str(machine.target_data)
+    module.verify()
+    if optimise:
+        options = llvm.create_pipeline_tuning_options(speed_level=2)
+        options.loop_vectorization = True
+        options.slp_vectorization = True
+        builder = llvm.create_pass_builder(machine, options)
+        builder.getModulePassManager().run(module, builder)
+    elif "alwaysinline" in ir_text:
+        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_always_inliner_pass()
+        passes.run(module, builder)
+    return module, machine
+
+
+@lru_cache
+def _machine(target: HostTarget) -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        features=target.features, opt=2, reloc="pic", codemodel="small", jit=True
+    )
+
+
+@lru_cache
+def _linker(target: HostTarget) -> Any:
+    return llvm.create_lljit_compiler(_machine(target), use_jit_link=sys.platform != "win32")
