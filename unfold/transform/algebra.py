@@ -198,6 +198,8 @@ def _mul(e: Call) -> Expr | None:
             return elementwise("mul", x * inner, b.args[1])  # 2 * (3 * x) -> 6 * x
     if isinstance(b, Call) and b.op == "div" and scalar(b.args[0]) == 1:
         return elementwise("div", a, b.args[1])  # a * (1 / b) -> a / b
+    if x is not None and isinstance(b, Call) and b.op == "div":
+        return elementwise("div", elementwise("mul", a, b.args[0]), b.args[1])  # 2 * (x / T)
     if isinstance(a, Call) and a.op == "div" and scalar(a.args[0]) == 1:
         return elementwise("div", b, a.args[1])  # (1 / a) * b -> b / a
     if isinstance(b, Call) and b.op == "mul" and isinstance(b.args[0], Const) and x is None:
