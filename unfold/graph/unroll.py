@@ -34,7 +34,7 @@ def unfold(program: Program, lengths: Mapping[str, int], level: str = "op") -> G
         raise ValueError(f"the level is one of {', '.join(LEVELS)}, not {level!r}")
     known = _checked(program, lengths)
     unrolling = _Unrolling(program, known, level)
-    results = {name: _box(program, known, name) for name in _wanted(program)}
+    results = {name: output_ranges(program, known, name) for name in _wanted(program)}
     for name, ranges in results.items():
         for index in product(*ranges):
             unrolling.demand((name, index), required=False)
@@ -71,8 +71,8 @@ def _wanted(program: Program) -> list[str]:
     return names or [v.name for v in program.vars.values() if v.role == "variable"]
 
 
-def _box(program: Program, lengths: Mapping[str, int], name: str) -> tuple[range, ...]:
-    """The positions of each axis that are returned of a variable."""
+def output_ranges(program: Program, lengths: Mapping[str, int], name: str) -> tuple[range, ...]:
+    """The positions along each axis that are returned of an output or loss."""
     bounds = [(axis.lo, axis.hi) for axis in program.vars[name].axes]
     for out in program.outputs:
         if out.name == name and out.ranges:

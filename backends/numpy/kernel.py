@@ -1,0 +1,133 @@
+"""Calls: the sequences of a batch one after the other, each over its own length."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfold.graph import output_ranges, unfold
+from unfold.program import Program, Var
+
+from .tape import Tape, number, storage
+
+Array = NDArray[Any]
+
+#: How many unfolded graphs a kernel keeps, one for each combination of lengths.
+_KEPT = 16
+
+
+class Kernel:
+    """A program ready to be called."""
+
+    def __init__(self, program: Program, dtype: str, sum_adjoints: bool) -> None:
+        self.program = program
+        self.dtype = dtype
+        self.sum_adjoints = sum_adjoints
+        self._tapes: OrderedDict[tuple[tuple[str, int], ...], Tape] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_tapes": OrderedDict()}
+
+    def tape(self, lengths: Mapping[str, int]) -> Tape:
+        """The steps for given lengths, unfolded at the first call with them."""
+        key = tuple(sorted(lengths.items()))
+        tape = self._tapes.get(key)
+        if tape is None:
+            tape = Tape(unfold(self.program, lengths), self.dtype)
+            self._tapes[key] = tape
+            while len(self._tapes) > _KEPT:
+                self._tapes.popitem(last=False)
+        return tape
+
+    def __call__(
+        self,
+        arrays: Mapping[str, Array],
+        lengths: Mapping[str, int],
+        batch: int | None = None,
+        ragged: Array | None = None,
+    ) -> dict[str, Array]:
+        """Compute the outputs and losses.
+
+        Args:
+            arrays: every input and parameter, of shape (axes…, components…); with a batch, inputs
+                have one leading axis more. Not checked here.
+            lengths: a number for each length; with ``ragged`` the longest ``T``.
+            batch: the number of sequences, or ``None`` for one sequence without a batch axis.
+            ragged: integers of shape (batch,), each sequence's own ``T``.
+
+        Returns arrays of shape (axes…, components…), with a batch in front if there is one. Beyond
+        the end of a short sequence they repeat its last value, adjoints are zero. With
+        ``sum_adjoints``, adjoints of parameters are summed over the batch.
+        """
+        if batch is None:
+            return self._sequence(arrays, lengths, lengths)
+        inputs = [v.name for v in self.program.inputs]
+        rows: list[dict[str, Array]] = []
+        for b in range(batch):
+            own = dict(lengths) if ragged is None else {**lengths, "T": int(ragged[b])}
+            sequence = dict(arrays) | {name: arrays[name][b] for name in inputs}
+            rows.append(self._sequence(sequence, own, lengths))
+        return {
+            name: self._gather(name, [row[name] for row in rows], lengths) for name in self._names
+        }
+
+    @property
+    def _names(self) -> list[str]:
+        names = [out.name for out in self.program.outputs]
+        return names + [name for name in self.program.losses if name not in names]
+
+    def _sequence(
+        self, arrays: Mapping[str, Array], own: Mapping[str, int], longest: Mapping[str, int]
+    ) -> dict[str, Array]:
+        """The outputs of one sequence of lengths ``own``, padded to the ``longest``."""
+        tape = self.tape(own)
+        found = tape.run(arrays)
+        return {name: self._padded(name, cells, own, longest) for name, cells in found.items()}
+
+    def _padded(
+        self, name: str, cells: list[Array], own: Mapping[str, int], longest: Mapping[str, int]
+    ) -> Array:
+        v = self.program.vars[name]
+        have, want = self._extent(name, own), self._extent(name, longest)
+        shape = number(v.shape)
+        result = np.empty((len(cells), *shape), dtype=storage(v.type, self.dtype))
+        for k, cell in enumerate(cells):
+            result[k] = cell
+        result = result.reshape((*have, *shape))
+        if have == want:
+            return result
+        if 0 in have or self._is_adjoint(v):
+            padded = np.zeros((*want, *shape), dtype=result.dtype)
+            padded[tuple(slice(n) for n in have)] = result
+            return padded
+        width = [(0, w - h) for h, w in zip(have, want, strict=True)]
+        return np.pad(result, width + [(0, 0)] * len(shape), mode="edge")
+
+    def _extent(self, name: str, lengths: Mapping[str, int]) -> tuple[int, ...]:
+        """How many elements of an output there are along each axis."""
+        return tuple(len(r) for r in output_ranges(self.program, lengths, name))
+
+    def _gather(self, name: str, rows: list[Array], lengths: Mapping[str, int]) -> Array:
+        v = self.program.vars[name]
+        kind = storage(v.type, self.dtype)
+        shape = (*self._extent(name, lengths), *number(v.shape))
+        if self.sum_adjoints and self._is_param_adjoint(v):
+            total = np.zeros(shape, dtype=kind)
+            for row in rows:
+                total += row
+            return total
+        return np.stack(rows) if rows else np.empty((0, *shape), dtype=kind)
+
+    def _is_adjoint(self, v: Var) -> bool:
+        """Whether a variable is an adjoint, or the tangent of one."""
+        while v.tangent_of is not None:
+            v = self.program.vars[v.tangent_of]
+        return v.adjoint_of is not None
+
+    def _is_param_adjoint(self, v: Var) -> bool:
+        of = self.program.vars.get(v.adjoint_of or "")
+        return of is not None and of.role == "param"
