@@ -1,0 +1,153 @@
+"""The front door: `load`, `loads`, `compile`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError, UnfoldError
+from .function import Function, Options
+from .inputs import listed, nearest
+from .model import Model
+from .program import Program
+from .stages import front
+
+BACKENDS = ("llvm", "numpy")
+DTYPES = ("float64", "float32")
+
+
+def load(path: str | os.PathLike[str], model: str | None = None) -> Model:
+    """Read a `.rec` file.
+
+    Args:
+        path: the file.
+        model: which of several models; default: the last.
+
+    Raises:
+        RecError: with everything that is wrong in the file.
+        OSError: the file cannot be read.
+    """
+    text = Path(path).read_text(encoding="utf-8")
+    return loads(text, os.fspath(path), model)
+
+
+def loads(text: str, name: str = "<text>", model: str | None = None) -> Model:
+    """As `load`, from a text; ``name`` is what errors call it."""
+    program, warnings = front(text, name, model)
+    return Model(program, text, warnings)
+
+
+def compile(  # noqa: A001 - the name users expect, in a module of its own
+    model: Model | Program | str | os.PathLike[str],
+    /,
+    *,
+    backend: str = "llvm",
+    dtype: Any = "float64",
+    threads: int = 1,
+    check_finite: bool = False,
+    sizes: Mapping[str, float] | None = None,
+    **sizes_and_constants: float,
+) -> Function:
+    """Compile a model for given sizes.
+
+    Args:
+        model: a model, a path to a `.rec` file, or the text of one.
+        backend: ``"llvm"`` (native code) or ``"numpy"`` (the interpreter).
+        dtype: of all reals, ``"float64"`` or ``"float32"``.
+        threads: how many threads share a batch.
+        check_finite: whether to refuse arrays with NaN or infinities.
+        sizes: sizes and constants by name, beside or instead of keywords.
+        sizes_and_constants: the model's sizes (``H=16``), all of them, and those of its constants
+            that are to differ from their defaults.
+
+    Returns:
+        A function; lengths such as ``T`` and the batch come from the arrays of each call.
+
+    Raises:
+        InputError: sizes that are missing, unknown or no positive integers; unknown options.
+        RecError: a wrong text.
+    """
+    program = as_program(model)
+    if backend not in BACKENDS:
+        raise InputError(f"backend is one of {listed(BACKENDS)}, not {backend!r}")
+    name = np.dtype(dtype).name
+    if name not in DTYPES:
+        raise InputError(f"dtype is one of {listed(DTYPES)}, not {name}")
+    if not isinstance(threads, int) or threads < 1:
+        raise InputError(f"threads is a positive integer, not {threads!r}")
+    fixed, constants = bindings(program, {**(sizes or {}), **sizes_and_constants})
+    return Function(program, fixed, constants, Options(backend, name, threads, check_finite))
+
+
+def as_program(model: Model | Program | str | os.PathLike[str]) -> Program:
+    """The program of a model, of a path, or of a text (which has a line end)."""
+    if isinstance(model, Program):
+        return model
+    if isinstance(model, Model):
+        return model.program
+    if isinstance(model, str) and "\n" in model:
+        return loads(model).program
+    if isinstance(model, (str, os.PathLike)):
+        return load(model).program
+    raise InputError(f"expected a model, a path or a text, got a {type(model).__name__}")
+
+
+def bindings(
+    program: Program, values: Mapping[str, Any]
+) -> tuple[dict[str, int], dict[str, float]]:
+    """Given sizes and constants, checked and told apart; constants left out take their default.
+
+    Raises `InputError` listing what is missing.
+    """
+    known = {v.name: v for v in program.role("const")}
+    sizes: dict[str, int] = {}
+    constants: dict[str, float] = {}
+    for name, value in values.items():
+        if name in program.sizes:
+            sizes[name] = _size(name, value)
+        elif name in known:
+            constants[name] = _constant(name, value)
+        elif name in program.lengths:
+            raise InputError(
+                f"{name} is a length: it comes with the arrays of each call, not when compiling"
+            )
+        else:
+            also = [n for n in (*program.sizes, *known) if n not in values]
+            hint = nearest(name, also)
+            if not hint:
+                there = [*program.sizes, *known]
+                hint = f"; its sizes and constants are {listed(there)}" if there else (
+                    "; it has neither sizes nor constants")  # fmt: skip
+            raise InputError(f"{program.name} has no size or constant {name}{hint}")
+    missing = [n for n in program.sizes if n not in sizes]
+    missing += [n for n, v in known.items() if n not in constants and v.default is None]
+    if missing:
+        give = ", ".join(f"{n}=…" for n in missing)
+        what = "size" if missing[0] in program.sizes else "constant"
+        raise InputError(
+            f"{program.name} needs the {what}{'s' if len(missing) > 1 else ''} {listed(missing)}: "
+            f"compile(…, {give})"
+        )
+    for name, v in known.items():
+        if name not in constants and v.default is not None:
+            constants[name] = v.default
+    return {n: sizes[n] for n in program.sizes}, {n: constants[n] for n in known}
+
+
+def _size(name: str, value: Any) -> int:
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1:
+        return int(value)
+    raise InputError(f"{name} is a size: expected a positive integer, got {value!r}")
+
+
+def _constant(name: str, value: Any) -> float:
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        return float(value)
+    raise InputError(f"{name} is a constant: expected a number, got {value!r}")
+
+
+__all__ = ["UnfoldError", "as_program", "bindings", "compile", "load", "loads"]

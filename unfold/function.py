@@ -1,0 +1,446 @@
+"""A compiled model: one function for every length and batch size.
+
+Programs for gradients, tangents and single steps are derived and compiled when first asked for,
+and kept.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .init import initial_params
+from .inputs import Call, Signature, bind, listed, nearest, signature
+from .outputs import Outputs
+from .program import Output, Program, Var, verify
+from .transform import adjoint, simplify, tangent
+
+if TYPE_CHECKING:
+    from .streaming import StepProgram, Stepper
+
+Array = NDArray[Any]
+REDUCTIONS = ("mean", "sum", "none")
+
+
+class Kernel(Protocol):
+    """What a backend makes of a program."""
+
+    def __call__(
+        self,
+        arrays: dict[str, Array],
+        lengths: dict[str, int],
+        batch: int | None,
+        ragged: NDArray[np.int64] | None,
+    ) -> dict[str, Array]: ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a function was compiled."""
+
+    backend: str = "llvm"
+    dtype: str = "float64"
+    threads: int = 1
+    check_finite: bool = False
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A program derived from the model, its kernel, and what it takes.
+
+    ``names`` maps what the user asked for to the outputs that hold it (``W`` to ``W_bar``).
+    """
+
+    program: Program
+    kernel: Kernel
+    signature: Signature
+    names: dict[str, str]
+
+
+class Function:
+    """A model compiled for given sizes. Made by `unfold.compile`; may be called from several
+    threads at once, and pickled.
+
+    Attributes:
+        program: the program with its sizes and constants fixed.
+        declared: the program as it was written.
+        sizes, constants: what was fixed.
+        options: backend, dtype, threads, check_finite.
+    """
+
+    def __init__(
+        self,
+        declared: Program,
+        sizes: Mapping[str, int],
+        constants: Mapping[str, float],
+        options: Options,
+    ) -> None:
+        self.declared = declared
+        self.sizes = dict(sizes)
+        self.constants = dict(constants)
+        self.options = options
+        self.program = verify(declared.bind(sizes, constants))
+        self._lock = threading.RLock()
+        self._derived: dict[tuple[Any, ...], Derived] = {}
+
+    # --- what it is ---
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of the inputs, in order of declaration."""
+        return [v.name for v in self.program.inputs]
+
+    @property
+    def params(self) -> list[str]:
+        """The names of the parameters, in order of declaration."""
+        return [v.name for v in self.program.params]
+
+    def __repr__(self) -> str:
+        o = self.options
+        fixed = ", ".join(f"{k}={v}" for k, v in {**self.sizes, **self.constants}.items())
+        return f"<Function {self.program.name}({fixed}) {o.backend} {o.dtype}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Function, (self.declared, self.sizes, self.constants, self.options)
+
+    def init(self, seed: int = 0, **lengths: int) -> dict[str, Array]:
+        """Initial parameters by name, drawn as the model says (`~ glorot`, `= 0`, …).
+
+        Every parameter depends on the seed and its own name only. ``lengths`` are needed by
+        parameters that live on a run-time axis.
+        """
+        return initial_params(self.program, seed, lengths, self.options.dtype)
+
+    # --- values and derivatives ---
+
+    def __call__(
+        self,
+        params: Mapping[str, Any],
+        data: Mapping[str, Any] | None = None,
+        /,
+        *,
+        lengths: Any = None,
+        **inputs: Any,
+    ) -> Outputs:
+        """The outputs and losses.
+
+        Args:
+            params: an array for every parameter; scalars may be numbers.
+            data: inputs by name, beside or instead of keywords.
+            lengths: integers of shape (B,): each sequence's own length in a padded batch.
+            inputs: an array for every input, of the declared rank or all with one leading batch
+                axis; lengths that no array fixes, ``T=50``.
+
+        Raises:
+            InputError: see `unfold.inputs`.
+        """
+        return Outputs(self._run(self._value(), params, data, inputs, lengths)[0])
+
+    def value_and_grad(
+        self,
+        params: Mapping[str, Any],
+        data: Mapping[str, Any] | None = None,
+        /,
+        *,
+        wrt: str | Sequence[str] | None = None,
+        loss: str | Sequence[str] | None = None,
+        reduce: str = "mean",
+        lengths: Any = None,
+        **inputs: Any,
+    ) -> tuple[Any, dict[str, Array]]:
+        """The loss and its gradients.
+
+        Args:
+            wrt: names of parameters, real inputs, or states (whose gradients are the costates);
+                default: all parameters.
+            loss: the losses that are added; default: all.
+            reduce: over a batch, ``"mean"``, ``"sum"``, or ``"none"`` (a value for each sequence,
+                gradients of the sum). A sequence counts once, whatever its length.
+
+        Returns:
+            The value and a dict from names to gradients of the same shapes as what they are
+            gradients of.
+        """
+        if reduce not in REDUCTIONS:
+            raise InputError(f"reduce is one of {listed(REDUCTIONS)}, not {reduce!r}")
+        derived = self._gradient(self._wrt(wrt), self._losses(loss))
+        results, call = self._run(derived, params, data, inputs, lengths)
+        losses = [results[n] for n in self._losses(loss)]
+        value: Any = losses[0] if len(losses) == 1 else sum(losses[1:], start=losses[0])
+        grads = {name: results[bar] for name, bar in derived.names.items()}
+        return _reduced(value, grads, reduce, call)
+
+    def jvp(
+        self,
+        params: Mapping[str, Any],
+        tangents: Mapping[str, Any],
+        data: Mapping[str, Any] | None = None,
+        /,
+        *,
+        lengths: Any = None,
+        **inputs: Any,
+    ) -> tuple[Outputs, Outputs]:
+        """The outputs, and their derivative along a direction (forward mode).
+
+        ``tangents`` holds an array for each parameter or input that moves, of its shape.
+        """
+        names = self._directions(tangents)
+        derived = self._tangent(names)
+        results, _ = self._run(derived, params, data, inputs, lengths, tangents)
+        values = {n: a for n, a in results.items() if n not in derived.names.values()}
+        return Outputs(values), Outputs({n: results[d] for n, d in derived.names.items()})
+
+    def hvp(
+        self,
+        params: Mapping[str, Any],
+        vectors: Mapping[str, Any],
+        data: Mapping[str, Any] | None = None,
+        /,
+        *,
+        wrt: str | Sequence[str] | None = None,
+        loss: str | Sequence[str] | None = None,
+        reduce: str = "mean",
+        lengths: Any = None,
+        **inputs: Any,
+    ) -> dict[str, Array]:
+        """The product of the loss's Hessian with a vector: the derivative of the gradient.
+
+        ``vectors`` holds an array for each parameter or input in which the vector is not zero;
+        the result has the rows of ``wrt`` (default: all parameters).
+        """
+        if reduce not in REDUCTIONS:
+            raise InputError(f"reduce is one of {listed(REDUCTIONS)}, not {reduce!r}")
+        derived = self._hessian(self._directions(vectors), self._wrt(wrt), self._losses(loss))
+        results, call = self._run(derived, params, data, inputs, lengths, vectors)
+        rows = {name: results[dot] for name, dot in derived.names.items()}
+        return _reduced(np.zeros(()), rows, reduce, call)[1]
+
+    # --- one step at a time ---
+
+    def stepper(self, params: Mapping[str, Any], **inputs: Any) -> Stepper:
+        """A causal model that runs one step at a time and carries its state.
+
+        ``inputs`` are those that are no sequences. Raises `InputError` for a model that looks
+        ahead, with the equation that does.
+        """
+        from .streaming import Stepper
+
+        return Stepper(self, params, inputs)
+
+    def step(
+        self, params: Mapping[str, Any], state: Any = None, /, **inputs: Any
+    ) -> tuple[Outputs, Any]:
+        """One step: the outputs and the next state. ``state`` is ``None`` before the first."""
+        static = {n: v for n, v in inputs.items() if n in self._streaming().static}
+        moving = {n: v for n, v in inputs.items() if n not in static}
+        stepper = self.stepper(params, **static)
+        if state is not None:
+            stepper.state = state
+        return stepper.step(**moving), stepper.state
+
+    # --- derived programs ---
+
+    def _value(self) -> Derived:
+        return self._derive(("value",), lambda: (simplify(_with_losses(self.program)), {}))
+
+    def _gradient(self, wrt: tuple[str, ...], losses: tuple[str, ...]) -> Derived:
+        def build() -> tuple[Program, dict[str, str]]:
+            result = adjoint(self.program.with_(outputs=()), wrt, losses)
+            return result, _marked(result, "adjoint_of", wrt)
+
+        return self._derive(("gradient", wrt, losses), build)
+
+    def _tangent(self, wrt: tuple[str, ...]) -> Derived:
+        def build() -> tuple[Program, dict[str, str]]:
+            result = tangent(_with_losses(self.program), wrt)
+            names = [v.tangent_of for v in map(result.vars.get, _outputs(result)) if v]
+            return result, _marked(result, "tangent_of", [n for n in names if n])
+
+        return self._derive(("tangent", wrt), build)
+
+    def _hessian(
+        self, vectors: tuple[str, ...], wrt: tuple[str, ...], losses: tuple[str, ...]
+    ) -> Derived:
+        def build() -> tuple[Program, dict[str, str]]:
+            first = adjoint(self.program.with_(outputs=()), wrt, losses)
+            bars = _marked(first, "adjoint_of", wrt)
+            only = tuple(o for o in first.outputs if o.name in bars.values())
+            second = tangent(first.with_(outputs=only), vectors)
+            dots = _marked(second, "tangent_of", list(bars.values()))
+            only = tuple(o for o in second.outputs if o.name in dots.values())
+            second = simplify(second.with_(outputs=only))
+            return second, {name: dots[bar] for name, bar in bars.items()}
+
+        return self._derive(("hessian", vectors, wrt, losses), build)
+
+    def _streaming(self) -> StepProgram:
+        from .streaming import step_program
+
+        with self._lock:
+            found = self.__dict__.get("_steps")
+            if found is None:
+                found = self.__dict__["_steps"] = step_program(self.program, self.declared)
+            return found
+
+    def _derive(
+        self, key: tuple[Any, ...], build: Callable[[], tuple[Program, dict[str, str]]]
+    ) -> Derived:
+        found = self._derived.get(key)
+        if found is None:
+            with self._lock:
+                found = self._derived.get(key)
+                if found is None:
+                    program, names = build()
+                    found = self._derived[key] = self.compiled(program, names)
+        return found
+
+    def compiled(self, program: Program, names: dict[str, str] | None = None) -> Derived:
+        """Compile a program derived from this one with the same options."""
+        o = self.options
+        backend = importlib.import_module(f"unfold.backends.{o.backend}")
+        kernel = backend.compile(
+            verify(program), dtype=o.dtype, threads=o.threads, sum_adjoints=True
+        )
+        labels = {
+            v.name: f"the tangent of {v.tangent_of}" for v in program.vars.values() if v.tangent_of
+        }
+        declared = dict(self.declared.vars)
+        for v in program.vars.values():
+            if v.tangent_of in declared:
+                declared[v.name] = replace(declared[v.tangent_of], name=v.name)
+        sig = signature(
+            program,
+            self.declared.with_(vars=declared),
+            self.sizes,
+            o.dtype,
+            o.check_finite,
+            labels,
+        )
+        return Derived(program, kernel, sig, names or {})
+
+    def _run(
+        self,
+        derived: Derived,
+        params: Mapping[str, Any],
+        data: Mapping[str, Any] | None,
+        inputs: Mapping[str, Any],
+        lengths: Any,
+        tangents: Mapping[str, Any] | None = None,
+    ) -> tuple[dict[str, Array], Call]:
+        given = inputs
+        if data is not None:
+            both = sorted(set(data) & set(inputs))
+            if both:
+                raise InputError(f"{both[0]} is given twice")
+            given = {**data, **inputs}
+        if tangents:
+            params, given = self._with_tangents(derived, params, given, tangents)
+        call = bind(derived.signature, params, given, lengths)
+        return derived.kernel(call.arrays, call.lengths, call.batch, call.ragged), call
+
+    def _with_tangents(
+        self,
+        derived: Derived,
+        params: Mapping[str, Any],
+        inputs: Mapping[str, Any],
+        tangents: Mapping[str, Any],
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        dots = {
+            v.tangent_of: v
+            for v in derived.program.vars.values()
+            if v.tangent_of in tangents and v.role in ("input", "param")
+        }
+        moved = {"param": dict(params), "input": dict(inputs)}
+        for name, value in tangents.items():
+            moved[dots[name].role][dots[name].name] = value
+        return moved["param"], moved["input"]
+
+    # --- names that callers give ---
+
+    def _wrt(self, wrt: str | Sequence[str] | None) -> tuple[str, ...]:
+        if wrt is None:
+            return tuple(v.name for v in self.program.params if v.type.kind == "real")
+        names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+        for name in names:
+            self._real(name, self.program.vars, "wrt")
+        return tuple(dict.fromkeys(names))
+
+    def _directions(self, tangents: Mapping[str, Any]) -> tuple[str, ...]:
+        known = {v.name: v for v in self.program.vars.values() if v.role in ("input", "param")}
+        for name in tangents:
+            self._real(name, known, "a direction")
+        return tuple(v for v in known if v in tangents)
+
+    def _real(self, name: str, known: Mapping[str, Var], what: str) -> None:
+        if name not in known:
+            raise InputError(f"{what}: {self.program.name} has no {name}{nearest(name, known)}")
+        if known[name].type.kind != "real":
+            raise InputError(
+                f"{what}: {name} is {known[name].type}; there is a derivative in real numbers only"
+            )
+
+    def _losses(self, loss: str | Sequence[str] | None) -> tuple[str, ...]:
+        if loss is None:
+            if not self.program.losses:
+                raise InputError(
+                    f"{self.program.name} has no `minimize` line: name what to differentiate, "
+                    "`loss=\"…\"`"
+                )
+            return self.program.losses
+        names = (loss,) if isinstance(loss, str) else tuple(loss)
+        for name in names:
+            v = self.program.vars.get(name)
+            scalars = [
+                u.name for u in self.program.vars.values()
+                if u.role == "variable" and not u.shape and not u.axes and u.type.kind == "real"
+            ]  # fmt: skip
+            if v is None or name not in scalars:
+                hint = nearest(name, scalars) or f"; its scalars are {listed(scalars or ['none'])}"
+                raise InputError(f"loss: {self.program.name} has no real scalar {name}{hint}")
+        return tuple(dict.fromkeys(names))
+
+
+def _outputs(program: Program) -> list[str]:
+    return [o.name for o in program.outputs]
+
+
+def _with_losses(program: Program) -> Program:
+    """The program whose outputs are its losses and its outputs."""
+    shown = _outputs(program)
+    losses = tuple(Output(n) for n in program.losses if n not in shown)
+    return program.with_(outputs=(*losses, *program.outputs), losses=())
+
+
+def _marked(program: Program, mark: str, names: Sequence[str]) -> dict[str, str]:
+    """For each name the output that is its adjoint or tangent."""
+    shown = set(_outputs(program))
+    by_mark = {getattr(v, mark): n for n, v in program.vars.items() if n in shown}
+    return {name: by_mark[name] for name in names}
+
+
+def _reduced(
+    value: Any, grads: dict[str, Array], reduce: str, call: Call
+) -> tuple[Any, dict[str, Array]]:
+    """Sums over the batch as they come from a kernel, turned into what was asked for."""
+    if call.batch is None:
+        return value[()], grads
+    if reduce == "none":
+        return value, grads
+    if reduce == "sum":
+        return value.sum(axis=0)[()] if value.ndim else value[()], grads
+    if call.batch == 0:
+        raise InputError(
+            "the mean over a batch of no sequences is undefined; `reduce=\"sum\"` gives zeros"
+        )
+    share = 1.0 / call.batch
+    return (
+        value.mean(axis=0)[()] if value.ndim else value[()],
+        {name: g * g.dtype.type(share) for name, g in grads.items()},
+    )

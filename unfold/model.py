@@ -1,0 +1,115 @@
+"""A model as users hold it: a program, with what one may ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .program import Program
+from .show import to_latex, to_rec
+from .transform import adjoint, tangent
+
+if TYPE_CHECKING:
+    from .graph import Graph
+    from .syntax.diagnostics import Diagnostic
+
+
+class Model:
+    """A program and the text it came from. ``str(model)`` is its `.rec` text.
+
+    Attributes:
+        program: the equations.
+        source: the text, if there is one.
+        name: the model's name.
+        warnings: what the checker found that is no error.
+    """
+
+    def __init__(
+        self, program: Program, source: str | None = None, warnings: Sequence[Diagnostic] = ()
+    ) -> None:
+        self.program = program
+        self.source = source
+        self.warnings = tuple(warnings)
+
+    @property
+    def name(self) -> str:
+        return self.program.name
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """The compile-time integers that `unfold.compile` wants."""
+        return self.program.sizes
+
+    def adjoint(
+        self, wrt: str | Sequence[str] | None = None, of: str | Sequence[str] | None = None
+    ) -> Model:
+        """The model that also computes gradients: backpropagation through time, as equations.
+
+        Args:
+            wrt: names of inputs, parameters or variables (default: all parameters). The adjoint of
+                a variable is its costate.
+            of: names of scalars whose sum is differentiated (default: all losses).
+
+        Raises:
+            ValueError: an unknown name, or nothing to differentiate.
+        """
+        return Model(adjoint(self.program, _names(wrt), _names(of)))
+
+    def tangent(self, wrt: str | Sequence[str] | None = None) -> Model:
+        """The model that also computes directional derivatives: `W_dot` beside `W`, `h_dot`, …
+
+        ``wrt``: names of inputs and parameters (default: all parameters).
+        """
+        return Model(tangent(self.program, _names(wrt)))
+
+    def unfold(self, steps: int = 4, level: str = "equation", **lengths: int) -> Graph:
+        """The explicit graph over ``steps`` steps of time.
+
+        Args:
+            steps: the length ``T``.
+            level: "equation" (a node is an element, ``h[3]``) or "op" (a node is an operation).
+            lengths: the other run-time lengths of the model, by name (default: ``steps`` too).
+
+        Raises:
+            ValueError: a length that the model does not have, or one that is too small.
+        """
+        from .graph import unfold
+
+        known = self.program.lengths
+        for name in lengths:
+            if name not in known:
+                raise ValueError(f"{self.name} has no length {name}, only {', '.join(known)}")
+        return unfold(self.program, dict.fromkeys(known, steps) | lengths, level)
+
+    def draw(self, path: str | Path, steps: int = 4, **options: Any) -> Path:
+        """Draw the graph over ``steps`` steps to svg, pdf, png or dot, by the suffix."""
+        return self.unfold(steps).draw(path, **options)
+
+    def check(self) -> tuple[Diagnostic, ...]:
+        """The warnings: unused parameters and the like. (Errors were raised when it was loaded.)"""
+        return self.warnings
+
+    def latex(self) -> str:
+        """The equations as an ``align*`` environment."""
+        return to_latex(self.program)
+
+    def __str__(self) -> str:
+        return to_rec(self.program)
+
+    def __repr__(self) -> str:
+        p = self.program
+        head = f"{p.name}({', '.join(p.sizes)})" if p.sizes else p.name
+        parts = [
+            f"{what}s {', '.join(v.name for v in found)}"
+            for what, found in (("input", p.inputs), ("param", p.params))
+            if found
+        ]
+        outputs = ", ".join(o.name for o in p.outputs)
+        parts += [f"outputs {outputs}"] if outputs else []
+        parts += [f"minimizes {', '.join(p.losses)}"] if p.losses else []
+        return f"<Model {head}: {'; '.join(parts)}>"
+
+
+def _names(names: str | Sequence[str] | None) -> list[str] | None:
+    return [names] if isinstance(names, str) else None if names is None else list(names)
