@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any
 
@@ -35,10 +36,37 @@ def _logsumexp(*values: Array) -> Array:
     return np.log(_sum(*(np.exp(v - shift) for v in values))) + shift
 
 
-def _extreme_vjp(g: Expr, y: Expr, args: Args, attrs: Attrs) -> tuple[Expr | None, ...]:
+def _add(terms: Iterable[Expr], y: Expr) -> Expr:
+    return Call("reduce_sum", tuple(terms), (), y.shape)
+
+
+def _equal_share(y: Expr, args: Args) -> tuple[Expr, ...]:
+    """1 for the extreme operand, 1/n for each of n equal ones, else 0."""
     hits = tuple(where(compare("eq", a, y), 1.0, 0.0) for a in args)
-    share = Call("reduce_sum", hits, (), y.shape)
-    return tuple(g * hit / share for hit in hits)
+    share = _add(hits, y)
+    return tuple(hit / share for hit in hits)
+
+
+def _weights(y: Expr, args: Args) -> tuple[Expr, ...]:
+    return tuple(call("exp_diff", a, y) for a in args)
+
+
+def _sum_jvp(tangents: tuple[Expr | None, ...], y: Expr, args: Args, attrs: Attrs) -> Expr | None:
+    live = [d for d in tangents if d is not None]
+    return _add(live, y) if live else None
+
+
+def _rules(slopes: Callable[..., tuple[Expr, ...]]) -> dict[str, Any]:
+    """Both rules of a reduction whose derivative in each operand is element-wise."""
+
+    def vjp(g: Expr, y: Expr, args: Args, attrs: Attrs) -> tuple[Expr | None, ...]:
+        return tuple(g * slope for slope in slopes(y, args))
+
+    def jvp(tangents: tuple[Expr | None, ...], y: Expr, args: Args, attrs: Attrs) -> Expr | None:
+        terms = zip(tangents, slopes(y, args), strict=True)
+        return _sum_jvp(tuple(None if d is None else d * s for d, s in terms), y, args, attrs)
+
+    return {"vjp": vjp, "jvp": jvp}
 
 
 def _examples(*shapes: tuple[int, ...]) -> tuple[Example, ...]:
@@ -50,12 +78,12 @@ NARY: dict[str, Op] = {
     op.name: op
     for op in (
         Op("reduce_sum", None, _sum, r"\sum", _examples((), (3,)),
-           vjp=lambda g, y, args, attrs: (g,) * len(args)),
+           vjp=lambda g, y, args, attrs: (g,) * len(args), jvp=_sum_jvp),
         Op("reduce_max", None, lambda *a: reduce(np.maximum, a), r"\max", _examples((), (3,)),
-           vjp=_extreme_vjp),
+           **_rules(_equal_share)),
         Op("reduce_min", None, lambda *a: reduce(np.minimum, a), r"\min", _examples((), (3,)),
-           vjp=_extreme_vjp),
-        Op("reduce_logsumexp", None, _logsumexp, r"\operatorname{logsumexp}", _examples((), (3,)),
-           vjp=lambda g, y, args, attrs: tuple(g * call("exp_diff", a, y) for a in args)),
+           **_rules(_equal_share)),
+        Op("reduce_logsumexp", None, _logsumexp, r"\operatorname{logsumexp}",
+           _examples((), (3,)), **_rules(_weights)),
     )
 }  # fmt: skip
