@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from unfold.syntax import tree as t
 from unfold.syntax.diagnostics import Diagnostic, error
 from unfold.syntax.lalr import Token, Tree
-from unfold.syntax.lines import too_deep
+from unfold.syntax.lines import STARTERS, too_deep
 from unfold.syntax.span import Source, Span
 
 #: Levels of an expression; what is deeper would exhaust the stacks of later stages.
@@ -392,19 +392,23 @@ class Builder:
 
 def broken(source: Source, tokens: Sequence[Token]) -> t.Broken:
     """What can be said of a statement that could not be read: see `tree.Broken`."""
-    mentions = frozenset(str(x) for x in tokens if x.type == "NAME")
+    names = [x for x in tokens if x.type == "NAME" and x != LOST]
+    mentions = frozenset(str(x) for x in names)
+    kind = tokens[0].type
     defines: set[str] = set()
     depth = 0
     for token in tokens:
         depth += (token in ("(", "[")) - (token in (")", "]"))
         if depth == 0 and (token in ("=", ":", "~") or token.type in ("BY", "FROM")):
             break
-        if depth == 0 and token.type == "NAME":
+        if token in names and (depth == 0 or kind == "DER"):
             defines.add(str(token))
     else:
         defines = set(mentions)
-    if tokens[0].type in ("MODEL", "FROM"):
+    if kind in ("MODEL", "FROM"):
         defines = set(mentions)
+    elif kind != "NAME" and kind not in STARTERS:
+        defines = set()
     span = Span(source, tokens[0].start_pos or 0, tokens[-1].end_pos or 0)
     return t.Broken(frozenset(defines), mentions, span=span)
 

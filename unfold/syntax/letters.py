@@ -93,6 +93,8 @@ def spelling(text: str) -> str:
     if unicodedata.name(text[-1], "").startswith("SUPERSCRIPT"):
         base = ascii_letters(text[:-1]) or "a"
         return f"`**` is the power: `{base} ** {ascii_letters(text[-1])}`"
+    if len(text) > 1 and text[-1] in "ᵀ⊤":
+        return f"the transpose is written `{ascii_letters(text[:-1])}'`"
     head = text.rstrip("₀₁₂₃₄₅₆₇₈₉₊₋" + _INDEXED)
     if head != text and head:
         indices = ascii_letters(text[len(head) :])

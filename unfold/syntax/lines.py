@@ -70,7 +70,7 @@ def logical_lines(tokens: list[Token], source: Source) -> tuple[list[Line], list
     for i, token in enumerate(tokens):
         if (token.line or 0) > row:
             row = token.line or 0
-            if not brackets or _begins_statement(tokens, i, current[0]):
+            if not brackets or _begins_statement(tokens, i, current):
                 finish()
         current.append(token)
         if token in _CLOSING:
@@ -95,9 +95,11 @@ def too_deep(span: Span) -> Diagnostic:
     )
 
 
-def _begins_statement(tokens: list[Token], i: int, opener: Token) -> bool:
+def _begins_statement(tokens: list[Token], i: int, current: list[Token]) -> bool:
     """Whether the line that begins with word `i`, though a bracket is open, is a new statement."""
     here = tokens[i]
+    if current[0].type in BLOCKS and current[-1] == ":":
+        return True
     row = [token for token in tokens[i : i + 40] if token.line == here.line]
     if len(row) < 2:
         return False
@@ -106,7 +108,7 @@ def _begins_statement(tokens: list[Token], i: int, opener: Token) -> bool:
     if here.type != "NAME":
         return False
     if row[1] == "=":
-        return (here.column or 0) <= (opener.column or 0)
+        return (here.column or 0) <= (current[0].column or 0)
     depth = 0
     for k, token in enumerate(row[1:], 1):
         depth += (token == "[") - (token == "]")
