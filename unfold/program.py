@@ -117,8 +117,12 @@ class Equation:
     @property
     def element(self) -> tuple[Poly, ...]:
         """The position that the equation defines: its indices, pinned ones as their position."""
-        pins = {i: p for i in self.indices if (p := self.domain.fixed(i)) is not None}
-        return tuple(pins.get(i, Poly.symbol(i)) for i in self.indices)
+        return tuple(self.pins.get(i, Poly.symbol(i)) for i in self.indices)
+
+    @property
+    def pins(self) -> dict[str, Poly]:
+        """The indices that the domain pins to one position, whatever the others are."""
+        return _pins(self.domain, self.indices)
 
 
 def equation(
@@ -130,11 +134,7 @@ def equation(
     solver: Solver | None = None,
 ) -> Equation:
     """An `Equation` in normal form: indices pinned by the domain are replaced by their position."""
-    pinned: dict[str, Poly] = {}
-    for i in indices:
-        at = domain.fixed(i)
-        if at is not None and not (at.symbols & set(indices)):
-            pinned[i] = at
+    pinned = _pins(domain, indices)
     if pinned:
         rhs = subs_positions(rhs, pinned)
         rest = domain.subs(pinned)
@@ -142,6 +142,20 @@ def equation(
             rest = rest & Domain.point(i, at)
         domain = rest
     return Equation(name, indices, domain, rhs, span, solver)
+
+
+def _pins(domain: Domain, indices: tuple[str, ...]) -> dict[str, Poly]:
+    pins: dict[str, Poly] = {}
+    left = list(indices)
+    while left:
+        # One pin may make another one known: d = 2 and t = d + 1.
+        found = {i: at for i in left if (at := domain.subs(pins).fixed(i)) is not None}
+        known = {i: at for i, at in found.items() if not at.symbols & set(indices)}
+        if not known:
+            break
+        pins |= known
+        left = [i for i in left if i not in known]
+    return pins
 
 
 @dataclass(frozen=True)

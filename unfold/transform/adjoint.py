@@ -256,9 +256,9 @@ class _Sweep:
         domain = eq.domain
         for node in scope.nodes:
             domain = domain & node.domain
-        pins = {i for i in eq.indices if eq.domain.fixed(i) is not None}
+        pins = eq.pins
         loop = tuple(i for i in eq.indices if i not in pins) + scope.bound
-        domain = domain.subs({i: p for i in pins if (p := eq.domain.fixed(i)) is not None})
+        domain = domain.subs(pins)
         term = _Term(ref.index, loop, domain, g)
         self.terms.setdefault(ref.name, []).append(term)
 

@@ -125,7 +125,7 @@ def introduce(
     domain = domain.simplified(program.given)
     # An index that is pinned to one position, or that the value does not depend on, is no axis
     # of the new variable.
-    pinned = {i: p for i in eq.indices if (p := domain.fixed(i)) is not None}
+    pinned = eq.pins
     loop = tuple(i for i in (*eq.indices, *scope.bound) if i not in pinned)
     used = free_symbols(e)
     indices = tuple(i for i in loop if i in used)

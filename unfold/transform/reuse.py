@@ -68,12 +68,12 @@ class _Finder:
                     for i in eq.indices:
                         if i not in found and p.coefficient(i) == 1:
                             found[i] = q - (p - Poly.symbol(i))
-        pinned = {i for i in eq.indices if eq.domain.fixed(i) is not None}
-        if set(found) | pinned != set(eq.indices):
+        pins = eq.pins
+        if set(found) | set(pins) != set(eq.indices):
             return None
         if subs_positions(eq.rhs, found) is not e:
             return None
-        index = tuple(found.get(i) or eq.domain.fixed(i) or Poly() for i in eq.indices)
+        index = tuple(found[i] if i in found else pins[i] for i in eq.indices)
         if not domain.subset(hit(index, eq), self.given):
             return None
         v = self.program.vars[eq.name]

@@ -151,7 +151,7 @@ def _occurrences(eq: Equation) -> Iterator[tuple[str, int]]:
     """Reads by name, counted as they are written; one that stands in a loop over indices it does
     not depend on would be computed again and again, and counts double; so does one that an
     implicit equation would compute in every iteration."""
-    loop = frozenset(i for i in eq.indices if eq.domain.fixed(i) is None)
+    loop = frozenset(eq.indices) - set(eq.pins)
     stack: list[tuple[Expr, frozenset[str]]] = [(eq.rhs, loop)]
     while stack:
         node, bound = stack.pop()
