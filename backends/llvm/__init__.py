@@ -1,1 +1,34 @@
-"""Native code for a plan."""
+"""Native code through LLVM.
+
+A plan is lowered to LLVM IR, compiled for the machine at hand and called with one pointer. The
+number of steps and the batch are run-time numbers: code size and compile time do not depend on
+them.
+"""
+
+from __future__ import annotations
+
+from unfold.plan import plan
+from unfold.program import Program
+
+from .kernel import Kernel
+
+
+def compile(  # noqa: A001 - the name every backend has
+    program: Program, *, dtype: str = "float64", threads: int = 1, sum_adjoints: bool = False
+) -> Kernel:
+    """Compile a program whose sizes and constants are bound.
+
+    Args:
+        program: what to compute.
+        dtype: ``"float64"`` or ``"float32"``.
+        threads: how many threads a call may use.
+        sum_adjoints: whether outputs that are adjoints of parameters are summed over the batch.
+
+    Raises:
+        CausalityError: no order exists.
+        KeyError: an op has no lowering; the argument is its name.
+    """
+    return Kernel(plan(program), dtype, threads, sum_adjoints)
+
+
+__all__ = ["Kernel", "compile"]

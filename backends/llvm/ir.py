@@ -11,14 +11,16 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
 
-class Value(NamedTuple):
+class Value:
     """An SSA value or a constant: its type (``double``, ``<8 x float>``, ``ptr``) and its name."""
 
-    type: str
-    name: str
+    __slots__ = ("name", "type")
+
+    def __init__(self, type_: str, name: str) -> None:
+        self.type = type_
+        self.name = name
 
     def __str__(self) -> str:
         return f"{self.type} {self.name}"
@@ -55,11 +57,9 @@ def integer(value: int, type_: str = "i64") -> Value:
 
 def splat_constant(text: str, type_: str) -> Value:
     """A constant in every lane."""
-    width = width_of(type_)
-    if width == 1:
+    if not type_.startswith("<"):
         return Value(type_, text)
-    scalar = scalar_of(type_)
-    return Value(type_, "<" + ", ".join([f"{scalar} {text}"] * width) + ">")
+    return Value(type_, f"splat ({scalar_of(type_)} {text})")
 
 
 @dataclass

@@ -1,0 +1,353 @@
+"""Operations on whole components, every component a value of its own (in registers).
+
+For elements of few components: products and reductions are unrolled, and rearrangements
+(transpose, slices, concatenation…) cost nothing, for they only say which value stands where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, reduce
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from unfold.expr import Call
+from unfold.poly import Shape
+
+from . import elementwise, functions
+from .elementwise import Formats, convert, is_float
+from .ir import Function, Value, integer, real, vector, width_of
+
+Components = list[Value]
+Rule = Callable[["Unit", Call, Sequence[Components]], Components]
+_FAST = "contract"
+
+
+class Unit:
+    """Where instructions go and which number formats they use."""
+
+    def __init__(self, f: Function, formats: Formats) -> None:
+        self.f = f
+        self.formats = formats
+
+    def zero(self, kind: str) -> Value:
+        """The number 0 or the truth value false."""
+        if kind == "real":
+            return real(0.0, self.formats.real)
+        return integer(0, self.formats.of(kind))
+
+    def same_width(self, *values: Value) -> list[Value]:
+        """Scalars repeated to the lanes of the widest value."""
+        width = max(width_of(v.type) for v in values)
+        return [self.f.splat(v, width) for v in values]
+
+    def binary(self, op: str, a: Value, b: Value) -> Value:
+        """An instruction on two values of one format, whatever their widths."""
+        return self.f.binary(op, *self.same_width(a, b))
+
+    def select(self, condition: Value, a: Value, b: Value) -> Value:
+        """A choice between values of one format, whatever their widths."""
+        return self.f.select(*self.same_width(condition, a, b))
+
+
+def dims(shape: Shape) -> tuple[int, ...]:
+    """A shape as numbers."""
+    return tuple(n.evaluate({}) for n in shape)
+
+
+def emit(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    """The components of an operation's result, in C order.
+
+    Raises:
+        KeyError: the op has no rule.
+    """
+    if node.op in RULES:
+        return RULES[node.op](u, node, args)
+    if node.op not in elementwise.RULES:
+        raise KeyError(node.op)
+    shape = dims(node.shape)
+    maps = [_broadcast_map(dims(a.shape), shape) for a in node.args]
+    picked = zip(*([a[k] for k in m] for a, m in zip(args, maps, strict=True)), strict=True)
+    return [elementwise.emit(u.f, u.formats, node, values) for values in picked]
+
+
+@lru_cache(maxsize=4096)
+def _broadcast_map(have: tuple[int, ...], want: tuple[int, ...]) -> tuple[int, ...]:
+    numbers = np.arange(int(np.prod(have))).reshape(have)
+    return tuple(np.broadcast_to(numbers, want).ravel().tolist())
+
+
+def _reals(u: Unit, values: Components) -> Components:
+    return [convert(u.f, v, u.formats.real) for v in values]
+
+
+# --- products ---------------------------------------------------------------------------------
+
+
+def _matmul(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    left, right = (dims(a.shape) for a in node.args)
+    inner = left[-1]
+    rows, columns = int(np.prod(left[:-1])), int(np.prod(right[1:]))
+    a, b = (_reals(u, x) for x in args)
+    result = []
+    for i, j in product(range(rows), range(columns)):
+        pairs = ((a[i * inner + k], b[k * columns + j]) for k in range(inner))
+        result.append(dot(u, pairs))
+    return result
+
+
+def dot(u: Unit, pairs: Any) -> Value:
+    """The sum of products; multiplications and additions may fuse."""
+    total = None
+    for x, y in pairs:
+        term = u.binary(f"fmul {_FAST}", x, y)
+        total = term if total is None else u.binary(f"fadd {_FAST}", total, term)
+    return u.zero("real") if total is None else total
+
+
+def _outer(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    a, b = (_reals(u, x) for x in args)
+    return [u.binary(f"fmul {_FAST}", x, y) for x, y in product(a, b)]
+
+
+# --- rearrangement ----------------------------------------------------------------------------
+
+
+def _numbered(node: Call, which: int = 0) -> Any:
+    shape = dims(node.args[which].shape)
+    return np.arange(int(np.prod(shape))).reshape(shape)
+
+
+def _pick(values: Components, numbers: Any) -> Components:
+    return [values[k] for k in numbers.ravel().tolist()]
+
+
+def _transpose(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    return _pick(args[0], _numbered(node).transpose())
+
+
+def _reshape(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    return args[0]
+
+
+def _broadcast(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    return _pick(args[0], np.broadcast_to(_numbered(node), dims(node.shape)))
+
+
+def _slice(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    lo, hi = (node.attr(n).evaluate({}) for n in ("lo", "hi"))
+    return _pick(args[0], np.take(_numbered(node), range(lo, hi), axis=node.attr("axis")))
+
+
+def _joined(u: Unit, node: Call, args: Sequence[Components]) -> list[Components]:
+    return [[convert(u.f, v, u.formats.of(node.type.kind)) for v in a] for a in args]
+
+
+def _concat(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    ready = _joined(u, node, args)
+    numbers, start = [], 0
+    for which, values in enumerate(ready):
+        numbers.append(_numbered(node, which) + start)
+        start += len(values)
+    return _pick([v for a in ready for v in a], np.concatenate(numbers, axis=node.attr("axis")))
+
+
+def _stack(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    return [v for a in _joined(u, node, args) for v in a]
+
+
+def _pad(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    widths = [(0, 0)] * len(node.args[0].shape)
+    before, after = (node.attr(n).evaluate({}) for n in ("before", "after"))
+    widths[node.attr("axis")] = (before, after)
+    numbers = np.pad(_numbered(node), widths, constant_values=-1)
+    return _pick([*args[0], u.zero(node.type.kind)], numbers)
+
+
+# --- choice by an integer -----------------------------------------------------------------------
+
+
+def _is_at(u: Unit, index: Value, k: int) -> Value:
+    return u.f.compare("icmp eq", index, integer(k, index.type))
+
+
+def _take(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    numbers = np.moveaxis(_numbered(node), node.attr("axis"), 0)
+    (index,) = args[1]
+    if not index.name.startswith("%"):
+        return _pick(args[0], numbers[int(index.name)])
+    result = _pick(args[0], numbers[0])
+    for k in range(1, len(numbers)):
+        hit = _is_at(u, index, k)
+        here = _pick(args[0], numbers[k])
+        result = [u.select(hit, a, b) for a, b in zip(here, result, strict=True)]
+    return result
+
+
+def _scatter(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    (index,) = args[1]
+    axis, size = node.attr("axis"), node.attr("size").evaluate({})
+    numbers = _numbered(node)
+    zero = u.zero(node.type.kind)
+    layers: list[Value] = []
+    for k in range(size):
+        hit = _is_at(u, index, k)
+        layers += [u.select(hit, v, zero) for v in args[0]]
+    order = np.stack([numbers + k * numbers.size for k in range(size)], axis=axis)
+    return _pick(layers, order)
+
+
+def _onehot(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    (index,) = args[0]
+    size = node.attr("size").evaluate({})
+    return [convert(u.f, _is_at(u, index, k), u.formats.real) for k in range(size)]
+
+
+# --- reductions over components -------------------------------------------------------------------
+
+
+def groups(shape: tuple[int, ...], axis: int | None) -> list[list[int]]:
+    """Which components are reduced together, one list for each component of the result."""
+    numbers = np.arange(int(np.prod(shape))).reshape(shape)
+    if axis is None:
+        return [numbers.ravel().tolist()]
+    found: list[list[int]] = np.moveaxis(numbers, axis, -1).reshape(-1, shape[axis]).tolist()
+    return found
+
+
+def _tree(combine: Callable[[Value, Value], Value], values: Sequence[Value]) -> Value:
+    """Combine neighbours pairwise: short chains of dependent instructions, small rounding errors."""
+    level = list(values)
+    while len(level) > 1:
+        paired = [combine(a, b) for a, b in zip(level[::2], level[1::2], strict=False)]
+        level = paired + level[len(level) & ~1 :]
+    return level[0]
+
+
+def add(u: Unit, a: Value, b: Value) -> Value:
+    """The sum of two numbers of one format."""
+    return u.binary(f"fadd {_FAST}" if is_float(a) else "add", a, b)
+
+
+def extreme(u: Unit, which: str, a: Value, b: Value) -> Value:
+    """``max`` or ``min`` of two numbers of one format; NaN wins."""
+    a, b = u.same_width(a, b)
+    if is_float(a):
+        return u.f.intrinsic(f"llvm.{which}imum", a, b)
+    return u.f.intrinsic(f"llvm.s{which}", a, b)
+
+
+def _sum(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    found = groups(dims(node.args[0].shape), node.attr("axis"))
+    return [_tree(lambda a, b: add(u, a, b), [args[0][k] for k in g]) for g in found]
+
+
+def _extreme(which: str) -> Rule:
+    def rule(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+        found = groups(dims(node.args[0].shape), node.attr("axis"))
+        return [_tree(lambda a, b: extreme(u, which, a, b), [args[0][k] for k in g]) for g in found]
+
+    return rule
+
+
+def _argmax(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    """The first of the largest; the first NaN if there is one."""
+    result = []
+    for g in groups(dims(node.args[0].shape), node.attr("axis")):
+        values = u.same_width(*(args[0][k] for k in g))
+        best = values[0]
+        at = integer(0, vector("i64", width_of(best.type)))
+        for k, v in enumerate(values[1:], start=1):
+            if is_float(v):
+                larger = u.f.compare("fcmp ugt", v, best)
+                known = u.f.compare("fcmp ord", best, best)
+                wins = u.f.binary("and", larger, known)
+            else:
+                wins = u.f.compare("icmp sgt", v, best)
+            best = u.f.select(wins, v, best)
+            at = u.f.select(wins, integer(k, at.type), at)
+        result.append(at)
+    return result
+
+
+def _exponentials(u: Unit, values: Components) -> tuple[Components, Value, Value]:
+    """``exp(v - shift)`` of each value, the shift, and their sum.
+
+    The shift is the largest value, or 0 where that is infinite: all -inf means nothing is possible.
+    """
+    top = reduce(lambda a, b: extreme(u, "max", a, b), u.same_width(*values))
+    size = u.f.intrinsic("llvm.fabs", top)
+    finite = u.f.compare("fcmp one", size, real(float("inf"), top.type))
+    shift = u.f.select(finite, top, real(0.0, top.type))
+    terms = [functions.emit(u.f, "exp", u.binary("fsub", v, shift)) for v in values]
+    return terms, shift, _tree(lambda a, b: add(u, a, b), terms)
+
+
+def logsumexp(u: Unit, values: Components) -> Value:
+    """The logarithm of the sum of exponentials, without overflow."""
+    _, shift, total = _exponentials(u, _reals(u, values))
+    return u.binary("fadd", functions.emit(u.f, "log", total), shift)
+
+
+def _logsumexp(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    found = groups(dims(node.args[0].shape), node.attr("axis"))
+    return [logsumexp(u, [args[0][k] for k in g]) for g in found]
+
+
+def _softmax(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    values = _reals(u, args[0])
+    result = list(values)
+    for g in groups(dims(node.args[0].shape), node.attr("axis")):
+        terms, _, total = _exponentials(u, [values[k] for k in g])
+        empty = u.f.compare("fcmp oeq", total, real(0.0, total.type))
+        divisor = u.f.select(empty, real(1.0, total.type), total)
+        for k, term in zip(g, terms, strict=True):
+            result[k] = u.f.binary("fdiv", term, divisor)
+    return result
+
+
+def _log_softmax(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    values = _reals(u, args[0])
+    result = list(values)
+    for g in groups(dims(node.args[0].shape), node.attr("axis")):
+        total = logsumexp(u, [values[k] for k in g])
+        for k in g:
+            result[k] = u.binary("fsub", values[k], total)
+    return result
+
+
+def _cross_entropy(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    logits, (label,) = _reals(u, args[0]), args[1]
+    chosen = logits[0]
+    for k, v in enumerate(logits[1:], start=1):
+        chosen = u.select(_is_at(u, label, k), v, chosen)
+    return [u.binary("fsub", logsumexp(u, logits), chosen)]
+
+
+RULES: dict[str, Rule] = {
+    "matmul": _matmul,
+    "outer": _outer,
+    "transpose": _transpose,
+    "reshape": _reshape,
+    "broadcast": _broadcast,
+    "concat": _concat,
+    "stack": _stack,
+    "slice": _slice,
+    "pad": _pad,
+    "take": _take,
+    "scatter": _scatter,
+    "onehot": _onehot,
+    "sum": _sum,
+    "max": _extreme("max"),
+    "min": _extreme("min"),
+    "argmax": _argmax,
+    "logsumexp": _logsumexp,
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "cross_entropy": _cross_entropy,
+}
+
+__all__ = ["RULES", "Components", "Unit", "add", "dims", "dot", "emit", "extreme", "groups",
+           "logsumexp"]  # fmt: skip

@@ -1,0 +1,174 @@
+"""Moving data between the caller's arrays and the workspace of a group of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from unfold.plan import Buffer, Result
+from unfold.poly import Poly
+
+from .emitter import Emitter
+from .ir import Value, integer, vector
+from .memory import Place
+
+#: ``action(number, address)`` for a component of a result: its number, where it is now.
+Action: TypeAlias = Callable[[Value, Value], None]
+
+
+class Copier:
+    """Emits the loops that bring inputs in and take results out.
+
+    Args:
+        e: the emitter of the function that computes.
+        known: the function's arguments by name: ``own.T``, ``padded.T``, ``row`` (the first
+            sequence of the group) and ``used`` (how many lanes hold a sequence).
+        ragged: whether the sequences end at their own length.
+    """
+
+    def __init__(self, e: Emitter, known: dict[str, Value], ragged: bool) -> None:
+        self.e = e
+        self.f = e.f
+        self.row, self.used = known["row"], known["used"]
+        self.ragged = ragged
+        padded = {n[len("padded.") :]: v for n, v in known.items() if n.startswith("padded.")}
+        self.padded = Emitter(e.f, e.formats, e.memory, padded)
+
+    def extent(self, e: Emitter, lo: Poly, hi: Poly) -> Value:
+        return self.f.intrinsic("llvm.smax", e.position(hi - lo + 1), integer(0))
+
+    def count(self, size: int, ranges: Sequence[tuple[Poly, Poly]]) -> Value:
+        total = integer(size)
+        for lo, hi in ranges:
+            total = self.f.binary("mul nsw", total, self.extent(self.padded, lo, hi))
+        return total
+
+    def upto(self, count: Value) -> Value:
+        return self.f.binary("sub", count, integer(1))
+
+    def gather(self, b: Buffer, source: Value, target: Value) -> None:
+        """Bring an input's sequences side by side; unused lanes repeat the last sequence."""
+        f, formats, lanes = self.f, self.e.formats, self.e.memory.lanes
+        stored, size = formats.stored(b.type.kind), formats.bytes(b.type.kind)
+        total = self.count(b.size, b.axes)
+        last = f.binary("sub", f.binary("add", self.row, self.used), integer(1))
+        rows = []
+        for lane in range(lanes):
+            at = f.intrinsic("llvm.smin", f.binary("add", self.row, integer(lane)), last)
+            rows.append(f.offset(source, stored, f.binary("mul nsw", at, total)))
+        loop = f.loop(integer(0), self.upto(total), 1)
+        value = Value(vector(stored, lanes), "poison")
+        for lane, row in enumerate(rows):
+            one = f.load(stored, f.offset(row, stored, loop.index), size)
+            value = f.with_lane(value, one, lane)
+        at = f.offset(target, stored, f.binary("mul nsw", loop.index, integer(lanes)))
+        f.store(value, at, size * lanes)
+        loop.close()
+
+    def deliver(self, r: Result, b: Buffer, target: Value, summed: bool) -> None:
+        """Take a result out: to the row of each sequence, or added up over all of them."""
+        place = self.e.memory.places[r.name]
+        f = self.f
+        stored = self.e.formats.stored(b.type.kind)
+        total = self.count(b.size, r.ranges)
+        if summed:
+            self.elements(r, place, lambda at, source: self.add(b, place, target, at, source))
+            return
+        if place.lanes == 1 and self.e.memory.lanes == 1:
+            row = f.offset(target, stored, f.binary("mul nsw", self.row, total))
+            self.elements(r, place, lambda at, source: self.copy(b, row, at, source))
+            return
+        loop = f.loop(integer(0), self.upto(self.used), 1)
+        at_row = f.binary("add", self.row, loop.index)
+        row = f.offset(target, stored, f.binary("mul nsw", at_row, total))
+        skip = loop.index if place.lanes > 1 else integer(0)
+        with self.e.scope(), self.padded.scope():
+            self.elements(
+                r, place, lambda at, source: self.copy(b, row, at, f.offset(source, stored, skip))
+            )
+        loop.close()
+
+    def copy(self, b: Buffer, row: Value, at: Value, source: Value) -> None:
+        stored, size = self.e.formats.stored(b.type.kind), self.e.formats.bytes(b.type.kind)
+        self.f.store(self.f.load(stored, source, size), self.f.offset(row, stored, at), size)
+
+    def add(self, b: Buffer, place: Place, target: Value, at: Value, source: Value) -> None:
+        """Add a component to its sum over the batch; a shared one counts for each sequence."""
+        f, formats = self.f, self.e.formats
+        stored, size = formats.stored(b.type.kind), formats.bytes(b.type.kind)
+        if place.lanes > 1:
+            wide = vector(stored, place.lanes)
+            v = f.load(wide, source, size * place.lanes)
+            numbers = ", ".join(f"i64 {k}" for k in range(place.lanes))
+            steps = Value(vector("i64", place.lanes), f"<{numbers}>")
+            inside = f.compare("icmp slt", steps, f.splat(self.used, place.lanes))
+            kept = f.select(inside, v, Value(wide, "zeroinitializer"))
+            name = f"llvm.vector.reduce.fadd.v{place.lanes}{'f64' if size == 8 else 'f32'}"
+            f.module.declare(name, stored, [stored, wide])
+            value = f.call(stored, name, Value(stored, "-0.0"), kept, flags="reassoc ")
+        else:
+            value = f.load(stored, source, size)
+            if self.e.memory.lanes > 1:
+                value = f.binary("fmul", value, f.convert("sitofp", self.used, stored))
+        here = f.offset(target, stored, at)
+        f.store(f.binary("fadd", f.load(stored, here, size), value), here, size)
+
+    def elements(self, r: Result, place: Place, action: Action) -> None:
+        """Run through the components of a result: ``action(number, address in the buffer)``."""
+        f, e = self.f, self.e
+        b = place.buffer
+        stored = e.formats.stored(b.type.kind)
+
+        def nest(axis: int, number: Value, source: Value, filled: Value | None) -> None:
+            if axis == len(r.ranges):
+                run(number, source, integer(b.size), filled)
+                return
+            lo, hi = r.ranges[axis]
+            own = e.position(lo)
+            skipped = f.binary("sub", own, place.lows[axis])
+            first = f.offset(source, stored, f.binary("mul nsw", skipped, place.strides[axis]))
+            extent = self.extent(self.padded, lo, hi)
+            if axis == len(r.ranges) - 1 and not self.ragged:
+                # Neighbours on the last axis stand one after the other on both sides.
+                wide = f.binary("mul nsw", extent, integer(b.size))
+                run(f.binary("mul nsw", number, extent), first, wide, filled)
+                return
+            loop = f.loop(integer(0), self.upto(extent), 1)
+            with e.scope():
+                at = loop.index
+                inside = filled
+                if self.ragged:
+                    end = self.upto(self.extent(e, lo, hi))
+                    beyond = f.compare("icmp sgt", at, end)
+                    if r.adjoint:
+                        inside = beyond if filled is None else f.binary("or", filled, beyond)
+                    empty = f.compare("icmp slt", end, integer(0))
+                    inside = empty if inside is None else f.binary("or", inside, empty)
+                    at = f.intrinsic("llvm.smax", f.intrinsic("llvm.smin", at, end), integer(0))
+                here = f.offset(first, stored, f.binary("mul nsw", at, place.strides[axis]))
+                following = f.binary("add", f.binary("mul nsw", number, extent), loop.index)
+                nest(axis + 1, following, here, inside)
+            loop.close()
+
+        def run(number: Value, source: Value, count: Value, filled: Value | None) -> None:
+            """Adjacent components from the element that has ``number`` on."""
+            start = f.binary("mul nsw", number, integer(b.size))
+            loop = f.loop(integer(0), self.upto(count), 1)
+            at = f.binary("add", start, loop.index)
+            step = f.binary("mul nsw", loop.index, integer(place.lanes))
+            here = f.offset(source, stored, step)
+            if filled is not None:
+                # Beyond a sequence's end: read from a zero instead.
+                here = f.select(filled, self.zero(stored), here)
+            action(at, here)
+            loop.close()
+
+        nest(0, integer(0), place.pointer, None)
+
+    def zero(self, stored: str) -> Value:
+        """The address of a zero in memory."""
+        name = f"zero.{stored}"
+        self.f.module.declared.setdefault(
+            name, f"@{name} = internal constant {stored} zeroinitializer"
+        )
+        return Value("ptr", f"@{name}")

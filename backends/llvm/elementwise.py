@@ -1,0 +1,247 @@
+"""Element-wise operations: one instruction sequence each, for scalars and for vectors alike.
+
+Keyed by the names of `unfold.ops`. Operands arrive as values of one width; a rule sees them already
+converted to the number format it works in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from unfold.expr import Call, Const
+
+from . import functions
+from .ir import Function, Value, integer, real, scalar_of, vector, width_of
+
+Rule = Callable[["Function", Sequence[Value]], Value]
+
+# Contraction to fused multiply-adds is allowed everywhere; nothing else is reordered.
+_FAST = "contract"
+
+
+def _arithmetic(float_op: str, int_op: str) -> Rule:
+    def rule(f: Function, args: Sequence[Value]) -> Value:
+        a, b = args
+        return f.binary(f"{float_op} {_FAST}" if is_float(a) else int_op, a, b)
+
+    return rule
+
+
+def is_float(a: Value) -> bool:
+    """Whether a value holds floating-point numbers."""
+    return scalar_of(a.type) in ("double", "float")
+
+
+def constant(like: Value, value: float) -> Value:
+    """A number in the format of another value."""
+    return real(value, like.type) if is_float(like) else integer(int(value), like.type)
+
+
+def _neg(f: Function, args: Sequence[Value]) -> Value:
+    (a,) = args
+    if is_float(a):
+        return f.op(a.type, f"fneg {a}")
+    return f.binary("sub", integer(0, a.type), a)
+
+
+def _extreme(float_name: str, int_name: str) -> Rule:
+    # llvm.maximum and llvm.minimum pass NaN on, as NumPy's do.
+    def rule(f: Function, args: Sequence[Value]) -> Value:
+        return f.intrinsic(float_name if is_float(args[0]) else int_name, *args)
+
+    return rule
+
+
+def _safe_divisor(f: Function, b: Value) -> tuple[Value, Value]:
+    """An integer divisor that is not zero, and where it was (the processor would trap)."""
+    zero = f.compare("icmp eq", b, integer(0, b.type))
+    return f.select(zero, integer(1, b.type), b), zero
+
+
+def _mod(f: Function, args: Sequence[Value]) -> Value:
+    """The remainder with the divisor's sign, as Python and NumPy define it."""
+    a, b = args
+    if is_float(a):
+        rest = f.binary("frem", a, b)
+        zero = real(0.0, a.type)
+        off = f.compare("fcmp une", rest, zero)
+        signs = f.binary("xor", f.compare("fcmp olt", rest, zero), f.compare("fcmp olt", b, zero))
+        both = f.binary("and", off, signs)
+        return f.select(both, f.binary("fadd", rest, b), rest)
+    divisor, was_zero = _safe_divisor(f, b)
+    rest = f.binary("srem", a, divisor)
+    off = f.compare("icmp ne", rest, integer(0, a.type))
+    signs = f.compare("icmp slt", f.binary("xor", rest, divisor), integer(0, a.type))
+    both = f.binary("and", off, signs)
+    result = f.select(both, f.binary("add", rest, divisor), rest)
+    return f.select(was_zero, integer(0, a.type), result)
+
+
+def _floordiv(f: Function, args: Sequence[Value]) -> Value:
+    a, b = args
+    if is_float(a):
+        # (a - a mod b) / b is a whole number up to rounding.
+        whole = f.binary("fdiv", f.binary("fsub", a, _mod(f, args)), b)
+        return f.intrinsic("llvm.rint", whole)
+    divisor, was_zero = _safe_divisor(f, b)
+    quotient = f.binary("sdiv", f.binary("sub", a, _mod(f, (a, divisor))), divisor)
+    return f.select(was_zero, integer(0, a.type), quotient)
+
+
+def _compare(float_op: str, int_op: str) -> Rule:
+    def rule(f: Function, args: Sequence[Value]) -> Value:
+        a, b = args
+        return f.compare(f"fcmp {float_op}" if is_float(a) else f"icmp {int_op}", a, b)
+
+    return rule
+
+
+def _logic(op: str) -> Rule:
+    return lambda f, args: f.binary(op, args[0], args[1])
+
+
+def _not(f: Function, args: Sequence[Value]) -> Value:
+    return f.binary("xor", args[0], integer(1, args[0].type))
+
+
+def _where(f: Function, args: Sequence[Value]) -> Value:
+    return f.select(args[0], args[1], args[2])
+
+
+def _relu(f: Function, args: Sequence[Value]) -> Value:
+    return f.intrinsic("llvm.maximum", args[0], real(0.0, args[0].type))
+
+
+def _sign(f: Function, args: Sequence[Value]) -> Value:
+    (a,) = args
+    zero, one = real(0.0, a.type), real(1.0, a.type)
+    # x itself in the last place keeps zeros and NaN.
+    below = f.select(f.compare("fcmp olt", a, zero), real(-1.0, a.type), a)
+    return f.select(f.compare("fcmp ogt", a, zero), one, below)
+
+
+def _function(name: str) -> Rule:
+    return lambda f, args: functions.emit(f, name, *args)
+
+
+def _intrinsic(name: str) -> Rule:
+    return lambda f, args: f.intrinsic(name, *args)
+
+
+#: Ops on numbers of one format (their operands' common one).
+RULES: dict[str, Rule] = {
+    "add": _arithmetic("fadd", "add"),
+    "sub": _arithmetic("fsub", "sub"),
+    "mul": _arithmetic("fmul", "mul"),
+    "div": _arithmetic("fdiv", "sdiv"),
+    "neg": _neg,
+    "maximum": _extreme("llvm.maximum", "llvm.smax"),
+    "minimum": _extreme("llvm.minimum", "llvm.smin"),
+    "mod": _mod,
+    "floordiv": _floordiv,
+    "lt": _compare("olt", "slt"),
+    "le": _compare("ole", "sle"),
+    "gt": _compare("ogt", "sgt"),
+    "ge": _compare("oge", "sge"),
+    "eq": _compare("oeq", "eq"),
+    "ne": _compare("une", "ne"),
+    "and": _logic("and"),
+    "or": _logic("or"),
+    "not": _not,
+    "where": _where,
+    "relu": _relu,
+    "sign": _sign,
+    "sqrt": _intrinsic("llvm.sqrt"),
+    "abs": _intrinsic("llvm.fabs"),
+    "floor": _intrinsic("llvm.floor"),
+    "ceil": _intrinsic("llvm.ceil"),
+    "round": _intrinsic("llvm.rint"),
+    "pow": _function("pow"),
+    "real": lambda f, args: args[0],
+    "detach": lambda f, args: args[0],
+} | {name: _function(name) for name in functions.NAMES}
+
+_COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
+_LOGIC = {"and", "or", "not"}
+_KEEP = {"detach", "where"}
+
+
+@dataclass(frozen=True)
+class Formats:
+    """The machine types of a program's numbers: ``double`` or ``float`` for reals."""
+
+    real: str
+
+    def of(self, kind: str) -> str:
+        """The type of a value: i64 for integers, i1 for truth values."""
+        return {"real": self.real, "int": "i64", "bool": "i1"}[kind]
+
+    def stored(self, kind: str) -> str:
+        """The type in memory, where a truth value takes a byte."""
+        return "i8" if kind == "bool" else self.of(kind)
+
+    def bytes(self, kind: str) -> int:
+        """The size in memory."""
+        return {"double": 8, "float": 4, "i64": 8, "i8": 1}[self.stored(kind)]
+
+
+def emit(f: Function, formats: Formats, node: Call, args: Sequence[Value]) -> Value:
+    """One component of an element-wise `Call`, its operands' components given.
+
+    Raises:
+        KeyError: the op has no element-wise rule.
+    """
+    rule = RULES[node.op]
+    width = max(width_of(a.type) for a in args)
+    kinds = [a.type.kind for a in node.args]
+    if node.op in _LOGIC:
+        wanted = ["i1"] * len(args)
+    elif node.op in _COMPARISONS:
+        wanted = [formats.of("real" if "real" in kinds else "int")] * len(args)
+    elif node.op == "where":
+        wanted = ["i1", *[formats.of(node.type.kind)] * 2]
+    else:
+        wanted = [formats.of(node.type.kind)] * len(args)
+    ready = [f.splat(convert(f, a, w), width) for a, w in zip(args, wanted, strict=True)]
+    if node.op == "pow":
+        exponent = node.args[1]
+        if isinstance(exponent, Const) and exponent.shape == ():
+            return power(f, ready[0], float(exponent.value), ready[1])
+    return rule(f, ready)
+
+
+def convert(f: Function, a: Value, scalar: str) -> Value:
+    """A value in another number format, lane by lane."""
+    have = scalar_of(a.type)
+    if have == scalar:
+        return a
+    if scalar in ("double", "float"):
+        if have == "i64" and not a.name.startswith(("%", "splat")):
+            return real(float(int(a.name)), vector(scalar, width_of(a.type)))
+        return f.convert("uitofp" if have in ("i1", "i8") else "sitofp", a, scalar)
+    if have == "i1":
+        return f.convert("zext", a, scalar)
+    if have == "i8" and scalar == "i1":
+        return f.compare("icmp ne", a, integer(0, a.type))
+    raise TypeError(f"no conversion from {have} to {scalar}")
+
+
+def power(f: Function, x: Value, n: float, exponent: Value) -> Value:
+    """``x ** n`` for a constant exponent: multiplications where n is a small whole number."""
+    if n == 0.5:
+        return f.intrinsic("llvm.sqrt", x)
+    if not math.isfinite(n) or n != int(n) or abs(n) > 16:
+        return functions.emit(f, "pow", x, exponent)
+    if n == 0:
+        return real(1.0, x.type)
+    count, square, result = abs(int(n)), x, None
+    while count:
+        if count & 1:
+            result = square if result is None else f.binary(f"fmul {_FAST}", result, square)
+        count >>= 1
+        if count:
+            square = f.binary(f"fmul {_FAST}", square, square)
+    assert result is not None
+    return f.binary("fdiv", real(1.0, x.type), result) if n < 0 else result

@@ -1,0 +1,108 @@
+"""Where the elements of variables stand in memory, and how they are read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from unfold.plan import Buffer
+
+from .components import Components
+from .elementwise import Formats, convert
+from .ir import Value, integer, vector
+
+if TYPE_CHECKING:
+    from .emitter import Emitter
+
+
+@dataclass
+class Place:
+    """A buffer in memory.
+
+    Attributes:
+        buffer: what is stored.
+        pointer: the address of its first element.
+        lows: the first position on each axis.
+        strides: for each axis the distance of neighbours, counted in components times lanes.
+        lanes: how many sequences stand side by side in each component.
+    """
+
+    buffer: Buffer
+    pointer: Value
+    lows: Sequence[Value]
+    strides: Sequence[Value]
+    lanes: int
+
+
+class Memory:
+    """The places of all buffers of a function; components of one element are adjacent."""
+
+    def __init__(self, formats: Formats, places: Mapping[str, Place], lanes: int) -> None:
+        self.formats = formats
+        self.places = places
+        self.lanes = lanes
+
+    def lanes_of(self, names: Iterable[str]) -> int:
+        """The lanes of what is computed from some variables."""
+        return self.lanes if any(not self.places[n].buffer.shared for n in names) else 1
+
+    def element(self, e: Emitter, name: str, place: Sequence[Value]) -> Value:
+        """The address of an element."""
+        p = self.places[name]
+        f = e.f
+        pointer = p.pointer
+        stored = self.formats.stored(p.buffer.type.kind)
+        for at, lo, stride in zip(place, p.lows, p.strides, strict=True):
+            steps = at if lo.name == "0" else f.binary("sub nsw", at, lo)
+            pointer = f.offset(pointer, stored, f.binary("mul nsw", steps, stride))
+        return pointer
+
+    def load(self, e: Emitter, name: str, place: Sequence[Value]) -> Components:
+        """The components of an element, in the formats that are computed with."""
+        b, lanes = self.places[name].buffer, self.places[name].lanes
+        pointer = self.element(e, name, place)
+        stored, align = self.formats.stored(b.type.kind), self.formats.bytes(b.type.kind)
+        found = []
+        for k in range(b.size):
+            at = e.f.offset(pointer, stored, integer(k * lanes))
+            v = e.f.load(vector(stored, lanes), at, align * lanes if lanes > 1 else align)
+            found.append(convert(e.f, v, self.formats.of(b.type.kind)))
+        return found
+
+    def store(self, e: Emitter, name: str, place: Sequence[Value], values: Components) -> None:
+        """Write the components of an element."""
+        b, lanes = self.places[name].buffer, self.places[name].lanes
+        pointer = self.element(e, name, place)
+        stored, align = self.formats.stored(b.type.kind), self.formats.bytes(b.type.kind)
+        for k, v in enumerate(values):
+            at = e.f.offset(pointer, stored, integer(k * lanes))
+            ready = e.f.splat(convert(e.f, v, stored), lanes)
+            e.f.store(ready, at, align * lanes if lanes > 1 else align)
+
+    def load_at(
+        self,
+        e: Emitter,
+        name: str,
+        place: Sequence[Value],
+        first: Sequence[int],
+        index: Value,
+        stride: int,
+    ) -> Components:
+        """Components ``k + index * stride`` for each k of ``first``; the index may have lanes."""
+        f, p = e.f, self.places[name]
+        kind = p.buffer.type.kind
+        stored, align = self.formats.stored(kind), self.formats.bytes(kind)
+        pointer = self.element(e, name, place)
+        width = max(p.lanes, int(index.type[1:].split()[0]) if index.type[0] == "<" else 1)
+        found = []
+        for k in first:
+            value = Value(vector(stored, width), "poison")
+            for lane in range(width):
+                at = f.binary("mul nsw", f.lane(index, lane), integer(stride * p.lanes))
+                skip = k * p.lanes + (lane if p.lanes > 1 else 0)
+                here = f.offset(pointer, stored, f.binary("add nsw", at, integer(skip)))
+                one = f.load(stored, here, align)
+                value = one if width == 1 else f.with_lane(value, one, lane)
+            found.append(convert(f, value, self.formats.of(kind)))
+        return found
