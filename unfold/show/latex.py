@@ -1,0 +1,240 @@
+r"""Programs as LaTeX: one ``align*`` environment, for amsmath and amssymb.
+
+Every op has its form in its record (`unfold.ops.Op.latex`); here stand the brackets, the letters
+and what has a notation of its own: products, powers, components, pieces.
+"""
+
+from __future__ import annotations
+
+from ..domain import Domain
+from ..expr import Call, Const, Expr, Guard, Position, Reduce, Ref
+from ..ops import OPS
+from ..poly import Poly
+from ..program import Equation, Program
+from .domains import LATEX, comparisons
+from .expressions import Scope, alternatives, number
+from .order import sections
+from .program import head, without_broadcast
+from .symbols import symbol
+
+ANY, TRUTH, RELATION, SUM, PRODUCT, FACTOR, POWER, ATOM = 0, 2, 4, 5, 6, 7, 8, 10
+
+#: Binding of the result and of each operand, for ops whose form has no brackets of its own.
+LEVELS: dict[str, tuple[int, tuple[int, ...]]] = {
+    "add": (SUM, (SUM, SUM)),
+    "sub": (SUM, (SUM, PRODUCT)),
+    "neg": (SUM, (PRODUCT,)),
+    "mul": (PRODUCT, (PRODUCT, PRODUCT)),
+    "div": (PRODUCT, (ANY, ANY)),
+    "matmul": (PRODUCT, (PRODUCT, PRODUCT)),
+    "outer": (PRODUCT, (POWER, POWER)),
+    "transpose": (POWER, (ATOM,)),
+    "pow": (POWER, (ATOM, ANY)),
+    "mod": (PRODUCT, (FACTOR, FACTOR)),
+    "exp_diff": (PRODUCT, (SUM, PRODUCT)),
+    "floordiv": (ATOM, (FACTOR, FACTOR)),
+    "sum": (PRODUCT, (PRODUCT,)),
+    "max": (PRODUCT, (FACTOR,)),
+    "min": (PRODUCT, (FACTOR,)),
+    "argmax": (PRODUCT, (FACTOR,)),
+    "scatter": (PRODUCT, (FACTOR, ANY)),
+    "and": (TRUTH, (TRUTH, TRUTH)),
+    "or": (1, (1, TRUTH)),
+    "not": (TRUTH, (RELATION,)),
+} | {op: (RELATION, (SUM, SUM)) for op in ("lt", "le", "gt", "ge", "eq", "ne")}
+
+#: Ops that leave no trace in a formula.
+SILENT = frozenset({"real", "broadcast"})
+
+REDUCTIONS = {"sum": r"\sum", "max": r"\max", "min": r"\min",
+              "logsumexp": r"\operatorname*{logsumexp}"}  # fmt: skip
+
+
+def to_latex(program: Program) -> str:
+    r"""The equations of a program as an ``align*`` environment, ending in a line end.
+
+    Boundary values come first and the adjoint under a heading of its own, as in `to_rec`.
+    """
+    rows: list[str] = []
+    for section in sections(program):
+        if section.title:
+            rows.append(rf"\intertext{{{section.title.capitalize()}}}")
+        rows += [_equation(program, eq) + r" \\" for eq in section.equations]
+    if rows:
+        rows[-1] = rows[-1].removesuffix(r" \\")
+    return "\n".join([r"\begin{align*}", *(f"  {row}" for row in rows), r"\end{align*}", ""])
+
+
+def _equation(program: Program, eq: Equation) -> str:
+    shown = head(program, eq, {})
+    v = program.vars[eq.name]
+    left = symbol(eq.name, len(v.shape), [p.compact() for p in eq.element])
+    right = formula(without_broadcast(eq.rhs), shown.scope)
+    if isinstance(eq.rhs, Call) and eq.rhs.op == "broadcast" and right in ("0", "1"):
+        right = rf"\mathbf{{{right}}}"
+    where = _where(program, eq, shown.scope)
+    return f"{left} &= {right}" + (rf" && {where}" if where else "")
+
+
+def _where(program: Program, eq: Equation, scope: Scope) -> str:
+    """For which indices the equation holds, pinned ones left out."""
+    free = [i for i in eq.indices if eq.domain.fixed(i, program.given) is None]
+    pinned = {i: p for i in eq.indices if (p := eq.domain.fixed(i, program.given)) is not None}
+    domain = eq.domain.subs(pinned)
+    texts = comparisons(domain, program.given, tuple(reversed(free)), signs=LATEX)
+    return r",\ ".join(texts)
+
+
+def formula(e: Expr, scope: Scope, least: int = ANY) -> str:
+    """``e`` as a formula, in brackets if it binds looser than ``least``."""
+    text, level = _spell(e, scope)
+    return rf"\left({text}\right)" if level < least else text
+
+
+def _spell(e: Expr, scope: Scope) -> tuple[str, int]:
+    if isinstance(e, Const):
+        return _constant(e)
+    if isinstance(e, Position):
+        return _position(e.poly)
+    if isinstance(e, Ref):
+        return symbol(e.name, len(e.shape), [p.compact() for p in e.index]), ATOM
+    if isinstance(e, Reduce):
+        inner = scope.within(e.domain, e.indices)
+        return rf"{_under(e, scope)} {formula(e.body, inner, PRODUCT)}", PRODUCT
+    if isinstance(e, Guard):
+        return rf"\left[{_condition(e.domain, scope)}\right] " + formula(
+            e.body, scope.within(e.domain), PRODUCT
+        ), PRODUCT
+    assert isinstance(e, Call)
+    branches = alternatives(e, scope)
+    if branches is not None:
+        rows = [
+            f"{formula(b.body, scope.within(b.domain))} & {_condition(b.domain, scope)}"
+            for b in branches
+        ]
+        return r"\begin{cases} " + r" \\ ".join(rows) + r" \end{cases}", ATOM
+    return _call(e, scope)
+
+
+def _constant(e: Const) -> tuple[str, int]:
+    if isinstance(e.value, tuple):
+        return _array(e.value), ATOM
+    value = float(e.value)
+    if value in (float("inf"), -float("inf")):
+        return (r"\infty" if value > 0 else r"-\infty"), ATOM if value > 0 else SUM
+    text = number(value)
+    if "e" in text:
+        digits, _, power = text.partition("e")
+        factor = "" if digits == "1" else rf"{digits} \cdot "
+        return rf"{factor}10^{{{int(power)}}}", PRODUCT if value > 0 else SUM
+    return text, ATOM if value >= 0 else SUM
+
+
+def _array(value: object) -> str:
+    if not isinstance(value, tuple):
+        assert isinstance(value, (bool, int, float))
+        return number(value)
+    if any(isinstance(v, tuple) for v in value):
+        rows = [" & ".join(map(_array, v if isinstance(v, tuple) else (v,))) for v in value]
+        return r"\begin{bmatrix} " + r" \\ ".join(rows) + r" \end{bmatrix}"
+    return r"\left(" + ", ".join(map(_array, value)) + r"\right)"
+
+
+def _position(p: Poly) -> tuple[str, int]:
+    text = str(p).replace("*", " ")
+    if len(p.terms) > 1 or text.startswith("-"):
+        return text, SUM
+    return text, ATOM if p.as_symbol or p.constant is not None else PRODUCT
+
+
+def _condition(domain: Domain, scope: Scope) -> str:
+    context = scope.domain & scope.program.given
+    order = scope.order
+    texts = comparisons(domain, context, order, strict=True, signs=LATEX)
+    return r",\ ".join(texts or comparisons(domain, Domain(), order, strict=True, signs=LATEX))
+
+
+def _under(e: Reduce, scope: Scope) -> str:
+    """The sign of a reduction and what it runs over: ``\\sum_{t=1}^{T}``, ``\\sum_{s \\le t}``."""
+    sign = REDUCTIONS[e.op]
+    context = scope.domain & scope.program.given
+    if len(e.indices) == 1:
+        (i,) = e.indices
+        try:
+            low, high = e.domain.gist(context).bounds(i)
+        except ValueError:
+            low, high = (), ()
+        if len(low) == len(high) == 1 and not (low[0].symbols | high[0].symbols) & set(
+            scope.indices
+        ):
+            return f"{sign}_{{{i}={low[0].compact()}}}^{{{high[0].compact()}}}"
+    known = context
+    for i in e.indices:
+        default = scope.default(i)
+        if e.domain.subset(default, context):
+            known = known & default
+    order = (*reversed(e.indices), *scope.order)
+    texts = comparisons(e.domain, known, order, strict=True, signs=LATEX)
+    said = " ".join(texts)
+    alone = [i for i in e.indices if i not in said.replace("\\le", "").split()]
+    return f"{sign}_{{{', '.join([*alone, *texts])}}}"
+
+
+def _call(e: Call, scope: Scope) -> tuple[str, int]:
+    if e.op in SILENT:
+        return _spell(e.args[0], scope)
+    if e.op == "mul":
+        return _product(e, scope), PRODUCT
+    if e.op == "matmul":
+        left, right = (formula(a, scope, PRODUCT) for a in e.args)
+        if len(e.args[0].shape) == 1:
+            left = _raised(formula(e.args[0], scope, ATOM), r"\top")
+        return rf"{left}\, {right}", PRODUCT
+    if e.op == "transpose":
+        return _raised(formula(e.args[0], scope, ATOM), r"\top"), POWER
+    if e.op == "outer":
+        left, right = (formula(a, scope, ATOM) for a in e.args)
+        return left + r"\, " + _raised(right, r"\top"), PRODUCT
+    if e.op == "pow":
+        power = formula(e.args[1], scope)
+        if e.shape:
+            power = rf"\odot {power}"
+        return _raised(formula(e.args[0], scope, ATOM), power), POWER
+    if e.op in ("take", "slice"):
+        return _component(e, scope), ATOM
+    if e.op in ("concat", "stack"):
+        rows = r" \\ ".join(formula(a, scope) for a in e.args)
+        return rf"\begin{{bmatrix}} {rows} \end{{bmatrix}}", ATOM
+    level, least = LEVELS.get(e.op, (ATOM, (ANY,) * len(e.args)))
+    args = [formula(a, scope, k) for a, k in zip(e.args, least, strict=True)]
+    return OPS[e.op].latex.format(*args), level
+
+
+def _product(e: Call, scope: Scope) -> str:
+    """``2\\, h``, ``a \\cdot 2``, and ``\\odot`` between vectors."""
+    left, right = (formula(a, scope, PRODUCT) for a in e.args)
+    if e.args[0].shape and e.args[1].shape:
+        return rf"{left} \odot {right}"
+    if right[:1].isdigit():
+        return rf"{left} \cdot {right}"
+    return rf"{left}\, {right}"
+
+
+def _raised(base: str, power: str) -> str:
+    """A superscript; a base that has one already goes into braces."""
+    return f"{{{base}}}^{{{power}}}" if "^" in base else f"{base}^{{{power}}}"
+
+
+def _component(e: Call, scope: Scope) -> str:
+    """Components as further subscripts: ``v_{k}``, ``h_{t,0}``, ``B_{:,k}``."""
+    if e.op == "take":
+        chosen = formula(e.args[1], scope)
+    else:
+        chosen = f"{e.attr('lo').compact()}:{e.attr('hi').compact()}"
+    index = [":"] * e.attr("axis") + [chosen]
+    base = e.args[0]
+    if isinstance(base, Ref):
+        positions = [p.compact() for p in base.index]
+        rank = len(base.shape) if e.op == "slice" else len(base.shape) - 1
+        return symbol(base.name, rank, [*positions, *index])
+    return rf"{formula(base, scope, ATOM + 1)}_{{{','.join(index)}}}"
