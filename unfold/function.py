@@ -89,6 +89,7 @@ class Function:
         self.program = verify(declared.bind(sizes, constants))
         self._lock = threading.RLock()
         self._derived: dict[tuple[Any, ...], Derived] = {}
+        self._steps: tuple[StepProgram, tuple[Derived, Derived]] | None = None
 
     # --- what it is ---
 
@@ -238,7 +239,7 @@ class Function:
         self, params: Mapping[str, Any], state: Any = None, /, **inputs: Any
     ) -> tuple[Outputs, Any]:
         """One step: the outputs and the next state. ``state`` is ``None`` before the first."""
-        static = {n: v for n, v in inputs.items() if n in self._streaming().static}
+        static = {n: v for n, v in inputs.items() if n in self.step_program().static}
         moving = {n: v for n, v in inputs.items() if n not in static}
         stepper = self.stepper(params, **static)
         if state is not None:
@@ -280,14 +281,22 @@ class Function:
 
         return self._derive(("hessian", vectors, wrt, losses), build)
 
-    def _streaming(self) -> StepProgram:
-        from .streaming import step_program
+    def step_program(self) -> StepProgram:
+        """The program of one step. Raises `InputError` if the model looks ahead."""
+        return self._streaming()[0]
+
+    def streaming(self) -> tuple[Derived, Derived]:
+        """The kernels of one step, and of the states before the first."""
+        return self._streaming()[1]
+
+    def _streaming(self) -> tuple[StepProgram, tuple[Derived, Derived]]:
+        from .streaming import compile_steps, step_program
 
         with self._lock:
-            found = self.__dict__.get("_steps")
-            if found is None:
-                found = self.__dict__["_steps"] = step_program(self.program, self.declared)
-            return found
+            if self._steps is None:
+                plan = step_program(self.program, self.declared)
+                self._steps = plan, compile_steps(self, plan)
+            return self._steps
 
     def _derive(
         self, key: tuple[Any, ...], build: Callable[[], tuple[Program, dict[str, str]]]

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .latex import to_latex
-from .program import to_rec
+from .program import equation_text, to_rec
 
-__all__ = ["to_latex", "to_rec"]
+__all__ = ["equation_text", "to_latex", "to_rec"]

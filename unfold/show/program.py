@@ -228,6 +228,11 @@ def _equation(
     return f"{h.left} = ", text, tail
 
 
+def equation_text(program: Program, eq: Equation) -> str:
+    """One equation on one line."""
+    return "".join(_equation(program, eq, {}, set()))
+
+
 def without_broadcast(e: Expr) -> Expr:
     """``0`` for ``broadcast(0, [H])``."""
     if isinstance(e, Call) and e.op == "broadcast" and not e.args[0].shape:

@@ -1,0 +1,483 @@
+"""Causal models one step at a time.
+
+before:  h[0] = 0                          (a program over t = 1..T)
+         h[t] = tanh(W @ x[t] + U @ h[t-1])
+after:   h = tanh(W @ x + U @ h_lag1)      (a program without time; h_lag1 is an input)
+         and the start value: h[0] = 0
+requires: what the outputs over t need reads no later step, no end of the sequence, and a fixed
+number of earlier steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .domain import Domain
+from .errors import InputError
+from .expr import (
+    BOOL,
+    INT,
+    Call,
+    Const,
+    Expr,
+    Guard,
+    Position,
+    Reduce,
+    Ref,
+    children,
+    fresh,
+    names,
+    reads,
+    with_children,
+)
+from .inputs import bind, signature
+from .ops.record import compare, where
+from .outputs import Outputs
+from .poly import Poly
+from .program import Equation, Output, Program, Var, verify
+from .show import equation_text
+from .transform import simplify
+from .transform.common import prune
+
+if TYPE_CHECKING:
+    from .function import Derived, Function
+
+Array = NDArray[Any]
+TIME = "T"
+
+
+@dataclass(frozen=True)
+class State:
+    """The last ``depth`` values of a variable or input; ``names[k]`` holds the one k+1 steps ago."""
+
+    variable: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StepProgram:
+    """One step of a program.
+
+    Attributes:
+        program: without a time axis; the states are inputs.
+        start: computes the states before the first step.
+        declared: the step's inputs with symbolic sizes, for messages.
+        moving, static: the inputs given at each step, and once.
+        states: what is carried.
+        clock: the input that holds the number of the step, if it is read.
+        outputs: what a step returns.
+    """
+
+    program: Program
+    start: Program
+    declared: dict[str, Var]
+    moving: tuple[str, ...]
+    static: tuple[str, ...]
+    states: tuple[State, ...]
+    clock: str | None
+    outputs: tuple[str, ...]
+
+
+def time_axis(v: Var) -> int | None:
+    """Which axis of a variable is time, if one is."""
+    found = [k for k, a in enumerate(v.axes) if TIME in (a.lo.symbols | a.hi.symbols)]
+    return found[0] if found else None
+
+
+def step_program(program: Program, declared: Program) -> StepProgram:
+    """One step of a causal program. Raises `InputError` with the equation that prevents it."""
+    return _Stepping(program, declared).run()
+
+
+class _Stepping:
+    def __init__(self, program: Program, declared: Program) -> None:
+        self.program = program
+        self.declared = declared
+        self.time = {name: time_axis(v) for name, v in program.vars.items()}
+        self.depth: dict[str, int] = {}
+        self.clock = fresh("step", program.vars)
+        self.ticks = False
+
+    def refuse(self, eq: Equation, why: str) -> InputError:
+        return InputError(
+            f"{self.program.name} cannot run one step at a time: {why}\n"
+            f"    {equation_text(self.program, eq)}"
+        )
+
+    def run(self) -> StepProgram:
+        p = self.program
+        shown = tuple(o.name for o in p.outputs if self.time[o.name] is not None)
+        if not shown:
+            raise InputError(
+                f"{p.name} cannot run one step at a time: none of its outputs is a sequence over t"
+            )
+        needed = self._needed(shown)
+        equations = [eq for name in needed for eq in self._step_equations(name)]
+        inputs = [v.name for v in p.inputs if v.name in needed]
+        moving = tuple(n for n in inputs if self.time[n] is not None)
+        static = tuple(n for n in inputs if self.time[n] is None)
+        states = tuple(
+            State(name, tuple(self.lag(name, k + 1) for k in range(depth)))
+            for name, depth in self.depth.items()
+        )
+        variables: dict[str, Var] = {}
+        for name in p.vars:
+            if name in needed:
+                variables[name] = self._still(p.vars[name])
+        for state in states:
+            v = self._still(p.vars[state.variable])
+            for name in state.names:
+                variables[name] = replace(v, name=name, role="input", init=None)
+        if self.ticks:
+            variables[self.clock] = Var(self.clock, "input", type=INT)
+        carried = [s.variable for s in states if p.vars[s.variable].role == "variable"]
+        outputs = tuple(
+            Output(n, tuple((a.lo, a.hi) for a in variables[n].axes))
+            for n in dict.fromkeys((*shown, *carried))
+        )
+        indices = {
+            i: (lo, hi) for i, (lo, hi) in p.indices.items() if TIME not in lo.symbols | hi.symbols
+        }
+        step = p.with_(
+            indices=indices,
+            vars=variables,
+            equations=tuple(equations),
+            outputs=outputs,
+            losses=(),
+        )
+        return StepProgram(
+            verify(simplify(verify(step))),
+            self._start(states),
+            {n: self._still(v) for n, v in self.declared.vars.items()},
+            moving,
+            static,
+            states,
+            self.clock if self.ticks else None,
+            shown,
+        )
+
+    def lag(self, name: str, k: int) -> str:
+        return fresh(f"{name}_lag{k}", self.program.vars)
+
+    def _still(self, v: Var) -> Var:
+        """The variable without its time axis."""
+        k = self.time.get(v.name)
+        return v if k is None else replace(v, axes=v.axes[:k] + v.axes[k + 1 :])
+
+    def _needed(self, shown: Iterable[str]) -> list[str]:
+        """What a step has to know, in order of declaration."""
+        found = set(shown)
+        work = list(found)
+        while work:
+            name = work.pop()
+            for eq in self._running(name):
+                for other in names(eq.rhs) - found:
+                    found.add(other)
+                    work.append(other)
+        return [n for n in self.program.vars if n in found]
+
+    def _running(self, name: str) -> list[Equation]:
+        """The pieces of a variable that hold at some t >= 1."""
+        k = self.time[name]
+        pieces = self.program.pieces(name)
+        if k is None:
+            return pieces
+        given = self.program.given
+        running = []
+        for eq in pieces:
+            t = Poly.symbol(eq.indices[k])
+            if not (eq.domain & Domain.of((t - 1,))).is_empty(given):
+                running.append(eq)
+        return running
+
+    # --- equations ---
+
+    def _step_equations(self, name: str) -> list[Equation]:
+        k = self.time[name]
+        pieces = self._running(name)
+        if k is None:
+            for eq in pieces:
+                self._check_static(eq)
+            return pieces
+        groups: dict[tuple[tuple[str, ...], Domain], list[tuple[list[Poly], Equation]]] = {}
+        for eq in pieces:
+            t = eq.indices[k]
+            others = eq.indices[:k] + eq.indices[k + 1 :]
+            now, rest = self._split(eq, t)
+            groups.setdefault((others, rest), []).append((now, eq))
+        result = []
+        for (others, rest), parts in groups.items():
+            *earlier, (_, last) = sorted(parts, key=lambda part: -len(part[0]))
+            solver = last.solver
+            if earlier and any(eq.solver for _, eq in parts):
+                raise self.refuse(last, "an implicit equation has several pieces")
+            rhs = self._now(last, last.indices[k])
+            for conditions, eq in reversed(earlier):
+                rhs = where(self._all(conditions, eq.indices[k]), self._now(eq, eq.indices[k]), rhs)
+            result.append(Equation(name, others, rest, rhs, last.span, solver))
+        return result
+
+    def _split(self, eq: Equation, t: str) -> tuple[list[Poly], Domain]:
+        """The conditions on the step beyond 1 <= t, and the domain of the other indices."""
+        here = Poly.symbol(t)
+        now: list[Poly] = []
+        rest: list[Poly] = []
+        for p in eq.domain.gist(self.program.given & Domain.range(t, 1, TIME)).constraints:
+            if TIME in p.symbols:
+                raise self.refuse(eq, "this equation holds only up to, or at, the sequence's end")
+            if not p.coefficient(t):
+                rest.append(p)
+            elif p.symbols == {t}:
+                now.append(p)
+            else:
+                raise self.refuse(eq, "the range of its other indices changes with the step")
+        # `t <= T` may be a bound that the declared range does not give: t in 0..T-1.
+        if not (eq.domain & Domain.of((here - TIME,))).is_empty(self.program.given):
+            return now, Domain.of(rest)
+        raise self.refuse(eq, "this equation holds only up to, or at, the sequence's end")
+
+    def _all(self, conditions: Iterable[Poly], t: str) -> Expr:
+        total: Expr | None = None
+        for p in conditions:
+            holds = compare("ge", self._position(p, t), Const(0, (), INT))
+            total = holds if total is None else Call("and", (total, holds), (), (), BOOL)
+        return total if total is not None else Const(True, (), BOOL)
+
+    def _position(self, p: Poly, t: str) -> Expr:
+        """The value of an affine expression when ``t`` is the step at hand."""
+        slope = p.coefficient(t)
+        rest = p.subs({t: 0})
+        if not slope:
+            return Position(p)
+        self.ticks = True
+        value: Expr = Ref(self.clock, (), (), INT)
+        if slope != 1:
+            value = Const(slope, (), INT) * value
+        if rest.constant == 0:
+            return value
+        shift = Const(rest.constant, (), INT) if rest.constant is not None else Position(rest)
+        return value + shift
+
+    def _check_static(self, eq: Equation) -> None:
+        for read in reads(eq.rhs):
+            if self.time.get(read.ref.name) is not None:
+                raise self.refuse(eq, f"this equation reads all of {read.ref.name}, or its end")
+
+    def _now(self, eq: Equation, t: str) -> Expr:
+        """The right-hand side at the step at hand."""
+        memo: dict[Expr, Expr] = {}
+
+        def go(e: Expr) -> Expr:
+            if e not in memo:
+                memo[e] = build(e)
+            return memo[e]
+
+        def build(e: Expr) -> Expr:
+            if isinstance(e, Ref):
+                return self._read(eq, e, t)
+            if isinstance(e, Position):
+                if TIME in e.poly.symbols:
+                    raise self.refuse(eq, "this equation depends on the sequence's length T")
+                return self._position(e.poly, t)
+            if isinstance(e, Guard):
+                now = [p for p in e.domain.constraints if p.coefficient(t)]
+                rest = Domain.of(p for p in e.domain.constraints if not p.coefficient(t))
+                if TIME in e.domain.gist(eq.domain & self.program.given).symbols:
+                    raise self.refuse(eq, "this equation depends on where the sequence ends")
+                body = go(e.body)
+                body = Guard(rest, body) if rest.constraints else body
+                return where(self._all(now, t), body, Const(0.0)) if now else body
+            if isinstance(e, Reduce):
+                if t in e.domain.symbols or TIME in e.domain.symbols:
+                    raise self.refuse(eq, "this equation reads all of the past, not a fixed part")
+                return Reduce(e.op, e.indices, e.domain, go(e.body))
+            return with_children(e, tuple(go(c) for c in children(e)))
+
+        return go(eq.rhs)
+
+    def _read(self, eq: Equation, e: Ref, t: str) -> Expr:
+        k = self.time[e.name]
+        if k is None:
+            if any(t in p.symbols for p in e.index):
+                raise self.refuse(eq, f"{e.name} is not carried from step to step")
+            return e
+        behind = Poly.symbol(t) - e.index[k]
+        lag = behind.constant
+        index = e.index[:k] + e.index[k + 1 :]
+        if lag is None:
+            what = "the end of" if TIME in e.index[k].symbols else "one fixed step of"
+            raise self.refuse(eq, f"this equation reads {what} {e.name}")
+        if any(t in p.symbols for p in index):
+            raise self.refuse(eq, f"another index of {e.name} changes with the step")
+        if lag < 0:
+            raise self.refuse(eq, "this equation looks ahead")
+        if lag == 0:
+            return Ref(e.name, index, e.shape, e.type)
+        self.depth[e.name] = max(self.depth.get(e.name, 0), lag)
+        return Ref(self.lag(e.name, lag), index, e.shape, e.type)
+
+    # --- before the first step ---
+
+    def _start(self, states: Iterable[State]) -> Program:
+        """The program of the values at t <= 0 that the first steps read."""
+        p = self.program
+        outputs = []
+        for state in states:
+            v = p.vars[state.variable]
+            k = self.time[v.name]
+            lo = v.axes[k].lo.constant if k is not None else None
+            if v.role != "variable" or k is None or lo is None or lo > 0:
+                continue
+            first = Poly.const(max(lo, 1 - len(state.names)))
+            ranges = [(a.lo, a.hi) for a in v.axes]
+            ranges[k] = (first, Poly())
+            outputs.append(Output(v.name, tuple(ranges)))
+        start = prune(p.with_(outputs=tuple(outputs), losses=()))
+        used = frozenset().union(*(names(eq.rhs) for eq in start.equations)) if outputs else set()
+        for eq in start.equations:
+            for read in reads(eq.rhs):
+                v = p.vars[read.ref.name]
+                if v.role == "input" and self.time[v.name] is not None:
+                    raise self.refuse(eq, f"the start reads the sequence {v.name}")
+        kept = {n: v for n, v in start.vars.items() if v.role in ("variable", "param") or n in used}
+        return verify(start.with_(vars=kept))
+
+
+class Stepper:
+    """A causal model at work: carries its state from step to step.
+
+    Attributes:
+        state: the carried values by variable, the most recent first; may be kept and set.
+        steps: how many steps were made since the start.
+    """
+
+    def __init__(
+        self, function: Function, params: Mapping[str, Any], inputs: Mapping[str, Any]
+    ) -> None:
+        self._function = function
+        self._step, self._start = function.streaming()
+        self._plan = function.step_program()
+        plan = self._plan
+        wrong = [n for n in inputs if n in plan.moving]
+        if wrong:
+            raise InputError(f"{wrong[0]} is a sequence: give it to `step`, one element at a time")
+        given = {n: v for n, v in inputs.items() if n in plan.static}
+        unknown = [n for n in inputs if n not in plan.static and n not in function.inputs]
+        sig = signature(
+            plan.program,
+            function.declared.with_(vars=plan.declared),
+            function.sizes,
+            function.options.dtype,
+            function.options.check_finite,
+        )
+        self._moving = replace(sig, specs={n: sig.specs[n] for n in plan.moving}, lengths=())
+        fixed = {n: s for n, s in sig.specs.items() if s.role == "param" or n in plan.static}
+        extra = {n: v for n, v in params.items() if n in function.params and n not in fixed}
+        bound = bind(
+            replace(sig, specs=fixed),
+            {n: v for n, v in params.items() if n not in extra},
+            {**given, **{n: inputs[n] for n in unknown}},
+        )
+        self._fixed, self._lengths, self._batch = bound.arrays, bound.lengths, bound.batch
+        self._params = {n for n, s in fixed.items() if s.role == "param"}
+        self._extra = extra
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to before the first step."""
+        self.steps = 0
+        self._size = self._batch
+        self.state = self._initial()
+
+    def step(self, **inputs: Any) -> Outputs:
+        """One step: this step's element of each input sequence, all with a batch axis or none.
+
+        Returns this step's element of each output sequence.
+        """
+        plan = self._plan
+        call = bind(self._moving, {}, inputs)
+        if call.batch is not None and call.batch != self._size:
+            self._widen(call.batch)
+        if self._size is not None and call.batch is None and plan.moving:
+            raise InputError(
+                f"the state is that of {self._size} sequences, but the inputs have no batch axis"
+            )
+        arrays = {**self._fixed, **call.arrays}
+        for state in plan.states:
+            arrays |= dict(zip(state.names, self.state[state.variable], strict=True))
+        if plan.clock is not None:
+            now = np.asarray(self.steps + 1, dtype=np.int64)
+            arrays[plan.clock] = now if self._size is None else np.full(self._size, now)
+        kernel = self._step.kernel
+        results = kernel(
+            {n: np.ascontiguousarray(arrays[n]) for n in self._step.signature.specs},
+            self._lengths,
+            self._size,
+            None,
+        )
+        for state in plan.states:
+            newest = results.get(state.variable, call.arrays.get(state.variable))
+            assert newest is not None
+            self.state[state.variable] = (newest, *self.state[state.variable][:-1])
+        self.steps += 1
+        return Outputs({n: results[n] for n in plan.outputs})
+
+    def _widen(self, batch: int) -> None:
+        """Repeat what was given once for every sequence of the batch."""
+        if self._size is not None:
+            raise InputError(f"the state is that of {self._size} sequences, the inputs of {batch}")
+
+        def wide(a: Array) -> Array:
+            return np.ascontiguousarray(np.broadcast_to(a, (batch, *a.shape)))
+
+        self._fixed = {n: a if n in self._params else wide(a) for n, a in self._fixed.items()}
+        self.state = {n: tuple(wide(a) for a in values) for n, values in self.state.items()}
+        self._size = batch
+
+    def _initial(self) -> dict[str, tuple[Array, ...]]:
+        """The states before the first step; zeros where nothing defines them."""
+        plan = self._plan
+        program = self._start.program
+        values: dict[str, Array] = {}
+        if program.outputs:
+            specs = self._start.signature.specs
+            arrays = {n: a for n, a in {**self._extra, **self._fixed}.items() if n in specs}
+            params = {n: a for n, a in arrays.items() if specs[n].role == "param"}
+            least = {n: max(1, program.minimum.get(n, 1)) for n in program.lengths}
+            inputs = {n: a for n, a in arrays.items() if n not in params}
+            call = bind(self._start.signature, params, {**inputs, **least, **self._lengths})
+            values = self._start.kernel(call.arrays, call.lengths, call.batch, None)
+        states: dict[str, tuple[Array, ...]] = {}
+        for state in plan.states:
+            v = plan.program.vars[state.names[0]]
+            shape = tuple(
+                (a.hi - a.lo + 1).evaluate(self._lengths) for a in v.axes
+            ) + tuple(n.evaluate({}) for n in v.shape)
+            if self._batch is not None:
+                shape = (self._batch, *shape)
+            kinds = {"int": np.dtype(np.int64), "bool": np.dtype(np.bool_)}
+            kind = kinds.get(v.type.kind, np.dtype(self._function.options.dtype))
+            zero = np.zeros(shape, kind)
+            known = values.get(state.variable)
+            lags: list[Array] = []
+            for lag in range(len(state.names)):
+                if known is None:
+                    lags.append(zero)
+                    continue
+                k = (time_axis(self._function.program.vars[state.variable]) or 0) + (
+                    self._batch is not None
+                )
+                have = known.shape[k]
+                lags.append(np.take(known, have - 1 - lag, axis=k) if lag < have else zero)
+            states[state.variable] = tuple(lags)
+        return states
+
+
+def compile_steps(function: Function, plan: StepProgram) -> tuple[Derived, Derived]:
+    """The kernels of a step and of its start."""
+    return function.compiled(plan.program), function.compiled(plan.start)
