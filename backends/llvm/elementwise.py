@@ -122,6 +122,15 @@ def _sign(f: Function, args: Sequence[Value]) -> Value:
     return f.select(f.compare("fcmp ogt", a, zero), one, below)
 
 
+def _exp_diff(f: Function, args: Sequence[Value]) -> Value:
+    """``exp(a - b)``, and 0 where a is -inf whatever b is."""
+    a, b = args
+    zero = real(0.0, a.type)
+    gone = f.compare("fcmp oeq", a, real(-math.inf, a.type))
+    gap = f.binary("fsub", f.select(gone, zero, a), f.select(gone, zero, b))
+    return f.select(gone, zero, functions.emit(f, "exp", gap))
+
+
 def _function(name: str) -> Rule:
     return lambda f, args: functions.emit(f, name, *args)
 
@@ -139,6 +148,7 @@ RULES: dict[str, Rule] = {
     "neg": _neg,
     "maximum": _extreme("llvm.maximum", "llvm.smax"),
     "minimum": _extreme("llvm.minimum", "llvm.smin"),
+    "exp_diff": _exp_diff,
     "mod": _mod,
     "floordiv": _floordiv,
     "lt": _compare("olt", "slt"),
