@@ -158,7 +158,7 @@ def bind(
         shared = batch is None or s.role == "param"
         clean = arrays[name] if ragged is None or shared else _blank(s, arrays[name], ragged, found["T"])
         _values(sig, s, clean, None if shared else batch)
-        arrays[name] = np.ascontiguousarray(clean, dtype=_dtype(sig, s))
+        arrays[name] = _ready(clean, _dtype(sig, s))
     return Call(arrays, found, batch, ragged)
 
 
@@ -247,6 +247,14 @@ def _array(sig: Signature, s: Spec, value: Any) -> Array:
             cure = "; complex numbers have no place here"
         raise InputError(f"{s.label}: expected {s.expected}, got {came}{cure}")
     return array
+
+
+def _ready(array: Array, dtype: np.dtype[Any]) -> Array:
+    """A plain C-contiguous array of the dtype; the same one if it is that already."""
+    flags = array.flags
+    if type(array) is np.ndarray and array.dtype == dtype and flags.c_contiguous and flags.aligned:
+        return array
+    return np.require(array, dtype, ("C", "A", "E"))
 
 
 def _batch(sig: Signature, arrays: Mapping[str, Array], lengths: Any) -> int | None:

@@ -1,22 +1,54 @@
 """The pipeline on one page.
 
-    text -> parse -> check -> simplify -> plan -> llvm -> asm
-                       └── adjoint, tangent -> simplify -> …
+    parse      text          -> Tree        what is written
+    check      Tree          -> Program     names, shapes, pieces, causality
+    adjoint    Program       -> Program     with the gradients (on request)
+    tangent    Program       -> Program     with directional derivatives (on request)
+    simplify   Program       -> Program     constants, common values, dead equations
+    plan       Program       -> Plan        loops in order, storage (sizes must be given)
+    llvm       Plan          -> LLVM IR
+    asm        LLVM IR       -> assembly of this machine
 
-Every stage is a line of `STAGES`: its name, what it makes of the one before, and how the result is
-shown. `unfold.program.verify` runs after each stage that makes a program.
+`unfold.program.verify` runs after every stage that makes a program.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .program import Program, verify
+from .show import to_rec
+from .syntax.parse import parse
+from .transform import adjoint, simplify, tangent
 
 if TYPE_CHECKING:
     from .syntax.diagnostics import Diagnostic
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be shown, and of what.
+
+    Attributes:
+        text, name: the source, and what diagnostics call it.
+        model: which of several models.
+        bind: fixes sizes and constants of a program, for the stages that need them.
+        derivative: ``"adjoint"``, ``"tangent"`` or nothing; ``wrt`` and ``of`` as in
+            `unfold.transform.adjoint`.
+        dtype: for the native stages.
+    """
+
+    text: str
+    name: str = "<text>"
+    model: str | None = None
+    bind: Callable[[Program], Program] = field(default=lambda program: program)
+    derivative: str | None = None
+    wrt: Sequence[str] | None = None
+    of: Sequence[str] | None = None
+    dtype: str = "float64"
 
 
 def front(
@@ -24,8 +56,83 @@ def front(
 ) -> tuple[Program, tuple[Diagnostic, ...]]:
     """The program of a text, and the warnings. Raises `RecError` with every mistake."""
     from .check import elaborate
-    from .syntax.parse import parse
 
-    tree = parse(text, name)
-    program = verify(elaborate(tree, name, model))
-    return program, ()
+    return verify(elaborate(parse(text, name), name, model)), ()
+
+
+def checked(r: Request) -> Program:
+    return front(r.text, r.name, r.model)[0]
+
+
+def derived(r: Request) -> Program:
+    """The program, or its derivative if one is asked for."""
+    program = checked(r)
+    if r.derivative == "adjoint":
+        return verify(adjoint(program, r.wrt, r.of, simplified=False))
+    if r.derivative == "tangent":
+        return verify(tangent(program, r.wrt, simplified=False))
+    return program
+
+
+def simplified(r: Request) -> Program:
+    return verify(simplify(derived(r)))
+
+
+def planned(r: Request) -> Any:
+    from .plan import plan
+
+    return plan(simplify(verify(r.bind(simplified(r)))))
+
+
+def native(r: Request) -> str:
+    backend = importlib.import_module("unfold.backends.llvm")
+    text: str = backend.compile(planned(r).program, dtype=r.dtype, sum_adjoints=True).ir()
+    return text
+
+
+def assembled(r: Request) -> str:
+    jit = importlib.import_module("unfold.backends.llvm.jit")
+    text: str = jit.assembly(native(r), optimise=True)
+    return text
+
+
+#: The stages after which a program can be shown, in order: name -> its text.
+STAGES: dict[str, Callable[[Request], str]] = {
+    "parse": lambda r: outline(parse(r.text, r.name)),
+    "check": lambda r: to_rec(checked(r)),
+    "adjoint": lambda r: to_rec(derived(_with(r, "adjoint"))),
+    "tangent": lambda r: to_rec(derived(_with(r, "tangent"))),
+    "simplify": lambda r: to_rec(simplified(r)),
+    "plan": lambda r: f"{planned(r)}\n",
+    "llvm": native,
+    "asm": assembled,
+}
+
+
+def show(stage: str, request: Request) -> str:
+    """The text of the program after a stage. Raises ``KeyError`` for an unknown stage."""
+    return STAGES[stage](request)
+
+
+def _with(r: Request, derivative: str) -> Request:
+    return Request(r.text, r.name, r.model, r.bind, derivative, r.wrt, r.of, r.dtype)
+
+
+def outline(tree: Any, depth: int = 0, label: str = "") -> str:
+    """A tree of dataclasses, one node a line; simple fields beside the node's name."""
+    fields = {k: v for k, v in vars(tree).items() if k != "span"}
+    plain = {k: v for k, v in fields.items() if not _is_branch(v)}
+    beside = " ".join(f"{v!r}" if v != () else "()" for v in plain.values() if v not in (None, ()))
+    head = "  " * depth + (f"{label}: " if label else "") + type(tree).__name__
+    lines = [f"{head} {beside}".rstrip()]
+    for name, value in fields.items():
+        if not _is_branch(value):
+            continue
+        for item in value if isinstance(value, tuple) else (value,):
+            lines.append(outline(item, depth + 1, name).rstrip("\n"))
+    return "\n".join(lines) + "\n"
+
+
+def _is_branch(value: Any) -> bool:
+    items = value if isinstance(value, tuple) else (value,)
+    return bool(items) and all(hasattr(v, "span") for v in items)

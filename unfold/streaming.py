@@ -415,7 +415,7 @@ class Stepper:
             arrays[plan.clock] = now if self._size is None else np.full(self._size, now)
         kernel = self._step.kernel
         results = kernel(
-            {n: np.ascontiguousarray(arrays[n]) for n in self._step.signature.specs},
+            {n: np.require(arrays[n], requirements=("C", "A")) for n in self._step.signature.specs},
             self._lengths,
             self._size,
             None,
@@ -433,7 +433,7 @@ class Stepper:
             raise InputError(f"the state is that of {self._size} sequences, the inputs of {batch}")
 
         def wide(a: Array) -> Array:
-            return np.ascontiguousarray(np.broadcast_to(a, (batch, *a.shape)))
+            return np.repeat(a[None], batch, axis=0)
 
         self._fixed = {n: a if n in self._params else wide(a) for n, a in self._fixed.items()}
         self.state = {n: tuple(wide(a) for a in values) for n, values in self.state.items()}
