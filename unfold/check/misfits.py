@@ -1,0 +1,243 @@
+"""What to say when operands do not fit: in the model's own names, with the cure if one is near."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..ops import OPS
+from ..poly import Poly, Shape, ShapeError, show_shape
+from ..syntax import tree as t
+from .operands import Hole, Value, show
+from .report import Failed, plural
+from .spelling import CALLS, INFIX, PREFIX
+
+if TYPE_CHECKING:
+    from .values import Reader
+
+_WORDS = {
+    "matmul": "a matrix product", "concat": "a concatenation", "stack": "a list of entries",
+    "take": "the choice of a component", "slice": "a slice", "transpose": "a transpose",
+    "where": "a choice", "cross_entropy": "a cross-entropy", "outer": "an outer product",
+}  # fmt: skip
+
+
+def misfit(
+    reader: Reader,
+    op: str,
+    error: ShapeError,
+    args: Sequence[Value],
+    node: t.Expr,
+    operands: Sequence[t.Expr],
+    attrs: dict[str, Any],
+) -> Failed:
+    """The diagnostic for operands that an op refuses."""
+    kinds = ["?" if isinstance(a, Hole) else a.type.kind for a in args]
+    if _needs_truth(op) and any(k != "bool" for k in kinds[: 1 if op == "where" else None]):
+        return _truth_needed(reader, op, args, operands)
+    if "bool" in kinds and not _needs_truth(op):
+        return _number_needed(reader, op, args, node, operands)
+    if op == "where" and sorted(kinds[1:]) != kinds[1:] and "bool" in kinds[1:]:
+        return _number_needed(reader, op, args, node, operands)
+    if op == "matmul":
+        return _product(reader, error, args, operands)
+    if op in OPS and OPS[op].elementwise and all(a.shape is not None for a in args):
+        return _elementwise(reader, op, args, node, operands)
+    if "integer" in str(error) or "int<" in str(error):
+        return _integer(reader, op, error, args, operands)
+    return reader.report.error(
+        "E0303",
+        f"shapes do not fit in {_what(op)}",
+        *_labels(args, operands),
+        notes=[str(error)],
+        helps=_shape_help(op, args, operands, attrs),
+    )
+
+
+def _labels(args: Sequence[Value], operands: Sequence[t.Expr]) -> list[tuple[Any, str]]:
+    return [(o.span, show(a)) for a, o in zip(args, operands, strict=False)]
+
+
+def _what(op: str) -> str:
+    if op in _WORDS:
+        return _WORDS[op]
+    if op in INFIX:
+        return f"`{INFIX[op][0]}`"
+    if op in PREFIX:
+        return f"`{PREFIX[op][0]}`"
+    return f"`{CALLS.get(op, op).split('(')[0]}`"
+
+
+def _needs_truth(op: str) -> bool:
+    return op in ("and", "or", "not", "where")
+
+
+def _truth_needed(
+    reader: Reader, op: str, args: Sequence[Value], operands: Sequence[t.Expr]
+) -> Failed:
+    wrong = [
+        (o, a)
+        for a, o in zip(args[: 1 if op == "where" else None], operands, strict=False)
+        if isinstance(a, Hole) or a.type.kind != "bool"
+    ]
+    node, value = wrong[0]
+    what = "the condition of a choice" if op == "where" else f"an operand of `{op}`"
+    return reader.report.error(
+        "E0601",
+        f"{what} is a truth value",
+        (node.span, f"{show(value)}"),
+        helps=[f"compare it: `{_brackets(node)} > 0`, `{_brackets(node)} == 1`"],
+    )
+
+
+def _number_needed(
+    reader: Reader, op: str, args: Sequence[Value], node: t.Expr, operands: Sequence[t.Expr]
+) -> Failed:
+    wrong = next(
+        o for a, o in zip(args, operands, strict=False) if not isinstance(a, Hole) and a.type.kind == "bool"
+    )
+    return reader.report.error(
+        "E0601",
+        f"{_what(op)} needs numbers, not truth values",
+        (wrong.span, "bool"),
+        helps=[f"`real({wrong.span.text})` is 1 where it holds and 0 elsewhere"],
+    )
+
+
+def _integer(
+    reader: Reader, op: str, error: ShapeError, args: Sequence[Value], operands: Sequence[t.Expr]
+) -> Failed:
+    place = error.arguments[-1] if error.arguments else 0
+    value, node = args[place], operands[place]
+    whole = not isinstance(value, Hole) and value.type.kind == "int"
+    code = "E0603" if whole else "E0602"
+    helps = []
+    if not whole and isinstance(node, t.Name):
+        helps = [f"declare it as `{node.text}: int<K>`"]
+    if whole and op in ("take", "cross_entropy"):
+        size = args[0].shape[0] if args[0].shape else "K"
+        helps = [f"an `int<{size}>` fits; `mod(i, {size})` makes one of any integer"]
+    return reader.report.error(
+        code,
+        str(error),
+        *_labels(args, operands),
+        helps=helps,
+    )
+
+
+def _shape_help(
+    op: str, args: Sequence[Value], operands: Sequence[t.Expr], attrs: dict[str, Any]
+) -> list[str]:
+    shapes = [a.shape or () for a in args]
+    if op == "transpose" and len(shapes[0]) == 1:
+        text = operands[0].span.text
+        return [f"a vector has no transpose: `row({text})` is a matrix of one row, "
+                f"`u @ {text}` the inner product"]  # fmt: skip
+    if op == "concat" and any(s == () for s in shapes):
+        return ["scalars make a vector with commas: `[a, b]`; `[a; b]` puts vectors end to end"]
+    if op == "stack" and len({len(s) for s in shapes}) > 1:
+        return ["vectors are put end to end with semicolons: `[a; b]`"]
+    if op == "reshape":
+        volume = Poly.const(1)
+        for n in shapes[0]:
+            volume = volume * n
+        return [f"it has {volume} components"] if "shape" in attrs else []
+    return []
+
+
+def _elementwise(
+    reader: Reader, op: str, args: Sequence[Value], node: t.Expr, operands: Sequence[t.Expr]
+) -> Failed:
+    """Two shapes that do not broadcast."""
+    places = [k for k, a in enumerate(args) if a.shape]
+    first, second = (places[0], places[-1]) if len(places) > 1 else (0, len(args) - 1)
+    a, b = args[first].shape or (), args[second].shape or ()
+    notes = []
+    if len(a) == len(b) == 1:
+        left, right = _short(operands[first]), _short(operands[second])
+        notes.append(f"{left} has {_count(a[0], 'component')}, and {right} has {b[0]}")
+    else:
+        notes.append("sizes are compared from the last one: equal ones fit, and 1 fits any")
+    helps = []
+    if op == "mul" and {len(a), len(b)} == {1, 2}:
+        helps.append("a matrix product is written `@`")
+    elif op in ("add", "sub") and len(a) == 2 and len(b) == 1 and a[0] == b[0]:
+        helps.append(f"to add it to every column write `col({_short(operands[second])})`")
+    return reader.report.error(
+        "E0302",
+        f"shapes do not fit in {_what(op)}",
+        (operands[first].span, show(args[first])),
+        (operands[second].span, show(args[second])),
+        notes=notes,
+        helps=helps,
+    )
+
+
+def _product(
+    reader: Reader, error: ShapeError, args: Sequence[Value], operands: Sequence[t.Expr]
+) -> Failed:
+    left, right = operands
+    a, b = args[0].shape or (), args[1].shape or ()
+    helps: list[str] = []
+    if not a or not b:
+        scalar = left if not a else right
+        notes = [f"{_short(scalar)} is a scalar"]
+        helps = [f"a product with a scalar is written `*`: "
+                 f"`{_brackets(left)} * {_brackets(right)}`"]  # fmt: skip
+    elif len(a) > 2 or len(b) > 2:
+        notes = [str(error)]
+    else:
+        notes = [
+            f"{_short(left)} has {_count(a[-1], 'column' if len(a) == 2 else 'component')}, and "
+            f"{_short(right)} has {_count(b[0], 'row' if len(b) == 2 else 'component')}"
+        ]
+        helps = list(_product_help(reader, left, right, a, b))[:1]
+    return reader.report.error(
+        "E0301",
+        "shapes do not fit in a matrix product",
+        *_labels(args, operands),
+        notes=notes,
+        helps=helps,
+    )
+
+
+def _product_help(
+    reader: Reader, left: t.Expr, right: t.Expr, a: Shape, b: Shape
+) -> Iterator[str]:
+    """What may have been meant, the most likely first."""
+    if len(a) == 2 and a[0] == b[0]:
+        yield f"the transpose fits: `{_brackets(left)}' @ {_brackets(right)}`"
+    if len(b) == 2 and a[-1] == b[1]:
+        yield f"the transpose fits: `{_brackets(left)} @ {_brackets(right)}'`"
+    if len(b) == 1 and len(a) == 2:
+        for d in reader.scope.definitions.values():
+            if d.role == "input" and d.shape == (a[1],) and d.instance is None:
+                index = f"[{', '.join(d.axes)}]" if d.axes else ""
+                yield f"did you mean `{_brackets(left)} @ {d.name}{index}`?"
+        for d in reader.scope.definitions.values():
+            if d.role == "param" and d.shape == (a[0], b[0]) and d.instance is None:
+                yield f"did you mean `{d.name} @ {_brackets(right)}`?"
+    if len(a) == 1 and len(b) == 1:
+        yield f"`outer({left.span.text}, {right.span.text})` is the matrix of all products"
+
+
+def _count(n: Poly, word: str) -> str:
+    value = n.constant
+    return plural(value, word) if value is not None else f"{n} {word}s"
+
+
+def _short(node: t.Expr) -> str:
+    """The operand's own text, or what it is called if that is long."""
+    text = node.span.text
+    return text if len(text) <= 24 and "\n" not in text else "this"
+
+
+def _brackets(node: t.Expr) -> str:
+    text = node.span.text
+    simple = isinstance(node, (t.Name, t.Number, t.Subscript, t.Call, t.Transpose))
+    return text if simple else f"({text})"
+
+
+def describe(shape: Shape) -> str:
+    """`[H]`, or `a scalar`."""
+    return show_shape(shape) or "a scalar"

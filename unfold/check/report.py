@@ -1,0 +1,94 @@
+"""Collecting what is wrong, so that one run reports everything and nothing twice.
+
+A stage that meets a mistake reports it and raises `Failed`; whoever called it goes on with the next
+equation. What depends on something broken raises `Failed` as well, but says nothing: the reader has
+one mistake to mend, not its echoes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from ..syntax.diagnostics import Diagnostic, Label, error, in_order, warning
+from ..syntax.span import Span
+
+Mark = tuple[Span, str]
+
+
+class Failed(Exception):
+    """Reported already, here or where the broken name was defined."""
+
+
+class Report:
+    """The diagnostics found so far."""
+
+    def __init__(self) -> None:
+        self.found: list[Diagnostic] = []
+        self.muted = 0
+
+    @property
+    def errors(self) -> bool:
+        """Whether anything but warnings was found."""
+        return any(d.severity == "error" for d in self.found)
+
+    def error(
+        self,
+        code: str,
+        message: str,
+        *labels: Mark | Span,
+        notes: Iterable[str] = (),
+        helps: Iterable[str] = (),
+    ) -> Failed:
+        """Note an error; returns what the caller may raise."""
+        if not self.muted:
+            self.found.append(error(code, message, *labels, notes=notes, helps=helps))
+        return Failed()
+
+    def warning(
+        self,
+        code: str,
+        message: str,
+        *labels: Mark | Span,
+        notes: Iterable[str] = (),
+        helps: Iterable[str] = (),
+    ) -> None:
+        """Note a warning."""
+        if not self.muted:
+            self.found.append(warning(code, message, *labels, notes=notes, helps=helps))
+
+    def all(self) -> list[Diagnostic]:
+        """Everything found, in the order of the text; one error for one place and code."""
+        kept: list[Diagnostic] = []
+        seen: set[tuple[str, tuple[Label, ...]]] = set()
+        for d in in_order(self.found):
+            key = (d.code, tuple(Label(each.span) for each in d.labels[:1]))
+            if not d.labels or key not in seen:
+                seen.add(key)
+                kept.append(d)
+        return kept
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant."""
+    names = sorted(set(known))
+    for other in names:
+        if other.lower() == name.lower() and other != name:
+            return other
+    # Names of one letter resemble nothing; longer ones may have one wrong letter in three.
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    return close[0] if close and len(name) > 1 else None
+
+
+def listed(names: Iterable[str], last: str = "and") -> str:
+    """`a`, `b` and `c`."""
+    quoted = [f"`{n}`" for n in names]
+    if len(quoted) < 2:
+        return "".join(quoted)
+    return f"{', '.join(quoted[:-1])} {last} {quoted[-1]}"
+
+
+def plural(count: int, word: str) -> str:
+    """`1 index`, `2 indices`."""
+    irregular = {"index": "indices", "axis": "axes"}
+    return f"{count} {word if count == 1 else irregular.get(word, word + 's')}"

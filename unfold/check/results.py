@@ -1,0 +1,160 @@
+"""What a model returns: `output` and `minimize`."""
+
+from __future__ import annotations
+
+from ..domain import Domain
+from ..poly import Poly
+from ..syntax import tree as t
+from . import subscripts
+from .report import Failed, nearest
+from .scope import Definition, Env, Piece, Scope
+from .values import Reader
+
+
+def collect(scope: Scope) -> None:
+    """Look up all outputs and losses; the expression of a `minimize` gets a name."""
+    for statement in scope.model.body:
+        if isinstance(statement, t.Output):
+            for item in statement.items:
+                try:
+                    _output(scope, item)
+                except Failed:
+                    continue
+        elif isinstance(statement, t.Minimize):
+            try:
+                _loss(scope, statement)
+            except Failed:
+                continue
+
+
+def _find(scope: Scope, node: t.Expr, text: str) -> Definition:
+    """The variable of a name, a sub-model's first output for the sub-model."""
+    name = scope.aliases.get(text, text)
+    if name in scope.instances:
+        first = scope.instances[name].first_output()
+        if scope.instances[name].broken or first is None:
+            raise Failed
+        name = first
+    d = scope.definitions.get(scope.extended.get(name, name))
+    if d is None:
+        if name in scope.lost:
+            raise Failed
+        near = nearest(text, {*scope.definitions, *scope.instances})
+        raise scope.report.error(
+            "E0201",
+            f"there is no `{text}`",
+            (node.span, "unknown name"),
+            helps=[f"did you mean `{near}`?" if near else f"define it: `{text} = …`"],
+        )
+    return d
+
+
+def _output(scope: Scope, item: t.Expr) -> None:
+    base, items = item, ()
+    if isinstance(item, t.Subscript):
+        base, items = item.base, item.items
+    if isinstance(base, t.Name) and base.text in scope.stacks and items:
+        number = subscripts.affine(
+            Reader(scope, final=False), items[0], Env({}), "the number of a layer"
+        ).constant
+        base = t.Name(f"{base.text}.{number}", span=base.span)
+        items = items[1:]
+    if not isinstance(base, t.Name):
+        raise _unnamed(scope, item)
+    d = _find(scope, base, base.text)
+    scope.used.add(d.name)
+    if d.broken:
+        return
+    name = d.name
+    if any(name == other for other, _, _ in scope.outputs):
+        scope.report.error("E0202", f"`{name}` is an output already", (item.span, "listed twice"))
+        return
+    if items and len(items) != len(d.axes):
+        raise _unnamed(scope, item)
+    ranges = []
+    for k, index in enumerate(d.axes):
+        ranges.append(_range(scope, item, items[k] if items else None, index))
+    scope.outputs.append((name, tuple(ranges), item.span))
+
+
+def _range(
+    scope: Scope, whole: t.Expr, item: t.Expr | t.Slice | t.Member | None, index: str
+) -> tuple[Poly, Poly]:
+    if item is None:
+        return scope.indices[index]
+    if isinstance(item, t.Member):
+        env = Env({i: Poly.symbol(i) for i in ()})
+        reader = Reader(scope, final=False)
+        return (
+            subscripts.affine(reader, item.range.start, env, "the end of a range"),
+            subscripts.affine(reader, item.range.stop, env, "the end of a range"),
+        )
+    if isinstance(item, t.Name) and item.text in scope.indices:
+        return scope.indices[item.text]
+    raise _unnamed(scope, whole)
+
+
+def _unnamed(scope: Scope, item: t.Expr) -> Failed:
+    return scope.report.error(
+        "E0207",
+        "an output is a whole variable, under its name",
+        (item.span, "an expression"),
+        helps=[f"give it a name: `last = {item.span.text}`, and `output last`"],
+    )
+
+
+def _loss(scope: Scope, statement: t.Minimize) -> None:
+    value = statement.value
+    if isinstance(value, t.Name) and value.text not in scope.lets:
+        d = _find(scope, value, value.text)
+        scope.used.add(d.name)
+    else:
+        name = "loss"
+        while name in scope.known_names():
+            name += "_"
+        d = Definition(name, "variable", value.span)
+        d.pieces.append(Piece(name, (), {}, Domain(), value, value.span, value.span))
+        scope.definitions[name] = d
+        scope.used.add(name)
+    if any(d.name == other for other, _ in scope.losses):
+        scope.report.error(
+            "E0202", f"`{d.name}` is minimized already", (statement.span, "said twice")
+        )
+        return
+    if d.role != "variable" and not d.broken:
+        raise scope.report.error(
+            "E0604",
+            f"`{d.name}` does not depend on the parameters",
+            (value.span, f"declared as {'an input' if d.role == 'input' else 'a ' + d.role}"),
+        )
+    scope.losses.append((d.name, value.span))
+
+
+def check_losses(scope: Scope) -> None:
+    """Whether every loss is one real number."""
+    for name, span in scope.losses:
+        d = scope.definitions[name]
+        if d.broken or d.shape is None or d.type is None:
+            continue
+        if d.axes:
+            index = d.axes[0]
+            scope.report.error(
+                "E0604",
+                f"`{name}` is not one number",
+                (span, f"there is one for each {index}"),
+                helps=[f"add them up: `minimize sum[{index}]({name}[{index}])`, or `mean[{index}]`"],
+            )
+        elif d.shape:
+            scope.report.error(
+                "E0604",
+                f"`{name}` is not one number",
+                (span, f"has {d.shape[0]} components"),
+                helps=[f"add them up: `minimize sum({name})`"],
+            )
+        elif d.type.kind != "real":
+            scope.report.error(
+                "E0604",
+                f"`{name}` is not real, and has no derivative",
+                (span, str(d.type)),
+                helps=["an integer or a truth value does not change smoothly"],
+            )

@@ -1,0 +1,28 @@
+"""The stages of the check of one model, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..program import Program
+from ..syntax import tree as t
+from . import build, instances, names, pieces, results, shapes
+from .report import Report
+
+
+def check_model(
+    model: t.Model, models: dict[str, Callable[[], Program | None]], report: Report
+) -> Program | None:
+    """The program of one model; ``None`` if something is wrong, which ``report`` then holds."""
+    scope = names.declare(model, models, report)
+    names.sort_equations(scope)
+    instances.instantiate(scope)
+    pieces.lay_out(scope)
+    results.collect(scope)
+    shapes.infer(scope)
+    shapes.settle_shapes(scope)
+    shapes.read_all(scope)
+    results.check_losses(scope)
+    if report.errors:
+        return None
+    return build.build(scope)
