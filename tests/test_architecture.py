@@ -39,9 +39,18 @@ ARROWS = """
     plan               : transform schedule
     backends.numpy     : graph
     backends.llvm      : plan
-    api                : check show graph plan errors
-    __init__           : api
-    cli                : __init__
+    stages             : check show plan
+    model              : check show graph draw
+    inputs             : program errors
+    outputs            : inputs
+    init               : program errors
+    sizes              : program
+    streaming          : show transform inputs outputs
+    function           : init streaming
+    api                : function model stages
+    gradcheck          : api
+    __init__           : gradcheck
+    cli                : __init__ sizes
 """
 
 # What may be imported inside a function, when it is needed, against the direction of the picture.

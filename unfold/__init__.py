@@ -1,5 +1,35 @@
-"""A compiler for recurrences: from `.rec` equations to graphs, adjoints and native gradients."""
+"""A compiler for recurrences: from `.rec` equations to graphs, adjoints and native gradients.
+
+    model = unfold.load("gru.rec")
+    fn = unfold.compile(model, D=8, H=16, K=3)
+    loss, grads = fn.value_and_grad(fn.init(seed=0), x=x, y=y)
+"""
 
 from __future__ import annotations
 
 __version__ = "0.1.0"
+
+from .api import compile, load, loads
+from .errors import InputError, RecError, UnfoldError
+from .function import Function
+from .gradcheck import GradCheck, grad_check
+from .graph import Graph
+from .model import Model
+from .outputs import Outputs
+from .streaming import Stepper
+
+__all__ = [
+    "Function",
+    "GradCheck",
+    "Graph",
+    "InputError",
+    "Model",
+    "Outputs",
+    "RecError",
+    "Stepper",
+    "UnfoldError",
+    "compile",
+    "grad_check",
+    "load",
+    "loads",
+]

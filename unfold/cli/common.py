@@ -1,0 +1,203 @@
+"""What the commands share: reading models and arrays, writing files, errors and exit statuses."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from ..api import loads
+from ..errors import InputError, RecError, UnfoldError
+from ..model import Model
+from ..syntax.diagnostics import render_all
+
+Array = NDArray[Any]
+F = TypeVar("F", bound=Callable[..., Any])
+
+WRONG, USAGE = 1, 2
+
+
+class Failed(Exception):
+    """The program or its data is wrong, and it has been said."""
+
+
+@contextlib.contextmanager
+def failures() -> Iterator[None]:
+    """Turn errors about programs, data and the command line into messages and exit statuses."""
+    try:
+        yield
+    except RecError as error:
+        click.echo(render_all(error.diagnostics, color=sys.stderr.isatty()), err=True)
+        count = len(error.diagnostics)
+        click.echo(f"\n{count} {'mistake' if count == 1 else 'mistakes'}", err=True)
+        sys.exit(WRONG)
+    except Failed:
+        sys.exit(WRONG)
+    except (UnfoldError, ValueError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(WRONG)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader, `head` say, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+# --- options ----------------------------------------------------------------------------------
+
+file_argument = click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+model_option = click.option("--model", metavar="NAME", help="Which of several models in FILE.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+size_option = click.option(
+    "--size",
+    "sizes",
+    multiple=True,
+    metavar="NAME=N",
+    callback=lambda _c, _p, values: numbers(values),
+    help="A size, constant or length, such as H=16; may be given several times.",
+)
+wrt_option = click.option(
+    "--wrt",
+    multiple=True,
+    metavar="NAME",
+    callback=lambda _c, _p, values: [n for v in values for n in v.split(",") if n] or None,
+    help="Differentiate in these inputs, parameters or states (default: all parameters).",
+)
+
+
+def compile_options(command: F) -> F:
+    """`--backend`, `--dtype` and `--threads`."""
+    for option in (
+        click.option("--threads", type=click.IntRange(1), default=1, show_default=True),
+        click.option(
+            "--dtype", type=click.Choice(["float64", "float32"]), default="float64",
+            show_default=True,
+        ),
+        click.option(
+            "--backend", type=click.Choice(["llvm", "numpy"]), default="llvm", show_default=True
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def numbers(values: tuple[str, ...]) -> dict[str, float]:
+    """`H=16` as a dict. Raises `click.BadParameter`."""
+    found: dict[str, float] = {}
+    for value in values:
+        name, sign, number = value.partition("=")
+        try:
+            found[name.strip()] = int(number) if number.strip().lstrip("+-").isdigit() else float(
+                number
+            )
+        except ValueError:
+            sign = ""
+        if not sign or not name.strip():
+            raise click.BadParameter(f"`{value}` is not of the form NAME=NUMBER, such as H=16")
+    return found
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def read_text(file: str) -> str:
+    """The text of a file, or of standard input for `-`."""
+    try:
+        if file == "-":
+            return sys.stdin.read()
+        return Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UnfoldError(f"{file} is not text in UTF-8: {error}") from None
+
+
+def name_of(file: str) -> str:
+    """What diagnostics call the file."""
+    return "<stdin>" if file == "-" else file
+
+
+def read_model(file: str, model: str | None) -> Model:
+    """The model in a file; its warnings go to standard error."""
+    found = loads(read_text(file), name_of(file), model)
+    if found.warnings:
+        click.echo(render_all(found.warnings, color=sys.stderr.isatty()) + "\n", err=True)
+    return found
+
+
+def read_arrays(path: str | None) -> dict[str, Array]:
+    """The arrays of an `.npz`."""
+    if path is None:
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise InputError(f"{path} holds one array without a name; an .npz is needed")
+            return {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise InputError(f"{path} cannot be read as an .npz: {error}") from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: {error}") from None
+
+
+def write_arrays(path: str, arrays: Mapping[str, Any]) -> None:
+    """Write an `.npz`, whole or not at all."""
+
+    def write(file: Any) -> None:
+        np.savez(file, **dict(arrays))
+
+    atomically(path, write)
+
+
+def atomically(path: str, write: Callable[[Any], None]) -> None:
+    """Write a file beside ``path`` and move it there."""
+    target = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise click.UsageError(f"cannot write {path}: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def print_json(value: Any) -> None:
+    """Plain data, on standard output; arrays as lists."""
+
+    def plain(item: Any) -> Any:
+        if isinstance(item, np.ndarray):
+            return item.tolist()
+        if isinstance(item, np.generic):
+            return item.item()
+        raise TypeError(type(item).__name__)
+
+    click.echo(json.dumps(value, default=plain, indent=2))

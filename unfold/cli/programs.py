@@ -1,0 +1,163 @@
+"""Commands about a text: check, show, graph, explain."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..api import bindings
+from ..program import Program
+from ..show import to_latex
+from ..stages import STAGES, Request, show
+from ..syntax.codes import CODES, explain
+from ..syntax.diagnostics import render_all, to_json
+from .common import (
+    Failed,
+    file_argument,
+    json_option,
+    model_option,
+    name_of,
+    print_json,
+    read_model,
+    read_text,
+    size_option,
+    wrt_option,
+)
+
+NEEDS_SIZES = ("plan", "llvm", "asm")
+FORMATS = (".svg", ".pdf", ".png", ".dot")
+
+
+@click.command("check")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, allow_dash=True)
+)
+@json_option
+@click.option("--strict", is_flag=True, help="Let warnings fail as well.")
+def check_command(files: tuple[str, ...], as_json: bool, strict: bool) -> None:
+    """Report everything that is wrong in FILES."""
+    from ..check import check_text
+
+    found = [d for file in files for d in check_text(read_text(file), name_of(file))]
+    errors = [d for d in found if d.severity == "error"]
+    if as_json:
+        print_json([to_json(d) for d in found])
+    else:
+        if found:
+            click.echo(render_all(found, color=sys.stderr.isatty()) + "\n", err=True)
+        counts = [(len(errors), "mistake"), (len(found) - len(errors), "warning")]
+        said = [f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts if n]
+        what = files[0] if len(files) == 1 else f"{len(files)} files"
+        click.echo(f"{what}: {', '.join(said) or 'no mistakes'}", err=bool(errors))
+    if errors or (strict and found):
+        raise Failed
+
+
+@click.command("show")
+@file_argument
+@click.option(
+    "--after", "stage", type=click.Choice(list(STAGES)), help="The stage (default: check)."
+)
+@click.option("--adjoint", "derivative", flag_value="adjoint", help="With the gradients.")
+@click.option("--tangent", "derivative", flag_value="tangent", help="With directional derivatives.")
+@wrt_option
+@click.option(
+    "--format", "form", type=click.Choice(["rec", "latex"]), default="rec", show_default=True
+)
+@click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64")
+@size_option
+@model_option
+def show_command(
+    file: str,
+    stage: str | None,
+    derivative: str | None,
+    wrt: list[str] | None,
+    form: str,
+    dtype: str,
+    sizes: dict[str, float],
+    model: str | None,
+) -> None:
+    """Print the program in FILE after a stage of the compiler.
+
+    With --adjoint the program is followed by its backpropagation through time, simplified unless
+    a stage is named. The stages plan, llvm and asm need every --size.
+    """
+    if stage is None and (derivative or form == "latex"):
+        loaded = read_model(file, model)
+        if derivative == "adjoint":
+            loaded = loaded.adjoint(wrt)
+        elif derivative == "tangent":
+            loaded = loaded.tangent(wrt)
+        click.echo(to_latex(loaded.program) if form == "latex" else str(loaded), nl=False)
+        return
+    if form == "latex":
+        raise click.UsageError("LaTeX shows a program as a whole; leave out --after")
+
+    def bind(program: Program) -> Program:
+        return program.bind(*bindings(program, sizes))
+
+    request = Request(
+        read_text(file), name_of(file), model, bind, derivative, wrt, dtype=dtype
+    )
+    click.echo(show(stage or "check", request), nl=False)
+
+
+@click.command("graph")
+@file_argument
+@click.option("--steps", type=click.IntRange(1), default=4, show_default=True, help="T.")
+@click.option("--adjoint", is_flag=True, help="With the gradients.")
+@wrt_option
+@click.option(
+    "--level", type=click.Choice(["equation", "op"]), default="equation", show_default=True,
+    help="A node for each element of a variable, or for each operation.",
+)  # fmt: skip
+@size_option
+@model_option
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), metavar="OUT")
+def graph_command(
+    file: str,
+    steps: int,
+    adjoint: bool,
+    wrt: list[str] | None,
+    level: str,
+    sizes: dict[str, float],
+    model: str | None,
+    output: str,
+) -> None:
+    """Draw the unfolded graph to OUT: .svg, .pdf, .png or .dot.
+
+    Lengths other than T are given as --size.
+    """
+    if Path(output).suffix not in FORMATS:
+        raise click.UsageError(f"{output}: the suffix says what to draw, {', '.join(FORMATS)}")
+    loaded = read_model(file, model)
+    if adjoint:
+        loaded = loaded.adjoint(wrt)
+    lengths = {n: int(v) for n, v in sizes.items() if n in loaded.program.lengths}
+    graph = loaded.unfold(steps, level, **lengths)
+    graph.draw(output)
+    click.echo(f"wrote {output}")
+
+
+@click.command("explain")
+@click.argument("code")
+@json_option
+def explain_command(code: str, as_json: bool) -> None:
+    """Say more about a diagnostic, with an example and its cure."""
+    entry = CODES.get(code.upper())
+    if entry is None:
+        near = [c for c in CODES if c[-4:-2] == code.upper()[-4:-2]] or list(CODES)
+        raise click.UsageError(f"there is no diagnostic {code}; there are {', '.join(near)}")
+    if as_json:
+        data: dict[str, Any] = {
+            k: getattr(entry, k) for k in ("code", "title", "explanation", "bad", "cure")
+        }
+        print_json(data)
+    else:
+        click.echo(explain(code).rstrip("\n"))
+
+
+COMMANDS = (check_command, show_command, graph_command, explain_command)
