@@ -1,7 +1,7 @@
 """From Lark's tree to ours: one method a rule of the grammar, and what the grammar cannot say.
 
-The few rules of syntax that an LALR grammar would say badly are checked here: what can stand left of
-`=`, that a called thing has a name, that keywords come last, where `der` belongs.
+The few rules of syntax that an LALR grammar would say badly are checked here: what can stand left
+of `=`, that a called thing has a name, that keywords come last, where `der` belongs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from unfold.syntax import tree as t
 from unfold.syntax.diagnostics import Diagnostic, error
 from unfold.syntax.lalr import Token, Tree
-from unfold.syntax.lines import STARTERS, too_deep
+from unfold.syntax.lines import too_deep
 from unfold.syntax.span import Source, Span
 
 #: Levels of an expression; what is deeper would exhaust the stacks of later stages.
@@ -23,7 +23,7 @@ DEEPEST = 200
 LOST = "?"
 
 
-class Problem(Exception):
+class ProblemError(Exception):
     """A statement of the right form that still says nothing."""
 
     def __init__(self, diagnostic: Diagnostic) -> None:
@@ -31,7 +31,7 @@ class Problem(Exception):
 
 
 class Builder:
-    """Builds the nodes of one source; `diagnostics` and `broken` collect what could not be built."""
+    """Builds the nodes of one source; `diagnostics` and `broken` collect what it could not."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -47,7 +47,7 @@ class Builder:
             return item
         self.depth += 1
         if self.depth > DEEPEST:
-            raise Problem(too_deep(self._span([item])))
+            raise ProblemError(too_deep(self._span([item])))
         method: Callable[[list[Any]], Any] = getattr(self, item.data)
         result = method(item.children)
         self.depth -= 1
@@ -61,7 +61,7 @@ class Builder:
         return Span(self.source, _edge(children[0], 0), _edge(children[-1], -1))
 
     def _fail(self, code: str, message: str, *labels: tuple[Span, str], help: str = "") -> NoReturn:  # noqa: A002
-        raise Problem(error(code, message, *labels, helps=[help] if help else []))
+        raise ProblemError(error(code, message, *labels, helps=[help] if help else []))
 
     # Files --------------------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ class Builder:
         depth = self.depth
         try:
             return self.build(item)
-        except Problem as problem:
+        except ProblemError as problem:
             self.depth = depth
             self.diagnostics.append(problem.diagnostic)
             tokens = item.scan_values(lambda x: isinstance(x, Token) and x.type[0] != "_")
@@ -94,6 +94,9 @@ class Builder:
     def library(self, children: list[Any]) -> t.Name | t.Path:
         (token,) = children
         span = self._span(children)
+        if token.endswith(".rec"):
+            help_ = f'`from "{token}" use …`'
+            self._fail("E0123", "the name of a file is quoted", (span, "a file"), help=help_)
         return t.Path(token[1:-1], span=span) if token[0] == '"' else t.Name(str(token), span=span)
 
     def model(self, children: list[Any]) -> t.Model:
@@ -407,7 +410,7 @@ def broken(source: Source, tokens: Sequence[Token]) -> t.Broken:
         defines = set(mentions)
     if kind in ("MODEL", "FROM"):
         defines = set(mentions)
-    elif kind != "NAME" and kind not in STARTERS:
+    elif kind in ("FOR", "IF", "ELSE"):
         defines = set()
     span = Span(source, tokens[0].start_pos or 0, tokens[-1].end_pos or 0)
     return t.Broken(frozenset(defines), mentions, span=span)
@@ -416,14 +419,12 @@ def broken(source: Source, tokens: Sequence[Token]) -> t.Broken:
 def _misplaced(node: t.Node, owner: str) -> Diagnostic | None:
     """What is wrong with a statement of this kind in the body of a model, solve or flow."""
     if isinstance(node, t.Derivative) and owner != "flow":
+        state = node.state.text
         return error(
             "E0121",
             "`der(…)` belongs in the body of a `flow`",
             (node.span, "not in a flow"),
-            helps=[
-                f"flow {node.state.text}[t] from {node.state.text}[t-1] by rk4(dt):\n"
-                f"    {node.span.text}"
-            ],
+            helps=[f"flow {state}[t] from {state}[t-1] by rk4(dt):\n    {node.span.text}"],
         )
     inner = (t.Equation, t.Let, t.Derivative)
     if owner != "model" and not isinstance(node, inner):

@@ -6,8 +6,8 @@
     E04xx  elements (codes_elements.py)       W08xx  warnings (codes_parts.py)
 
 A new diagnostic gets its entry in one of those tables, and nothing else: a test sees to it that
-every `bad` text earns its own code, that every `cure` is clean, and that no stage uses a code that is
-not explained here.
+every `bad` text earns its own code, that every `cure` is clean, and that no stage uses a code that
+is not explained here.
 """
 
 from __future__ import annotations

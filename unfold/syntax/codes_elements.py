@@ -9,8 +9,8 @@ ELEMENTS = (
         "E0401",
         "an element is defined twice",
         """
-        Every element of a variable is defined by exactly one equation. `h[t] = …` holds for t = 1..T,
-        `h[0] = …` for one element outside of that; pieces within it say where they hold:
+        Every element of a variable is defined by exactly one equation. `h[t] = …` holds for t =
+        1..T, `h[0] = …` for one element outside of that; pieces within it say where they hold:
         `h[t] = … for t <= 2` beside `h[t] = … for t >= 3`.
         """,
         """
@@ -18,59 +18,65 @@ ELEMENTS = (
             input x[t]: real
             h[1] = 0
             h[t] = x[t]
-            output h[T]
+            last = h[T]
+            output last
         """,
         """
         model m():
             input x[t]: real
             h[1] = 0
             h[t] = x[t] for t >= 2
-            output h[T]
+            last = h[T]
+            output last
         """,
     ),
     Entry(
         "E0402",
         "an element is read that is never defined",
         """
-        An equation for `h[t]` that reads `h[t-1]` reads `h[0]` in the first step: a recurrence needs its
-        beginning, `h[0] = 0` or a parameter. One that reads `h[t-2]` needs two, and one that looks
-        ahead, at `h[t+1]`, an end: `h[T+1] = 0`. The same holds for inputs, which may be extended by
-        equations beyond their range.
+        An equation for `h[t]` that reads `h[t-1]` reads `h[0]` in the first step: a recurrence
+        needs its beginning, `h[0] = 0` or a parameter. One that reads `h[t-2]` needs two, and one
+        that looks ahead, at `h[t+1]`, an end: `h[T+1] = 0`. The same holds for inputs, which may
+        be extended by equations beyond their range.
         """,
         """
         model m():
             input x[t]: real
             h[t] = 0.5 * h[t-1] + x[t]
-            output h[T]
+            last = h[T]
+            output last
         """,
         """
         model m():
             input x[t]: real
             h[0] = 0
             h[t] = 0.5 * h[t-1] + x[t]
-            output h[T]
+            last = h[T]
+            output last
         """,
     ),
     Entry(
         "E0405",
         "a position is not affine in the indices",
         """
-        Positions on an axis, and conditions behind `for` and in the brackets of a reduction, are sums
-        of whole multiples of indices and lengths: `h[t-1]`, `x[T+1-t]`, `s <= t`. That is what lets
-        the compiler find the order of the equations and their adjoint. A look-up that depends on data
-        goes to components instead: `E[x[t]]` with `E: real[K, H]`.
+        Positions on an axis, and conditions behind `for` and in the brackets of a reduction, are
+        sums of whole multiples of indices and lengths: `h[t-1]`, `x[T+1-t]`, `s <= t`. That is
+        what lets the compiler find the order of the equations and their adjoint. A look-up that
+        depends on data goes to components instead: `E[x[t]]` with `E: real[K, H]`.
         """,
         """
         model m():
             input x[t]: real
             y[t] = x[t*t] for t <= 2
-            output y[1]
+            last = y[1]
+            output last
         """,
         """
         model m():
             input x[t]: real
             y[t] = x[2*t] for t <= 2
-            output y[1]
+            last = y[1]
+            output last
         """,
     ),
     Entry(
@@ -79,15 +85,16 @@ ELEMENTS = (
         """
         Following the equations from an element leads back to the same element: nothing could be
         computed first. The cycle is shown. Mostly one of its reads should be of the step before,
-        `h[t-1]`. If the equation is meant, it defines its variable implicitly, and `solve` finds the
-        solution.
+        `h[t-1]`. If the equation is meant, it defines its variable implicitly, and `solve` finds
+        the solution.
         """,
         """
         model m():
             input x[t]: real
             a[t] = tanh(b[t] + x[t])
             b[t] = 0.5 * a[t]
-            output b[T]
+            last = b[T]
+            output last
         """,
         """
         model m():
@@ -95,16 +102,17 @@ ELEMENTS = (
             b[0] = 0
             a[t] = tanh(b[t-1] + x[t])
             b[t] = 0.5 * a[t]
-            output b[T]
+            last = b[T]
+            output last
         """,
     ),
     Entry(
         "E0502",
         "no order of the steps exists",
         """
-        Within a group of variables that depend on each other, some reads point backward in time and some
-        forward, so that neither order of the steps works. A recurrence runs in one direction; a
-        bidirectional model has two of them, independent of each other.
+        Within a group of variables that depend on each other, some reads point backward in time
+        and some forward, so that neither order of the steps works. A recurrence runs in one
+        direction; a bidirectional model has two of them, independent of each other.
         """,
         """
         model m():
@@ -112,7 +120,8 @@ ELEMENTS = (
             h[0] = 0
             h[T+1] = 0
             h[t] = 0.3 * h[t-1] + 0.3 * h[t+1] + x[t]
-            output h[T]
+            last = h[T]
+            output last
         """,
         """
         model m():
@@ -121,7 +130,8 @@ ELEMENTS = (
             f[t] = 0.3 * f[t-1] + x[t]
             b[T+1] = 0
             b[t] = 0.3 * b[t+1] + x[t]
-            output f[T] + b[1]
+            y = f[T] + b[1]
+            output y
         """,
     ),
 )

@@ -9,10 +9,10 @@ NAMES = (
         "E0201",
         "a name is not known",
         """
-        Every name is introduced somewhere in its model: as a size or constant in the head, by `input`,
-        `param`, `const`, `let` or `axis`, or by an equation. The order of the lines means nothing.
-        Names of a model inside are written with a dot: `enc.h[t]`. The compiler suggests the known
-        name that is spelt most like this one.
+        Every name is introduced somewhere in its model: as a size or constant in the head, by
+        `input`, `param`, `const`, `let` or `axis`, or by an equation. The order of the lines
+        means nothing. Names of a model inside are written with a dot: `enc.h[t]`. The compiler
+        suggests the known name that is spelt most like this one.
         """,
         """
         model m(D, H):
@@ -33,9 +33,9 @@ NAMES = (
         "E0202",
         "a name would have two meanings",
         """
-        In one model every name has one meaning. It is declared once, and an input or a parameter has
-        no equation. Several equations for one variable are its pieces, and those must not overlap
-        (E0401). `T`, `t` and constants such as `inf` and `pi` are given by the language.
+        In one model every name has one meaning. It is declared once, and an input or a parameter
+        has no equation. Several equations for one variable are its pieces, and those must not
+        overlap (E0401). `T`, `t` and constants such as `inf` and `pi` are given by the language.
         """,
         """
         model m(D):
@@ -47,7 +47,8 @@ NAMES = (
         model m(D):
             input x[t]: real[D]
             param a: real[D] ~ normal(1)
-            output a * x[T]
+            y = a * x[T]
+            output y
         """,
     ),
     Entry(
@@ -55,20 +56,22 @@ NAMES = (
         "an index is not declared, or not an index",
         """
         The index `t` runs over the steps 1..T and is there from the start. Every other index is
-        declared: `axis s: S` runs over 1..S, a length that the data decide; `axis s: T` is a second
-        index over the steps; `axis k: -3..0` has a range of its own. The number of components is no
-        index: it stands in the type, `x[t]: real[D]`.
+        declared: `axis s: S` runs over 1..S, a length that the data decide; `axis s: T` is a
+        second index over the steps; `axis k: -3..0` has a range of its own. The number of
+        components is no index: it stands in the type, `x[t]: real[D]`.
         """,
         """
         model m():
             input a[s]: real
-            output sum[s](a[s])
+            y = sum[s](a[s])
+            output y
         """,
         """
         model m():
             axis s: S
             input a[s]: real
-            output sum[s](a[s])
+            y = sum[s](a[s])
+            output y
         """,
     ),
     Entry(
@@ -76,8 +79,8 @@ NAMES = (
         "an index means nothing here",
         """
         An index has a value where something runs over it: right of an equation that has it on its
-        left, and inside a reduction such as `sum[s](…)`. Elsewhere it must be said which position is
-        meant: the last one is `h[T]`.
+        left, and inside a reduction such as `sum[s](…)`. Elsewhere it must be said which position
+        is meant: the last one is `h[T]`.
         """,
         """
         model m():
@@ -96,9 +99,9 @@ NAMES = (
         "E0205",
         "there is no such function, model or initialiser",
         """
-        A name with parentheses behind it is a function of the language, a model of this file or one
-        that a `from … use …` line has brought. A variable's element is read with square brackets,
-        `h[t-1]`, and a product needs its sign, `a * (b + c)`.
+        A name with parentheses behind it is a function of the language, a model of this file or
+        one that a `from … use …` line has brought. A variable's element is read with square
+        brackets, `h[t-1]`, and a product needs its sign, `a * (b + c)`.
         """,
         """
         model m():
@@ -117,8 +120,8 @@ NAMES = (
         "E0206",
         "a `from … use …` line finds nothing",
         """
-        `from cells use gru` takes a model from the library that comes with the compiler;
-        `from "other.rec" use foo` takes one from a file, looked for beside the file that says so. The
+        `from cells use gru` takes a model from the library that comes with the compiler; `from
+        "other.rec" use foo` takes one from a file, looked for beside the file that says so. The
         library or file must exist, be free of errors, and hold a model of that name.
         """,
         """
@@ -127,7 +130,8 @@ NAMES = (
         model m(D, H):
             input x[t]: real[D]
             enc = grue(x, H)
-            output enc.h[T]
+            last = enc.h[T]
+            output last
         """,
         """
         from cells use gru
@@ -135,16 +139,17 @@ NAMES = (
         model m(D, H):
             input x[t]: real[D]
             enc = gru(x, H)
-            output enc.h[T]
+            last = enc.h[T]
+            output last
         """,
     ),
     Entry(
         "E0207",
         "a model is not used as a model is",
         """
-        A model used inside another gets a name, in a line of its own: `enc = gru(x, H)`. Its variables
-        are read by that name and a dot, `enc.h[t]`, and its parameters live under it. A call of a
-        model is no part of a larger expression.
+        A model used inside another gets a name, in a line of its own: `enc = gru(x, H)`. Its
+        variables are read by that name and a dot, `enc.h[t]`, and its parameters live under it. A
+        call of a model is no part of a larger expression.
         """,
         """
         from cells use gru
@@ -168,9 +173,9 @@ NAMES = (
         "E0208",
         "a variable has more or fewer indices than are given",
         """
-        A variable that lives on an index is read one element at a time: `h[t]`, `h[t-1]`, `h[T]`. It has
-        as many positions as it has indices; subscripts after those choose components, counted from
-        0: `x[t, 0]`, `x[t][0:2]`.
+        A variable that lives on an index is read one element at a time: `h[t]`, `h[t-1]`, `h[T]`.
+        It has as many positions as it has indices; subscripts after those choose components,
+        counted from 0: `x[t, 0]`, `x[t][0:2]`.
         """,
         """
         model m(D):
@@ -189,8 +194,8 @@ NAMES = (
         "E0209",
         "a function is given other arguments than it takes",
         """
-        Every function takes a certain number of arguments, and some take options by name:
-        `sum(M, axis = 0)`. Reductions over an index carry it in brackets, in front of their argument:
+        Every function takes a certain number of arguments, and some take options by name: `sum(M,
+        axis = 0)`. Reductions over an index carry it in brackets, in front of their argument:
         `sum[s <= t](a[s])`.
         """,
         """
@@ -211,18 +216,21 @@ NAMES = (
         "a constant is needed, or not allowed",
         """
         Some numbers must be known before a model runs: constants, bounds of ranges, options of
-        functions. Sizes (upper-case names in a model's head) are given when the model is compiled and
-        have no default; real constants (lower-case names there) have one: `model m(H, alpha = 0.1):`.
+        functions. Sizes (upper-case names in a model's head) are given when the model is compiled
+        and have no default; real constants (lower-case names there) have one: `model m(H, alpha =
+        0.1):`.
         """,
         """
         model m(alpha):
             input x[t]: real
-            output alpha * x[T]
+            y = alpha * x[T]
+            output y
         """,
         """
         model m(alpha = 0.1):
             input x[t]: real
-            output alpha * x[T]
+            y = alpha * x[T]
+            output y
         """,
     ),
 )

@@ -9,20 +9,22 @@ PARTS = (
         "W0801",
         "a parameter is never used",
         """
-        Nothing that the model returns or minimises depends on this parameter, so that its gradient
-        would be zero for ever. Often it was forgotten in an equation.
+        Nothing that the model returns or minimises depends on this parameter, so that its
+        gradient would be zero for ever. Often it was forgotten in an equation.
         """,
         """
         model m(D):
             input x[t]: real[D]
             param w, b: real[D] = 0
-            output w @ x[T]
+            y = w @ x[T]
+            output y
         """,
         """
         model m(D):
             input x[t]: real[D]
             param w, b: real[D] = 0
-            output w @ (x[T] + b)
+            y = w @ (x[T] + b)
+            output y
         """,
     ),
 )

@@ -9,10 +9,10 @@ SHAPES = (
         "E0301",
         "shapes do not fit in a matrix product",
         """
-        In `A @ b` the columns of A are as many as the components (or rows) of b: `real[H, D] @ real[D]`
-        is `real[H]`, `real[H, D] @ real[D, K]` is `real[H, K]`, and `real[D] @ real[D]` is the inner
-        product, a scalar. Scalars are multiplied with `*`. Sizes are symbols here, and two different
-        ones never fit, even if their numbers will be equal.
+        In `A @ b` the columns of A are as many as the components (or rows) of b: `real[H, D] @
+        real[D]` is `real[H]`, `real[H, D] @ real[D, K]` is `real[H, K]`, and `real[D] @ real[D]`
+        is the inner product, a scalar. Scalars are multiplied with `*`. Sizes are symbols here,
+        and two different ones never fit, even if their numbers will be equal.
         """,
         """
         model m(D, H):
@@ -33,9 +33,9 @@ SHAPES = (
         "E0302",
         "shapes do not fit element by element",
         """
-        `+`, `-`, `*`, `/`, `**` and comparisons work element by element. The shapes are compared from the
-        last axis backward; sizes must be equal, or one of them 1, and missing axes count as 1, as in
-        NumPy. A scalar goes with everything.
+        `+`, `-`, `*`, `/`, `**` and comparisons work element by element. The shapes are compared
+        from the last axis backward; sizes must be equal, or one of them 1, and missing axes count
+        as 1, as in NumPy. A scalar goes with everything.
         """,
         """
         model m(D, H):
@@ -56,9 +56,9 @@ SHAPES = (
         "E0303",
         "a function cannot take an argument of this shape",
         """
-        Most functions work on every component. Those of vectors and matrices want a certain number of
-        axes, or an axis to work along: `softmax(v)` of a vector, `softmax(M, axis = 1)` for each row of a
-        matrix, `inv(A)` of a square matrix.
+        Most functions work on every component. Those of vectors and matrices want a certain
+        number of axes, or an axis to work along: `softmax(v)` of a vector, `softmax(M, axis = 1)`
+        for each row of a matrix, `inv(A)` of a square matrix.
         """,
         """
         model m():
@@ -77,9 +77,9 @@ SHAPES = (
         "E0304",
         "two things that must agree have different shapes",
         """
-        All elements of a variable have one shape, whichever equation defines them, and a parameter's
-        initial value has the shape of the parameter. A scalar on the right of an equation for a
-        vector fills all its components: `h[0] = 0`.
+        All elements of a variable have one shape, whichever equation defines them, and a
+        parameter's initial value has the shape of the parameter. A scalar on the right of an
+        equation for a vector fills all its components: `h[0] = 0`.
         """,
         """
         model m(D, H):
@@ -87,7 +87,8 @@ SHAPES = (
             param a: real[H] = 0
             h[0] = a
             h[t] = 0.5 * h[t-1] + x[t]
-            output h[T]
+            last = h[T]
+            output last
         """,
         """
         model m(D):
@@ -95,46 +96,51 @@ SHAPES = (
             param a: real[D] = 0
             h[0] = a
             h[t] = 0.5 * h[t-1] + x[t]
-            output h[T]
+            last = h[T]
+            output last
         """,
     ),
     Entry(
         "E0306",
         "a component that is not there",
         """
-        Components are counted from 0, as in Python, and the end of a slice is excluded: the components of
-        a `real[3]` are `v[0]`, `v[1]`, `v[2]`, and `v[0:2]` are the first two. (Only positions on an
-        axis count from 1, as in the mathematics: `h[1]` is the first step.)
+        Components are counted from 0, as in Python, and the end of a slice is excluded: the
+        components of a `real[3]` are `v[0]`, `v[1]`, `v[2]`, and `v[0:2]` are the first two.
+        (Only positions on an axis count from 1, as in the mathematics: `h[1]` is the first step.)
         """,
         """
         model m():
             input v: real[3]
-            output v[3]
+            y = v[3]
+            output y
         """,
         """
         model m():
             input v: real[3]
-            output v[2]
+            y = v[2]
+            output y
         """,
     ),
     Entry(
         "E0307",
         "this is not a size",
         """
-        Sizes are whole numbers, known when the model is compiled: numbers, the upper-case names of the
-        model's head, and sums, differences, products and exact quotients of these (`4*H`, `N//2`). How
-        long a sequence is, `T`, is known only when the model is called; what there is one of for each
-        step has an index instead: `x[t]: real`.
+        Sizes are whole numbers, known when the model is compiled: numbers, the upper-case names
+        of the model's head, and sums, differences, products and exact quotients of these (`4*H`,
+        `N//2`). How long a sequence is, `T`, is known only when the model is called; what there
+        is one of for each step has an index instead: `x[t]: real`.
         """,
         """
         model m():
             input x: real[T]
-            output sum(x)
+            y = sum(x)
+            output y
         """,
         """
         model m():
             input x[t]: real
-            output sum[t](x[t])
+            y = sum[t](x[t])
+            output y
         """,
     ),
 )

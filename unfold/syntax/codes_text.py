@@ -21,7 +21,8 @@ TEXT = (
         model reader(D, H):
             input x[t]: real[D]
             enc = gru(x, H)
-            output enc.h[T]
+            last = enc.h[T]
+            output last
         """,
     ),
     Entry(
@@ -29,8 +30,8 @@ TEXT = (
         "something does not fit where it stands",
         """
         The compiler reads a line from left to right and stops at the first word that cannot
-        continue what it has read. The words beside the carets say what could have stood there. The
-        mistake may also be in front of that place: a sign too many or a bracket too few.
+        continue what it has read. The words beside the carets say what could have stood there.
+        The mistake may also be in front of that place: a sign too many or a bracket too few.
         """,
         """
         model m():
@@ -76,39 +77,43 @@ TEXT = (
         """
         model m()
             input x[t]: real
-            output x[T]
+            last = x[T]
+            output last
         """,
         """
         model m():
             input x[t]: real
-            output x[T]
+            last = x[T]
+            output last
         """,
     ),
     Entry(
         "E0105",
         "a block has no body",
         """
-        What belongs to a `model`, `solve` or `flow` stands on lines of its own below the head, and
-        is indented, by four spaces as a rule. Nothing of that kind follows this head.
+        What belongs to a `model`, `solve` or `flow` stands on lines of its own below the head,
+        and is indented, by four spaces as a rule. Nothing of that kind follows this head.
         """,
         """
         model m():
         input x[t]: real
-        output x[T]
+        last = x[T]
+        output last
         """,
         """
         model m():
             input x[t]: real
-            output x[T]
+            last = x[T]
+            output last
         """,
     ),
     Entry(
         "E0106",
         "the indentation of a line fits nothing",
         """
-        The statements of one body stand exactly below each other. A line goes on over several lines
-        only while a bracket is open; how those are indented does not matter. So a long expression
-        is put between parentheses.
+        The statements of one body stand exactly below each other. A line goes on over several
+        lines only while a bracket is open; how those are indented does not matter. So a long
+        expression is put between parentheses.
         """,
         """
         model m():
@@ -129,27 +134,29 @@ TEXT = (
         "E0107",
         "a line is indented with a tab",
         """
-        Indentation has a meaning here, and how wide a tab is depends on who looks at it. Lines are
-        indented with spaces.
+        Indentation has a meaning here, and how wide a tab is depends on who looks at it. Lines
+        are indented with spaces.
         """,
         """
         model m():
         \tinput x[t]: real
-        \toutput x[T]
+        \tlast = x[T]
+        \toutput last
         """,
         """
         model m():
             input x[t]: real
-            output x[T]
+            last = x[T]
+            output last
         """,
     ),
     Entry(
         "E0108",
         "brackets do not match",
         """
-        Every `(` is closed by a `)` and every `[` by a `]`, in the order in which they were opened.
-        A statement ends where the next one begins, so that one missing bracket spoils one line and
-        not the whole file.
+        Every `(` is closed by a `)` and every `[` by a `]`, in the order in which they were
+        opened. A statement ends where the next one begins, so that one missing bracket spoils one
+        line and not the whole file.
         """,
         """
         model m():
@@ -168,10 +175,10 @@ TEXT = (
         "E0109",
         "a sign or letter is not of the language",
         """
-        Names and signs are written in ASCII, so that every keyboard and every tool can produce them;
-        comments may hold anything. Functions have their names (`sigmoid`), Greek letters are spelt
-        out (`theta`), `*` is the element-wise product and `@` the product of matrices, the power is
-        `**`, an index stands in brackets: `h[t]`.
+        Names and signs are written in ASCII, so that every keyboard and every tool can produce
+        them; comments may hold anything. Functions have their names (`sigmoid`), Greek letters
+        are spelt out (`theta`), `*` is the element-wise product and `@` the product of matrices,
+        the power is `**`, an index stands in brackets: `h[t]`.
         """,
         """
         model m():
@@ -210,9 +217,9 @@ TEXT = (
         "E0111",
         "an operator is missing",
         """
-        Mathematics multiplies by writing things side by side. Here the operator is written, because
-        there are several: `W @ x` is the product of a matrix and a vector (and of two matrices, and
-        the inner product of two vectors), `a * b` the product element by element.
+        Mathematics multiplies by writing things side by side. Here the operator is written,
+        because there are several: `W @ x` is the product of a matrix and a vector (and of two
+        matrices, and the inner product of two vectors), `a * b` the product element by element.
         """,
         """
         model m(D, H):
@@ -233,10 +240,10 @@ TEXT = (
         "E0112",
         "a statement of another language",
         """
-        A model is a set of equations, not a sequence of commands: there are no loops, no branches,
-        no functions with a `return`. An equation with an index, `h[t] = …`, holds for every step.
-        A choice is an expression (`a if c else b`) or a condition behind an equation (`for t <= 2`).
-        The results are listed by `output`.
+        A model is a set of equations, not a sequence of commands: there are no loops, no
+        branches, no functions with a `return`. An equation with an index, `h[t] = …`, holds for
+        every step. A choice is an expression (`a if c else b`) or a condition behind an equation
+        (`for t <= 2`). The results are listed by `output`.
         """,
         """
         model m():
@@ -244,46 +251,50 @@ TEXT = (
             s[0] = 0
             for t in 1..T:
                 s[t] = s[t-1] + x[t]
-            output s[T]
+            last = s[T]
+            output last
         """,
         """
         model m():
             input x[t]: real
             s[0] = 0
             s[t] = s[t-1] + x[t]
-            output s[T]
+            last = s[T]
+            output last
         """,
     ),
     Entry(
         "E0113",
         "this is not an equation",
         """
-        An equation has one variable on its left, `y`, `h[t]` or `h[0]` (or several, for a function
-        with several values), one `=`, and one expression on its right. Indices stand in square
-        brackets. An equation defines a whole element: the components of a vector are put together
-        on the right, by `[a; b]` or `[a, b]`.
+        An equation has one variable on its left, `y`, `h[t]` or `h[0]` (or several, for a
+        function with several values), one `=`, and one expression on its right. Indices stand in
+        square brackets. An equation defines a whole element: the components of a vector are put
+        together on the right, by `[a; b]` or `[a, b]`.
         """,
         """
         model m():
             input x[t]: real
             s(0) = 0
             s[t] = s[t-1] + x[t]
-            output s[T]
+            last = s[T]
+            output last
         """,
         """
         model m():
             input x[t]: real
             s[0] = 0
             s[t] = s[t-1] + x[t]
-            output s[T]
+            last = s[T]
+            output last
         """,
     ),
     Entry(
         "E0114",
         "an expression is missing",
         """
-        A line, or a bracket, ends where an expression is still to come: after an operator, a comma
-        or an `=`. An expression over several lines is put between parentheses.
+        A line, or a bracket, ends where an expression is still to come: after an operator, a
+        comma or an `=`. An expression over several lines is put between parentheses.
         """,
         """
         model m():
@@ -304,19 +315,21 @@ TEXT = (
         "E0115",
         "there is no such type",
         """
-        The types are `real`, `bool` and `int<K>`, an integer in 0..K-1. How many components there are
-        is said in brackets: `real[D]` is a vector, `real[H, D]` a matrix, `real` a scalar. The
-        precision is not part of a model: it is chosen when the model is compiled.
+        The types are `real`, `bool` and `int<K>`, an integer in 0..K-1. How many components there
+        are is said in brackets: `real[D]` is a vector, `real[H, D]` a matrix, `real` a scalar.
+        The precision is not part of a model: it is chosen when the model is compiled.
         """,
         """
         model m(D):
             input x[t]: float[D]
-            output x[T]
+            last = x[T]
+            output last
         """,
         """
         model m(D):
             input x[t]: real[D]
-            output x[T]
+            last = x[T]
+            output last
         """,
     ),
     Entry(
@@ -342,10 +355,10 @@ TEXT = (
     Entry(
         "E0117",
         "an expression is nested too deeply",
-        f"""
-        Brackets may be nested a hundred levels deep and operators two hundred, which is more than a
-        reader can follow. Give names to parts of the expression, by equations of their own or by
-        `let`.
+        """
+        Brackets may be nested a hundred levels deep and operators two hundred, which is more than
+        a reader can follow. Give names to parts of the expression, by equations of their own or
+        by `let`.
         """,
         f"""
         model m():
@@ -365,8 +378,8 @@ TEXT = (
         "a word of the language is used as a name",
         """
         The words `if else for in and or not reverse` can never be names. The words that begin
-        statements (`input`, `output`, `solve` and the others) can be names inside expressions, but
-        nothing can be defined under such a name, because the line would begin with it.
+        statements (`input`, `output`, `solve` and the others) can be names inside expressions,
+        but nothing can be defined under such a name, because the line would begin with it.
         """,
         """
         model m():
@@ -385,9 +398,9 @@ TEXT = (
         "E0119",
         "brackets are empty, or mix `,` and `;`",
         """
-        `[a, b, c]` is a vector of scalars (or a matrix of rows); `[u; v]` puts vectors end to end.
-        Both have at least one item, and one kind of separator. A scalar variable has no brackets
-        at all.
+        `[a, b, c]` is a vector of scalars (or a matrix of rows); `[u; v]` puts vectors end to
+        end. Both have at least one item, and one kind of separator. A scalar variable has no
+        brackets at all.
         """,
         """
         model m(D):
@@ -408,9 +421,9 @@ TEXT = (
         "E0120",
         "a call is not formed well",
         """
-        Functions and models are called by name: `tanh(a)`, `gru(x, H)`. Arguments without a name come
-        first, then those with one, `axis = 0`, each name once. In a condition, two values are
-        compared by `==`; `t = 4` among arguments is an argument named `t`. A product of two
+        Functions and models are called by name: `tanh(a)`, `gru(x, H)`. Arguments without a name
+        come first, then those with one, `axis = 0`, each name once. In a condition, two values
+        are compared by `==`; `t = 4` among arguments is an argument named `t`. A product of two
         parentheses is written with `*` or `@`.
         """,
         """
@@ -431,14 +444,16 @@ TEXT = (
         "`der` stands outside of a flow",
         """
         An ordinary differential equation is the body of a `flow`, whose head says over which time
-        and by which method it is solved: from the state after one step to the state after the next.
+        and by which method it is solved: from the state after one step to the state after the
+        next.
         """,
         """
         model m():
             input h0: real
             h[0] = h0
             der(h) = -h
-            output h[T]
+            last = h[T]
+            output last
         """,
         """
         model m():
@@ -446,7 +461,8 @@ TEXT = (
             h[0] = h0
             flow h[t] from h[t-1] by rk4(0.1):
                 der(h) = -h
-            output h[T]
+            last = h[T]
+            output last
         """,
     ),
     Entry(
@@ -483,12 +499,14 @@ TEXT = (
         """
         model m(D):
             input x[t] real[D]
-            output x[T]
+            last = x[T]
+            output last
         """,
         """
         model m(D):
             input x[t]: real[D]
-            output x[T]
+            last = x[T]
+            output last
         """,
     ),
     Entry(
@@ -504,14 +522,16 @@ TEXT = (
             input x[t]: real
             s[0] = 0
             s[t] += x[t]
-            output s[T]
+            last = s[T]
+            output last
         """,
         """
         model m():
             input x[t]: real
             s[0] = 0
             s[t] = s[t-1] + x[t]
-            output s[T]
+            last = s[T]
+            output last
         """,
     ),
 )

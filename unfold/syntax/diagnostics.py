@@ -27,6 +27,7 @@ from unfold.syntax.span import Source, Span
 
 Severity = Literal["error", "warning"]
 
+#: How many columns a tab is shown as, and taken for.
 TAB = 4
 _COLOURS = {"error": "1;31", "warning": "1;33", "gutter": "1;34", "strong": "1", "help": "1;36"}
 

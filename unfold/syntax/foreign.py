@@ -116,32 +116,42 @@ def sign(x: Trouble) -> Diagnostic | None:
 
 
 def letter(x: Trouble) -> Diagnostic | None:
-    """σ, ⊙, ^ and whatever else the language has no use for."""
+    """σ, ⊙, ^ and whatever else the language has no use for: all of them in the line at once."""
     if x.found is None or x.found.type not in ("UNICODE", "STRAY"):
         return None
-    first, last = _foreign_run(x)
-    text = x.text(first, last + 1)
-    after = x.words[last + 1] if last + 1 < len(x.words) else None
-    known = spelling(text)
+    runs: list[tuple[int, int]] = []
+    for i, token in enumerate(x.words):
+        if i >= x.at and token.type in ("UNICODE", "STRAY") and not (runs and i <= runs[-1][1]):
+            runs.append(_foreign_run(x, i))
+    texts = [x.text(first, last + 1) for first, last in runs]
+    shown = [f"`{text}`" for text in dict.fromkeys(texts) if text.isprintable()]
+    labels = []
+    helps = []
+    for (first, last), text in zip(runs, texts, strict=True):
+        known = _spelling(text, x.words[last + 1] if last + 1 < len(x.words) else None)
+        helps += [known] if known else []
+        plain = known or text.isascii() or (len(text) > 1 and text.isprintable())
+        labels.append((x.between(first, last + 1), "" if plain else description(text[0])))
+    if len(labels) == 1 and not labels[0][1]:
+        labels = [(labels[0][0], "not of the language")]
+    names = ", ".join(shown[:-1]) + (" and " if shown[1:] else "") + "".join(shown[-1:])
+    message = f"{names or 'a sign'} cannot be read"
+    return error("E0109", message, *labels, helps=dict.fromkeys(helps))
+
+
+def _spelling(text: str, after: Token | None) -> str:
     if text == "σ" and after is not None:
-        known = "write `sigmoid(…)`" if after == "(" else "write `sigma`"
-    named = not known and len(text) == 1 and not text.isascii()
-    what = description(text) if named or not text.isprintable() else "not of the language"
-    return error(
-        "E0109",
-        f"`{text}` cannot be read" if text.isprintable() else "a sign that cannot be read",
-        (x.between(first, last + 1), what),
-        helps=[known] if known else [],
-    )
+        return "write `sigmoid(…)`" if after == "(" else "write `sigma`"
+    return spelling(text)
 
 
-def _foreign_run(x: Trouble) -> tuple[int, int]:
-    """First and last word of the one foreign word that the trouble is in: `hₜ₋₁` are four."""
+def _foreign_run(x: Trouble, i: int) -> tuple[int, int]:
+    """First and last word of the one foreign word that word `i` is part of: `hₜ₋₁` are four."""
 
     def foreign(token: Token) -> bool:
         return token.type == "UNICODE" or str(token) in "₊₋⁺⁻"
 
-    first = last = x.at
+    first = last = i
     if not foreign(x.words[first]) or x.words[first].isascii():
         return first, last
     while last + 1 < len(x.words) and x.joined(last, last + 2):
@@ -157,7 +167,7 @@ def _foreign_run(x: Trouble) -> tuple[int, int]:
 def word(x: Trouble) -> Diagnostic | None:
     """`def`, `for`, `if`, `return` … at the beginning of a line."""
     first = x.words[0]
-    if str(first) not in WORDS or first.type == "NAME" and x.at != 1:
+    if str(first) not in WORDS or (first.type == "NAME" and x.at != 1):
         return None
     if first.type == "NAME" and x.found is not None and x.found in ("=", "[", ",", ":"):
         return None

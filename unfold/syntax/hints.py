@@ -1,8 +1,8 @@
 """From "unexpected token" to a sentence that teaches.
 
-A line that the grammar refuses becomes one diagnostic. Each rule knows one kind of mistake; the first
-in the order of `_RULES` that recognises its own speaks, and when none does, the diagnostic says what
-was found and what could have stood there.
+A line that the grammar refuses becomes one diagnostic. Each rule knows one kind of mistake; the
+first in the order of `_RULES` that recognises its own speaks, and when none does, the diagnostic
+says what was found and what could have stood there.
 """
 
 from __future__ import annotations
@@ -48,6 +48,22 @@ def explain_trouble(trouble: Trouble) -> Diagnostic:
     return error("E0102", f"{found} does not fit here", label)
 
 
+def nested(span: Span) -> Diagnostic:
+    """The diagnostic for a `model` or `from` line inside the body of a model."""
+    return error(
+        "E0106",
+        f"a `{span.text}` line cannot stand inside a model",
+        (span, "indented, so part of the model above"),
+        helps=["begin it at the left margin"],
+    )
+
+
+def _nested(x: Trouble) -> Diagnostic | None:
+    if x.at or x.found is None or x.found.type not in ("MODEL", "FROM"):
+        return None
+    return nested(x.span)
+
+
 def _reserved(x: Trouble) -> Diagnostic | None:
     """A word of the language where a name is wanted."""
     first, found = x.words[0], x.found
@@ -69,6 +85,7 @@ def _reserved(x: Trouble) -> Diagnostic | None:
     )
 
 
+_JOINTS = ("PLUS", "MINUS", "STAR", "SLASH", "AT", "POWER", "COMMA")
 _FOLLOW_NAMES = ("=", "[", "]", ",", ")", ":", "+", "-", "*", "/", "@", "**", "'")
 
 
@@ -116,13 +133,6 @@ def _left_side(x: Trouble) -> Diagnostic | None:
             helps=["write two equations, or `==` for a comparison"],
         )
     whole = x.text(0, len(x.words))
-    if found is None and kind == "NAME" and "EQUAL" in x.accepts:
-        return error(
-            "E0113",
-            "this is not an equation",
-            (x.between(0, len(x.words)), "what is it equal to?"),
-            helps=[f"`{whole} = …`; what the model is to give is listed: `output {whole}`"],
-        )
     signs = [i for i, token in enumerate(x.words) if token == "="]
     if x.at == 1 and found == "(" and kind == "NAME":
         close = x.closing(1)
@@ -148,14 +158,21 @@ def _left_side(x: Trouble) -> Diagnostic | None:
             (x.between(0, signs[0]), "not a variable"),
             helps=["solve for the variable: `h[t] = …`"],
         )
-    if found == ":" and not x.open and kind == "NAME":
+    if kind != "NAME" or x.open or signs:
+        return None
+    if found == ":":
         return error(
             "E0123",
             "what is this a declaration of?",
             (x.between(0, 1), "no word before the name"),
             helps=[f"data: `input {whole}`\nwhat is learnt: `param {whole}`"],
         )
-    return None
+    return error(
+        "E0113",
+        "this is not an equation",
+        (x.between(0, len(x.words)), "what is equal to this?"),
+        helps=[f"give it a name: `y = {whole}`; what a model gives is listed: `output …`"],
+    )
 
 
 def _part(x: Trouble) -> Diagnostic | None:
@@ -201,7 +218,7 @@ def _part(x: Trouble) -> Diagnostic | None:
 def _declaration(x: Trouble) -> Diagnostic | None:
     """Declarations with a part missing or too much."""
     example = _EXAMPLES.get(x.line.first)
-    if example is None or x.open or x.at > 1 and (x.wants_expression or x.wants_operator):
+    if example is None or x.open or (x.at > 1 and (x.wants_expression or x.wants_operator)):
         return None
     found = "the line ends here" if x.found is None else f"found `{x.found}`"
     place = "line" if x.line.first == "FROM" else f"`{x.words[0]}`"
@@ -220,11 +237,12 @@ def _range(x: Trouble) -> Diagnostic | None:
             "E0102",
             "`..` does not fit here",
             (x.span, "not a range of positions"),
-            helps=["a slice is written `v[0:H]`; an index runs over a range in `axis s: 1..4` or "
-                   "`for s in 1..4`"],
-        )  # fmt: skip
+            helps=["a slice is written `v[0:H]`; ranges stand in `axis s: 1..4`, `for s in 1..4`"],
+        )
     where = next((i for i in reversed(range(x.at)) if x.words[i].type == "IN"), None)
-    if "RANGE" not in x.accepts or where is None or x.found is not None and x.found not in ",])":
+    if "RANGE" not in x.accepts or where is None:
+        return None
+    if x.found is not None and x.found not in ",])":
         return None
     return error(
         "E0102",
@@ -261,8 +279,8 @@ def _too_short(x: Trouble) -> Diagnostic | None:
     helps = []
     if x.before.type == "FOR":
         helps = ["steps are chosen by a condition, `for t <= 2`, or from a range, `for l in 1..3`"]
-    elif x.found is None and x.before != "=":
-        helps = ["a line goes on only while a bracket is open: put `( … )` around a long expression"]
+    elif x.found is None and (x.before.type in _JOINTS or x.before in ("and", "or")):
+        helps = ["a line goes on only while a bracket is open: put `( … )` around an expression"]
     return error(
         "E0114",
         f"an expression is missing after `{x.before}`",
@@ -309,7 +327,7 @@ def _side_by_side(x: Trouble) -> Diagnostic | None:
     a, b = (str(x.before), str(x.found)) if plain else ("a", "b")
     help_ = f"`{a} * {b}` is the element-wise product"
     if "NUMBER" not in (x.before.type, x.found.type):
-        help_ = f"`{a} @ {b}` is the product of matrices and vectors, `{a} * {b}` the element-wise one"
+        help_ = f"`{a} @ {b}` is the product of matrices and vectors, " + help_
     return error(
         "E0111",
         "an operator is missing between two expressions",
@@ -323,6 +341,7 @@ _RULES: tuple[Callable[[Trouble], Diagnostic | None], ...] = (
     foreign.sign,
     foreign.letter,
     foreign.word,
+    _nested,
     _reserved,
     _comparison,
     _left_side,

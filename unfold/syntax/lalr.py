@@ -16,7 +16,7 @@ from lark.parsers.lalr_interactive_parser import InteractiveParser
 
 from unfold.grammar import text as grammar
 
-__all__ = ["InteractiveParser", "Token", "Tree", "new_parser", "words"]
+__all__ = ["InteractiveParser", "Token", "Tree", "accepted", "fork", "new_parser", "words"]
 
 
 class _KeepStrays:
@@ -57,3 +57,14 @@ def words(text: str) -> list[Token]:
 def new_parser() -> InteractiveParser:
     """A parser at the beginning of a file, to be fed with tokens."""
     return _lark().parse_interactive(start="file")
+
+
+def fork(parser: InteractiveParser) -> InteractiveParser:
+    """A second parser in the same state: what one is fed does not change the other."""
+    twin: InteractiveParser = parser.copy(deepcopy_values=False)  # type: ignore[no-untyped-call]
+    return twin
+
+
+def accepted(parser: InteractiveParser) -> frozenset[str]:
+    """The kinds of words that the parser would take next."""
+    return frozenset(parser.accepts())  # type: ignore[no-untyped-call]

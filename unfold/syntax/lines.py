@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unfold.syntax.diagnostics import Diagnostic, error
+from unfold.syntax.diagnostics import TAB, Diagnostic, error
 from unfold.syntax.lalr import Token
 from unfold.syntax.span import Source, Span
 
@@ -137,7 +137,7 @@ def _demoted(tokens: list[Token]) -> tuple[Token, ...]:
 
 def _indent(source: Source, token: Token) -> int:
     blanks = source.text[source.line_starts[(token.line or 1) - 1] : token.start_pos]
-    return len(blanks.replace("\ufeff", "").expandtabs(8))
+    return len(blanks.replace("\ufeff", "").expandtabs(TAB))
 
 
 def _unclosed(source: Source, opening: Token) -> Diagnostic:

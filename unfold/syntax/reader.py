@@ -1,9 +1,9 @@
 """Line by line through the grammar, past as many mistakes as there are.
 
-The words of a file are fed to the LALR parser one logical line after the other. When it refuses one,
-the line becomes a diagnostic and a `tree.Broken`, the parser goes back to where the line began,
-and reading goes on with the next; a broken head of a block is replaced by a made-up one, so that
-its body is read too. Indentation that fits nothing is reported and then taken as it was meant.
+The words of a file are fed to the LALR parser one logical line after the other. When it refuses
+one, the line becomes a diagnostic and a `tree.Broken`, the parser goes back to where the line
+began, and reading goes on with the next; a broken head of a block is replaced by a made-up one, so
+that its body is read too. Indentation that fits nothing is reported and then taken as it was meant.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from lark.exceptions import UnexpectedToken
 from unfold.syntax import tree as t
 from unfold.syntax.build import LOST, broken
 from unfold.syntax.diagnostics import Diagnostic, error
-from unfold.syntax.foreign import WORDS
-from unfold.syntax.hints import explain_trouble
-from unfold.syntax.lalr import Token, new_parser
+from unfold.syntax.foreign import WORDS, comment
+from unfold.syntax.hints import explain_trouble, nested
+from unfold.syntax.lalr import Token, accepted, fork, new_parser
 from unfold.syntax.lines import BLOCKS, STARTERS, Line, span_of
 from unfold.syntax.span import Source, Span
 from unfold.syntax.trouble import Trouble
+
+_MODEL = "a model begins with its name and sizes, and its body is indented:"
 
 
 @dataclass
@@ -73,8 +75,8 @@ class Reader:
         head, self.head = self.head, None
         mended, self.mended = self.mended, False
         excused, self.excused = self.excused, None
-        if line.first in ("MODEL", "FROM") and line.indent > self.levels[0].indent:
-            if head is None and len(self.levels) > 1:
+        if line.first == "MODEL" and head is None and len(self.levels) > 1:
+            if line.indent > self.levels[0].indent:
                 self._nested(line)
         top = self.levels[-1]
         if head is not None and line.indent > top.indent:
@@ -91,25 +93,20 @@ class Reader:
             return
         while self._ends_level(line, deeper):
             self._leave()
-        if line.indent > self.levels[-1].indent and not self.levels[-1].flat:
-            self.diagnostics.append(
-                error(
-                    "E0106",
-                    "this indentation fits no line above",
-                    (self._blanks(line), "neither here nor there"),
-                    helps=["statements of one body stand below each other"],
-                )
-            )
 
     def _ends_level(self, line: Line, deeper: bool) -> bool:
-        level = self.levels[-1]
         if len(self.levels) == 1:
             return False
+        level, outer = self.levels[-1], self.levels[-2]
         opens_entry = line.first in ("MODEL", "FROM") or (line.ends_with_colon and deeper)
         if level.flat:
             level.indent = min(level.indent, line.indent)
             return opens_entry
         if line.indent >= level.indent:
+            return False
+        if line.indent > outer.indent:
+            if not level.silent:
+                self._between(line)
             return False
         if len(self.levels) == 2 and level.fed and not opens_entry:
             self._outdented(line)
@@ -122,7 +119,8 @@ class Reader:
 
     def _feed(self, kind: str, text: str = "", like: Token | None = None) -> None:
         """Give the parser a token that is not in the text."""
-        self.parser.feed_token(Token.new_borrow_pos(kind, text, like) if like else Token(kind, text))
+        token = Token.new_borrow_pos(kind, text, like) if like else Token(kind, text)
+        self.parser.feed_token(token)
 
     # Lines --------------------------------------------------------------------------------------
 
@@ -130,7 +128,7 @@ class Reader:
         if self.levels[-1].silent:
             self._lose(line)
             return
-        before = self.parser.copy(deepcopy_values=False)
+        before = fork(self.parser)
         if line.problem is not None:
             self.diagnostics.append(line.problem)
             self._recover(line, deeper)
@@ -141,16 +139,16 @@ class Reader:
                 self.parser.feed_token(token)
         except UnexpectedToken:
             # The parser has gone on as far as it could before it refused: go back to ask it.
-            self.parser = before.copy(deepcopy_values=False)
+            self.parser = fork(before)
             for token in line.tokens[:at]:
                 self.parser.feed_token(token)
-            accepts = frozenset(self.parser.accepts())
+            accepts = accepted(self.parser)
             if at == len(line.tokens) and line.first in BLOCKS and "COLON" in accepts:
                 self._missing_colon(line)
                 return
             self.parser = before
             trouble = Trouble(self.source, line, at, accepts)
-            if "MODEL" in before.accepts() and line.first not in ("MODEL", "FROM"):
+            if "MODEL" in accepted(before) and line.first not in ("MODEL", "FROM"):
                 self._stray(trouble, deeper)
             else:
                 self._report(trouble)
@@ -168,7 +166,7 @@ class Reader:
     def _recover(self, line: Line, deeper: bool) -> None:
         """Stand where the parser would have stood after a right line of this kind."""
         self._lose(line)
-        outermost = "MODEL" in self.parser.accepts()
+        outermost = "MODEL" in accepted(self.parser)
         if line.first == "MODEL" and outermost:
             name = next((x for x in line.tokens[1:2] if x.type == "NAME"), None)
             self._make_up(line, ["MODEL", str(name or LOST), ":"])
@@ -241,21 +239,24 @@ class Reader:
             )
         )
 
+    def _between(self, line: Line) -> None:
+        """A statement left of its body but right of what is around it: it is taken as inside."""
+        self.diagnostics.append(
+            error(
+                "E0106",
+                "this indentation fits no line above",
+                (span_of(self.source, line.tokens[0]), "neither in this body nor outside of it"),
+                helps=["statements of one body stand below each other"],
+            )
+        )
+
     def _nested(self, line: Line) -> None:
-        """`model` or `from` inside the body of a model: it is taken as standing outside."""
+        """`model` inside the body of a model: it is taken as standing outside."""
         while len(self.levels) > 1:
             self._leave()
         self.levels.append(_Level(line.indent, fed=False))
         self.outside = True
-        first = line.tokens[0]
-        self.diagnostics.append(
-            error(
-                "E0106",
-                f"a `{first}` line cannot stand inside a model",
-                (span_of(self.source, first), "indented, so part of the model above"),
-                helps=["begin it at the left margin"],
-            )
-        )
+        self.diagnostics.append(nested(span_of(self.source, line.tokens[0])))
 
     def _unexpected_indent(self, line: Line) -> None:
         if _goes_on(line):
@@ -275,11 +276,9 @@ class Reader:
             self._lose(line)
             self._make_up(line, ["MODEL", LOST, ":"])
             return
-        word = str(line.tokens[0])
-        if word in WORDS and line.tokens[1:2] and line.tokens[1] not in ("=", "["):
-            label = (span_of(self.source, line.tokens[0]), "a word of other languages")
-            message = f"no statement begins with `{word}`"
-            self.diagnostics.append(error("E0112", message, label, helps=[WORDS[word]]))
+        foreign = comment(trouble) or _foreign_word(self.source, line)
+        if foreign is not None:
+            self.diagnostics.append(foreign)
             self._lose(line)
             return
         if not self.outside and trouble.found and trouble.found.type not in ("UNICODE", "STRAY"):
@@ -290,10 +289,7 @@ class Reader:
                     "E0103",
                     "this statement stands outside of any model",
                     (span_of(self.source, line.tokens[0]), "no model has begun"),
-                    helps=[
-                        "a model begins with its name and sizes, and its body is indented:\n"
-                        f"model name(D, H):\n    {text}"
-                    ],
+                    helps=[f"{_MODEL}\nmodel name(D, H):\n    {text}"],
                 )
             )
         for text, kind in (("model", "MODEL"), (LOST, "NAME"), (":", "COLON")):
@@ -315,9 +311,13 @@ class Reader:
             helps=[f"`model {rest}`"],
         )
 
-    def _blanks(self, line: Line) -> Span:
-        first = line.tokens[0].start_pos or 0
-        return Span(self.source, self.source.line_starts[(line.tokens[0].line or 1) - 1], first)
+def _foreign_word(source: Source, line: Line) -> Diagnostic | None:
+    """`import numpy` and its like outside of any model."""
+    word = str(line.tokens[0])
+    if word not in WORDS or not line.tokens[1:] or line.tokens[1] in ("=", "["):
+        return None
+    label = (span_of(source, line.tokens[0]), "a word of other languages")
+    return error("E0112", f"no statement begins with `{word}`", label, helps=[WORDS[word]])
 
 
 def _newline(line: Line) -> Token:

@@ -1,8 +1,8 @@
 """The tree: what a `.rec` text says, before anything is known about what its names mean.
 
-One frozen dataclass a construct, named as its rule in the grammar. The tree decides nothing: whether
-`h[t-1]` picks a position on an axis or `v[0]` a component, whether a call is a function or a
-sub-model, whether a name is known at all, are the questions of `unfold.check`.
+One frozen dataclass a construct, named as its rule in the grammar. The tree decides nothing:
+whether `h[t-1]` picks a position on an axis or `v[0]` a component, whether a call is a function or
+a sub-model, whether a name is known at all, are the questions of `unfold.check`.
 
 Every node has a `span`, which takes no part in comparison: two trees are equal when they say the
 same, wherever they stand.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import Literal, Union
+from typing import Literal, TypeAlias
 
 from unfold.syntax.span import NOWHERE, Span
 
@@ -29,7 +29,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Name(Node):
-    """`W`, `h_bar`, `enc.W`, `layer.1.h`: a name, its dots included. `inf`, `pi`, `true` are names."""
+    """`W`, `h_bar`, `enc.W`, `layer.1.h`: a name, its dots included; `inf` is one too."""
 
     text: str
 
@@ -164,10 +164,22 @@ class Concat(Node):
     items: tuple[Expr, ...]
 
 
-Expr = Union[
-    Name, Number, Subscript, Call, Reduction, Reverse, Transpose, Unary, Binary, Comparison,
-    Logical, Conditional, Stack, Concat,
-]  # fmt: skip
+Expr: TypeAlias = (
+    Name
+    | Number
+    | Subscript
+    | Call
+    | Reduction
+    | Reverse
+    | Transpose
+    | Unary
+    | Binary
+    | Comparison
+    | Logical
+    | Conditional
+    | Stack
+    | Concat
+)
 
 
 # Ranges, types and what declarations are made of ---------------------------------------------
@@ -189,7 +201,7 @@ class Member(Node):
     range: Range
 
 
-Clause = Union[Expr, Member]
+Clause: TypeAlias = Expr | Member
 
 
 @dataclass(frozen=True)
@@ -246,7 +258,7 @@ class Param(Node):
 
 @dataclass(frozen=True)
 class Random(Node):
-    """`random e[t]: real[H] ~ normal`, `random y[t] ~ categorical(p[t])` (type left to inference)."""
+    """`random e[t]: real[H] ~ normal`, `random y[t] ~ categorical(p[t])` (type inferred)."""
 
     names: tuple[Declared, ...]
     type: Type | None
@@ -331,9 +343,19 @@ class Minimize(Node):
     value: Expr
 
 
-Statement = Union[
-    Axis, Input, Param, Random, Const, Let, Equation, Solve, Flow, Output, Minimize,
-]  # fmt: skip
+Statement: TypeAlias = (
+    Axis
+    | Input
+    | Param
+    | Random
+    | Const
+    | Let
+    | Equation
+    | Solve
+    | Flow
+    | Output
+    | Minimize
+)
 
 
 # Files ---------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from unfold.syntax.lalr import Token
 from unfold.syntax.lines import Line, span_of
@@ -81,7 +82,7 @@ class Trouble:
 
     def text(self, i: int, j: int) -> str:
         """The text from word `i` up to, not with, word `j`."""
-        return self.source.text[self.words[i].start_pos : self.words[j - 1].end_pos] if i < j else ""
+        return self.between(i, j).text if i < j else ""
 
     def between(self, i: int, j: int) -> Span:
         """The span of words `i` up to, not with, `j`."""
@@ -92,7 +93,7 @@ class Trouble:
         if i < 0 or j > len(self.words):
             return ""
         words = self.words[i:j]
-        closed = all(a.end_pos == b.start_pos for a, b in zip(words, words[1:], strict=False))
+        closed = all(a.end_pos == b.start_pos for a, b in pairwise(words))
         return "".join(words) if closed else ""
 
     def closing(self, opening: int) -> int | None:
@@ -117,12 +118,14 @@ class Trouble:
         if self.wants_operator:
             items.append("an operator")
             accepts -= {"LESSTHAN", "MORETHAN", "ELSE"}
-        if self.wants_operator or self.wants_expression or accepts & {"COLON", "EQUAL", "TILDE"}:
+        if self.wants_operator or self.wants_expression or accepts & _ENDS:
             accepts -= {"LSQB", "LPAR", "LESSTHAN"}
         items += [text for kind, text in _SIGNS.items() if kind in accepts]
         return " or ".join([", ".join(items[:-1]), *items[-1:]] if len(items) > 1 else items)
 
 
+#: Where one of these can stand, the brackets and bounds that could stand before it go unmentioned.
+_ENDS = {"COLON", "EQUAL", "TILDE", "BY", "FROM"}
 _SIGNS = {
     "LSQB": "`[`", "LPAR": "`(`", "_NEWLINE": "the end of the line", "COLON": "`:`",
     "COMMA": "`,`", "RSQB": "`]`", "RPAR": "`)`", "EQUAL": "`=`", "TILDE": "`~`", "BY": "`by`",
