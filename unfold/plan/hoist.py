@@ -1,0 +1,229 @@
+"""Take matrix products out of loops that do not change them.
+
+before:  scan t: h[t] = tanh(W @ x[t] + U @ h[t-1] + b)
+after:   all t:  h_in[t] = W @ x[t] + b            one product for all of time
+         scan t: h[t] = tanh(h_in[t] + U @ h[t-1])
+
+before:  U_bar = sum[t](outer(2 * g[t], h[t-1]))
+after:   all t:  U_left[t] = 2 * g[t]
+         U_bar = sum[t](outer(U_left[t], h[t-1]))  one product with time as its inner dimension
+
+requires: a program without free sizes. What is taken out becomes a variable with an equation, so
+the schedule finds its place; nothing here decides an order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..dependence import distinct
+from ..domain import Domain
+from ..expr import (
+    Call,
+    Const,
+    Expr,
+    Guard,
+    Reduce,
+    Ref,
+    children,
+    free_symbols,
+    fresh,
+    names,
+    walk,
+    with_children,
+)
+from ..poly import Poly
+from ..program import Axis, Equation, Program, Var
+from ..schedule import Node, Scan, schedule
+from ..transform.common import axis_range
+
+_PRODUCTS = frozenset(("matmul", "outer"))
+
+
+def hoist(program: Program) -> Program:
+    """The program with every matrix product in the outermost place it can have."""
+    loops = _loop_names(program)
+    work = _Hoister(program)
+    for number, eq in enumerate(program.equations):
+        pins = {i for i in eq.indices if eq.domain.fixed(i) is not None}
+        nest = tuple(i for i in eq.indices if i not in pins)
+        place = _Place(eq, nest, eq.domain, loops.get(number, frozenset()))
+        rhs = work.expression(distinct(eq.rhs, eq.indices), place, root=True)
+        work.equations.append(Equation(eq.name, eq.indices, eq.domain, rhs, eq.span))
+    return program.with_(vars=work.vars, equations=tuple(work.equations))
+
+
+def _loop_names(program: Program) -> dict[int, frozenset[str]]:
+    """For each piece inside a scan, the variables that the scan computes."""
+    found: dict[int, frozenset[str]] = {}
+
+    def pieces(node: Node) -> list[int]:
+        if isinstance(node, Scan):
+            return [n for inner in node.body for n in pieces(inner)]
+        return [node.piece]
+
+    for node in schedule(program).nodes:
+        if isinstance(node, Scan):
+            inside = pieces(node)
+            together = frozenset(program.equations[n].name for n in inside)
+            found |= dict.fromkeys(inside, together)
+    return found
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an expression stands: its equation, the loops around it, and what those compute."""
+
+    equation: Equation
+    nest: tuple[str, ...]
+    domain: Domain
+    carried: frozenset[str]
+
+    def under(self, node: Guard | Reduce) -> _Place:
+        inner = node.indices if isinstance(node, Reduce) else ()
+        domain = self.domain & node.domain
+        return _Place(self.equation, self.nest + inner, domain, self.carried)
+
+
+class _Hoister:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.given = program.given
+        self.vars: dict[str, Var] = dict(program.vars)
+        self.equations: list[Equation] = []
+        self.known: dict[tuple[Expr, Domain], Ref] = {}
+
+    def expression(self, e: Expr, place: _Place, root: bool = False) -> Expr:
+        """``e`` with what can leave its loops replaced by reads of new variables."""
+        if not any(isinstance(n, Call) and n.op in _PRODUCTS for n in walk(e)):
+            return e
+        if not root and self.can_leave(e, place):
+            moved = self.variable(e, place, "in")
+            if moved is not None:
+                return moved
+        if isinstance(e, Call) and e.op == "add":
+            return self.sum_of_terms(e, place)
+        if isinstance(e, (Guard, Reduce)):
+            body = self.expression(e.body, place.under(e))
+            if isinstance(e, Reduce):
+                return self.reduction(e, body, place)
+            return Guard(e.domain, body)
+        return with_children(e, tuple(self.expression(c, place) for c in children(e)))
+
+    def can_leave(self, e: Expr, place: _Place) -> bool:
+        """Whether some loop around the expression does not change it."""
+        if isinstance(e, Ref) or (isinstance(e, Call) and e.op == "transpose"):
+            return False
+        return self.unchanged(e, place)
+
+    def unchanged(self, e: Expr, place: _Place) -> bool:
+        inside = free_symbols(e) & set(place.nest)
+        if len(inside) < len(place.nest):
+            return True
+        return bool(place.carried) and not names(e) & place.carried
+
+    def sum_of_terms(self, e: Call, place: _Place) -> Expr:
+        """Of a sum, the terms that can leave do so together."""
+        terms = _terms(e)
+        leaving = [t for t in terms if self.unchanged(t, place)]
+        products = any(n.op in _PRODUCTS for t in leaving for n in walk(t) if isinstance(n, Call))
+        groups: dict[frozenset[str], list[Expr]] = {}
+        for t in leaving:
+            groups.setdefault(free_symbols(t) & set(place.nest), []).append(t)
+        if not products or len(leaving) == len(terms):
+            return with_children(e, tuple(self.expression(c, place) for c in children(e)))
+        # Small terms (a bias) go with the product that needs the most indices.
+        widest = max(groups, key=lambda k: (len(k), sorted(k)))
+        together = [t for k, g in groups.items() if k <= widest for t in g]
+        alone = [t for t in leaving if t not in together]
+        rest = [self.expression(t, place) for t in terms if t not in leaving]
+        moved = self.expression(_add(together), place)
+        return _add([moved, *(self.expression(t, place) for t in alone), *rest])
+
+    def variable(self, e: Expr, place: _Place, suffix: str) -> Ref | None:
+        """A new variable for an expression, over the indices it depends on."""
+        own = free_symbols(e)
+        indices = tuple(i for i in place.nest if i in own)
+        dropped = [i for i in place.nest if i not in own]
+        pinned = {
+            i: p
+            for i in place.equation.indices
+            if (p := place.equation.domain.fixed(i)) is not None
+        }
+        domain = place.domain.subs(pinned).project_out(dropped).simplified(self.given)
+        key = (e, domain)
+        if key in self.known:
+            return self.known[key]
+        axes = []
+        try:
+            for i in indices:
+                axes.append(Axis(i, *axis_range([domain], i, indices, self.given)))
+        except ValueError:
+            return None
+        name = fresh(f"{place.equation.name}_{suffix}", self.vars)
+        self.vars[name] = Var(name, "variable", tuple(axes), e.shape, e.type, generated=True)
+        self.equations.append(Equation(name, indices, domain, e))
+        read = Ref(name, tuple(Poly.symbol(i) for i in indices), e.shape, e.type)
+        self.known[key] = read
+        return read
+
+    # --- sums of outer products -------------------------------------------------------------------
+
+    def reduction(self, e: Reduce, body: Expr, place: _Place) -> Expr:
+        """A sum of products as a sum of products of variables, term by term."""
+        terms = _terms(body) if e.op == "sum" else [body]
+        if e.op != "sum" or not any(_outer_part(t) for t in terms):
+            return Reduce(e.op, e.indices, e.domain, body)
+        inner = place.under(e)
+        plain = [t for t in terms if not _outer_part(t)]
+        sums: list[Expr] = [
+            Reduce("sum", e.indices, e.domain, self.factors(t, inner))
+            for t in terms
+            if _outer_part(t)
+        ]
+        if plain:
+            sums.append(Reduce("sum", e.indices, e.domain, _add(plain)))
+        return _add(sums)
+
+    def factors(self, term: Expr, place: _Place) -> Expr:
+        found = _outer_part(term)
+        assert found is not None
+        scale, product = found
+        left, right = product.args
+        if scale is not None:
+            left = scale * left
+        ready = tuple(self.as_variable(side, place) for side in (left, right))
+        return Call("outer", ready, (), product.shape, product.type)
+
+    def as_variable(self, e: Expr, place: _Place) -> Expr:
+        if isinstance(e, Ref):
+            return e
+        return self.variable(e, place, "factor") or e
+
+
+def _terms(e: Expr) -> list[Expr]:
+    if isinstance(e, Call) and e.op == "add" and all(a.shape == e.shape for a in e.args):
+        return [t for a in e.args for t in _terms(a)]
+    return [e]
+
+
+def _add(terms: list[Expr]) -> Expr:
+    total = terms[0]
+    for t in terms[1:]:
+        total = total + t
+    return total
+
+
+def _outer_part(e: Expr) -> tuple[Expr | None, Call] | None:
+    """A scalar factor and the outer product, if ``e`` is their product."""
+    if isinstance(e, Call) and e.op == "outer":
+        return None, e
+    if isinstance(e, Call) and e.op == "mul":
+        for scale, other in (e.args, e.args[::-1]):
+            if scale.shape == () and isinstance(other, Call) and other.op == "outer":
+                return scale, other
+    if isinstance(e, Call) and e.op == "neg":
+        found = _outer_part(e.args[0])
+        if found is not None:
+            return (Const(-1.0) if found[0] is None else -found[0]), found[1]
+    return None
