@@ -87,7 +87,7 @@ class Adam:
 
 
 def train(
-    fn: unfold.Compiled, x: Array, split: int, console: Console
+    fn: unfold.Function, x: Array, split: int, console: Console
 ) -> tuple[Params, list[float], list[float]]:
     """Train on x[:split] and choose by the forecasts of x[split:]; shape of x: (years, 1).
 
@@ -118,12 +118,12 @@ def train(
     return chosen, losses, validation
 
 
-def one_step(fn: unfold.Compiled, params: Params, x: Array) -> Array:
+def one_step(fn: unfold.Function, params: Params, x: Array) -> Array:
     """The forecast of x[t+1] from x[1..t], for every t; shape of x."""
     return np.asarray(fn(params, x=x, next=x)["y"])
 
 
-def free_run(fn: unfold.Compiled, params: Params, x: Array, years: int) -> Array:
+def free_run(fn: unfold.Function, params: Params, x: Array, years: int) -> Array:
     """The forecasts of the years after x, each made from those before it; shape (years, 1)."""
     for _ in range(years):
         x = np.concatenate([x, one_step(fn, params, x)[-1:]])
@@ -184,7 +184,8 @@ def main() -> None:
     model = unfold.load(HERE / "sunspots.rec")
     start = time.perf_counter()
     fn = unfold.compile(model, H=HIDDEN, backend="llvm", dtype="float64")
-    console.print(f"compiled in {1e3 * (time.perf_counter() - start):.0f} ms")
+    fn.value_and_grad(fn.init(), x=x[:2], next=x[1:3])  # what is called first is compiled then
+    console.print(f"gradient compiled in {1e3 * (time.perf_counter() - start):.0f} ms")
 
     start = time.perf_counter()
     params, losses, validation = train(fn, x[:test], split, console)

@@ -54,7 +54,7 @@ import unfold, unfold.backends.llvm, unfold.backends.numpy, unfold.grammar
 for module in (unfold, unfold.backends.llvm, unfold.backends.numpy, unfold.grammar):
     assert module.__file__.startswith({str(site)!r}), module.__file__
 text = "from cells use gru\\nmodel m(H):\\n    input x[t]: real[H]\\n    g = gru(x, H)\\n"
-print(unfold.loads(text + "    output g.h[T]\\n"))
+print(unfold.loads(text + "    last = g.h[T]\\n    output last\\n"))
 """
     run = subprocess.run(
         [sys.executable, "-I", "-W", "error", "-c", program],
