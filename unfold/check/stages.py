@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..program import Program
 from ..syntax import tree as t
-from . import build, instances, names, pieces, results, shapes
+from . import build, extents, instances, names, pieces, results, shapes
 from .report import Report
 
 
@@ -23,6 +23,7 @@ def check_model(
     shapes.settle_shapes(scope)
     shapes.read_all(scope)
     results.check_losses(scope)
+    extents.close(scope)
     if report.errors:
         return None
     return build.build(scope)
