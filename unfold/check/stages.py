@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..program import Program
 from ..syntax import tree as t
-from . import build, extents, instances, names, pieces, results, shapes
+from . import build, coverage, extents, instances, names, order, pieces, results, shapes, usage
 from .report import Report
 
 
@@ -24,6 +24,10 @@ def check_model(
     shapes.read_all(scope)
     results.check_losses(scope)
     extents.close(scope)
+    coverage.check(scope)
     if report.errors:
         return None
-    return build.build(scope)
+    program = build.build(scope)
+    order.check(scope, program)
+    usage.check(scope, program)
+    return None if report.errors else program
