@@ -23,6 +23,7 @@ test: lint
 
 lint: $(VENV)/test.stamp types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy examples tests
 
