@@ -1,40 +1,26 @@
-"""Functions of LLVM IR written as text, with operators for arithmetic.
+"""Functions written with operators: ``x * y + 1.0`` instead of two calls.
 
-`llvmlite.ir` builds an object for each instruction and prints it later, which costs more than the
-compilation of small functions. The mathematics and the kernels are long and have no need of
-objects: here a `Value` is the name of a result, and an operation writes its line at once::
+The mathematics and the matrix kernels are formulas; with a `Value` that knows the function it
+belongs to they can be written as such, on top of `ir`::
 
-    def write(body: Body) -> Value:
-        x, y = body.args
+    def write(b: Body) -> Value:
+        x, y = b.args
         return x * y + 1.0
 
-    hypot = define(module, "madd", DOUBLE, (DOUBLE, DOUBLE), write)
-
-What `define` returns is an `llvmlite.ir.Function` of the module like any other.
+    name = define(module, "madd", DOUBLE, (DOUBLE, DOUBLE), write)
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Union
 
-from llvmlite import ir
+from . import ir
 
-_IR: dict[str, Any] = {
-    "float": ir.FloatType(),
-    "double": ir.DoubleType(),
-    "i1": ir.IntType(1),
-    "i32": ir.IntType(32),
-    "i64": ir.IntType(64),
-    "i128": ir.IntType(128),
-    "ptr": ir.PointerType(),
-    "void": ir.VoidType(),
-}
-_ELEMENT = {"f32": "float", "f64": "double"}
-_SUFFIX = {text: short for short, text in _ELEMENT.items()} | {"ptr": "p0"}
+_SHORT = {"float": "f32", "double": "f64", "ptr": "p0"}
 _SAME_SIZE = {"float": "i32", "double": "i64", "i32": "float", "i64": "double"}
+_ALIGN = {"float": 4, "i32": 4, "i8": 1, "i1": 1}
 
 
 @dataclass(frozen=True)
@@ -45,7 +31,7 @@ class Type:
     lanes: int = 1
 
     def __str__(self) -> str:
-        return f"<{self.lanes} x {self.element}>" if self.lanes > 1 else self.element
+        return ir.vector(self.element, self.lanes)
 
     @property
     def is_float(self) -> bool:
@@ -54,14 +40,8 @@ class Type:
     @property
     def suffix(self) -> str:
         """As in the names of overloaded intrinsics: ``v16f32``, ``f64``."""
-        short = _SUFFIX.get(self.element, self.element)
+        short = _SHORT.get(self.element, self.element)
         return f"v{self.lanes}{short}" if self.lanes > 1 else short
-
-    @property
-    def ir(self) -> Any:
-        """The type as an `llvmlite.ir` type."""
-        element = _IR[self.element]
-        return ir.VectorType(element, self.lanes) if self.lanes > 1 else element
 
     def of(self, element: str) -> Type:
         """As many lanes of another element type."""
@@ -73,11 +53,9 @@ class Type:
         return self.of(_SAME_SIZE[self.element])
 
 
-def type_of(value: Any) -> Type:
-    """The `Type` of an `llvmlite.ir` type."""
-    if isinstance(value, ir.VectorType):
-        return Type(str(value.element), int(value.count))
-    return Type(str(value))
+def type_of(text: str) -> Type:
+    """The `Type` that is written so."""
+    return Type(ir.scalar_of(text), ir.width_of(text))
 
 
 BOOL, INT, POINTER, VOID = Type("i1"), Type("i64"), Type("ptr"), Type("void")
@@ -87,20 +65,22 @@ SCALAR = {"float32": FLOAT, "float64": DOUBLE, "int64": INT}
 Operand = Union["Value", float, int]
 
 
-@dataclass(frozen=True, eq=False)
-class Value:
-    """The result of an instruction, or a constant: its type and the text that refers to it."""
+class Value(ir.Value):
+    """A value of `ir` that knows its function and has operators; numbers may stand beside it."""
 
-    body: Body
-    type: Type
-    ref: str
+    __slots__ = ("body", "kind")
+
+    def __init__(self, body: Body, kind: Type, name: str) -> None:
+        super().__init__(str(kind), name)
+        self.body = body
+        self.kind = kind
 
     def _binary(self, floating: str, integer: str, other: Operand, swap: bool = False) -> Value:
-        op = floating if self.type.is_float else integer
+        op = floating if self.kind.is_float else integer
         a, b = self, self.body.like(self, other)
         if swap:
             a, b = b, a
-        return self.body.op(f"{op} {self.type} {a.ref}, {b.ref}", self.type)
+        return self.body.op(f"{op} {self.kind} {a.name}, {b.name}", self.kind)
 
     def __add__(self, other: Operand) -> Value:
         return self._binary("fadd", "add", other)
@@ -127,8 +107,8 @@ class Value:
         return self._binary("fdiv", "sdiv", other, swap=True)
 
     def __neg__(self) -> Value:
-        if self.type.is_float:
-            return self.body.op(f"fneg {self.type} {self.ref}", self.type)
+        if self.kind.is_float:
+            return self.body.op(f"fneg {self.kind} {self.name}", self.kind)
         return 0 - self
 
     def __and__(self, other: Operand) -> Value:
@@ -155,9 +135,9 @@ class Value:
         return self._binary("frem", "srem", other)
 
     def _compare(self, floating: str, integer: str, other: Operand) -> Value:
-        op = f"fcmp {floating}" if self.type.is_float else f"icmp {integer}"
-        right = self.body.like(self, other).ref
-        return self.body.op(f"{op} {self.type} {self.ref}, {right}", self.type.of("i1"))
+        op = f"fcmp {floating}" if self.kind.is_float else f"icmp {integer}"
+        right = self.body.like(self, other).name
+        return self.body.op(f"{op} {self.kind} {self.name}, {right}", self.kind.of("i1"))
 
     def lt(self, other: Operand) -> Value:
         return self._compare("olt", "slt", other)
@@ -186,100 +166,84 @@ class Value:
         model = a if isinstance(a, Value) else b
         assert isinstance(model, Value)
         x, y = self.body.like(model, a), self.body.like(model, b)
-        text = f"select {self.type} {self.ref}, {x.type} {x.ref}, {y.type} {y.ref}"
-        return self.body.op(text, x.type)
+        text = f"select {self.kind} {self.name}, {x.kind} {x.name}, {y.kind} {y.name}"
+        return self.body.op(text, x.kind)
 
     def convert(self, how: str, element: str) -> Value:
         """One of LLVM's conversions: ``bitcast``, ``fpext``, ``fptosi``, ``sitofp``, ``zext``…"""
-        to = self.type.of(element)
-        return self.body.op(f"{how} {self.type} {self.ref} to {to}", to)
+        to = self.kind.of(element)
+        return self.body.op(f"{how} {self.kind} {self.name} to {to}", to)
 
     @property
     def bits(self) -> Value:
         """The same bits as integers of this size, or as floats."""
-        return self.convert("bitcast", self.type.bits.element)
+        return self.convert("bitcast", self.kind.bits.element)
 
 
 class Body:
-    """The text of one function as it grows; ``args`` are its arguments."""
+    """Writes with operators into a function of `ir`; ``args`` are its arguments as `Value`."""
 
-    def __init__(self, module: ir.Module, params: Sequence[Type]) -> None:
-        self.module = module
-        self.args = [Value(self, kind, f"%a{n}") for n, kind in enumerate(params)]
-        self.lines: list[str] = ["entry:"]
-        self.block = "entry"
-        self._count = 0
+    def __init__(self, function: ir.Function) -> None:
+        self.f = function
+        self.module = function.module
+        self.args = [self.wrap(a) for a in function.args]
 
     # --- values -----------------------------------------------------------------------------
 
+    def wrap(self, value: ir.Value) -> Value:
+        """A value of the function, with operators."""
+        return Value(self, type_of(value.type), value.name)
+
     def op(self, text: str, kind: Type) -> Value:
         """Write an instruction that has a result."""
-        self._count += 1
-        ref = f"%v{self._count}"
-        self.lines.append(f"  {ref} = {text}")
-        return Value(self, kind, ref)
-
-    def do(self, text: str) -> None:
-        """Write an instruction without a result."""
-        self.lines.append(f"  {text}")
+        return Value(self, kind, self.f.op(str(kind), text).name)
 
     def const(self, kind: Type, number: float) -> Value:
         """The number, rounded to the type, in all lanes."""
-        if kind.is_float:
-            text = _float_text(number, kind.element)
-        elif kind.element == "i1":
-            text = "true" if number else "false"
-        else:
-            text = str(int(number))
-        return Value(self, kind, f"splat ({kind.element} {text})" if kind.lanes > 1 else text)
+        text = str(kind)
+        plain = ir.real(number, text) if kind.is_float else ir.integer(int(number), text)
+        return Value(self, kind, plain.name)
 
-    def vector(self, kind: Type, numbers: Sequence[float]) -> Value:
+    def vector(self, element: Type, numbers: Sequence[float]) -> Value:
         """A constant with a number for each lane."""
-        entries = [self.const(Type(kind.element), n).ref for n in numbers]
-        text = ", ".join(f"{kind.element} {entry}" for entry in entries)
-        return Value(self, kind, f"<{text}>" if kind.lanes > 1 else entries[0])
+        entries = ", ".join(str(self.const(element, n)) for n in numbers)
+        return Value(self, Type(element.element, len(numbers)), f"<{entries}>")
 
     def like(self, model: Value, operand: Operand) -> Value:
         """The operand itself, or a constant of the model's type."""
-        return operand if isinstance(operand, Value) else self.const(model.type, operand)
+        return operand if isinstance(operand, Value) else self.const(model.kind, operand)
 
     def splat(self, scalar: Value, lanes: int) -> Value:
         """A scalar in all lanes."""
-        if lanes == 1:
-            return scalar
-        kind = Type(scalar.type.element, lanes)
-        one = self.op(f"insertelement {kind} poison, {scalar.type} {scalar.ref}, i64 0", kind)
-        zeros = f"<{lanes} x i32> zeroinitializer"
-        return self.op(f"shufflevector {kind} {one.ref}, {kind} poison, {zeros}", kind)
+        return self.wrap(self.f.splat(scalar, lanes))
 
-    def lane(self, vector: Value, index: int) -> Value:
+    def lane(self, vector: Value, index: int | Value) -> Value:
         """One lane of a vector."""
-        if vector.type.lanes == 1:
+        if vector.kind.lanes == 1:
             return vector
-        text = f"extractelement {vector.type} {vector.ref}, i64 {index}"
-        return self.op(text, Type(vector.type.element))
+        return self.op(f"extractelement {vector}, {_index(index)}", Type(vector.kind.element))
+
+    def with_lane(self, vector: Value, value: Value, index: int | Value) -> Value:
+        """A vector with one lane replaced."""
+        return self.op(f"insertelement {vector}, {value}, {_index(index)}", vector.kind)
+
+    # --- calls ------------------------------------------------------------------------------
 
     def call(self, name: str, result: Type, *args: Value) -> Value:
-        """Call a function of the module by its name; one that is unknown is declared."""
-        self._declare(name, result, args)
-        return self.op(f"call {self._call_text(name, result, args)}", result)
+        """Call a function that returns a value; LLVM's own are declared on the way."""
+        if name.startswith("llvm."):
+            self.module.declare(name, str(result), [a.type for a in args])
+        return self.wrap(self.f.call(str(result), name, *args))
 
     def call_void(self, name: str, *args: Value) -> None:
-        self._declare(name, VOID, args)
-        self.do(f"call {self._call_text(name, VOID, args)}")
-
-    def _declare(self, name: str, result: Type, args: Sequence[Value]) -> None:
-        if name not in self.module.globals:
-            kinds = [a.type.ir for a in args]
-            ir.Function(self.module, ir.FunctionType(result.ir, kinds), name)
-
-    @staticmethod
-    def _call_text(name: str, result: Type, args: Sequence[Value]) -> str:
-        return f'{result} @"{name}"({", ".join(f"{a.type} {a.ref}" for a in args)})'
+        """Call a function without a result."""
+        if name.startswith("llvm."):
+            self.module.declare(name, "void", [a.type for a in args])
+        self.f.call_void(name, *args)
 
     def intrinsic(self, name: str, *args: Value) -> Value:
         """An intrinsic that is overloaded on the type of its first argument and returns it."""
-        return self.call(f"llvm.{name}.{args[0].type.suffix}", args[0].type, *args)
+        return self.call(f"llvm.{name}.{args[0].kind.suffix}", args[0].kind, *args)
 
     def fma(self, a: Value, b: Operand, c: Operand) -> Value:
         """``a * b + c`` with one rounding, on every machine."""
@@ -289,44 +253,31 @@ class Body:
         """``a * b + c``, fused where the machine can."""
         return self.intrinsic("fmuladd", a, self.like(a, b), self.like(a, c))
 
+    def any(self, truth: Value) -> Value:
+        """Whether it is true in some lane."""
+        if truth.kind.lanes == 1:
+            return truth
+        return self.call(f"llvm.vector.reduce.or.{truth.kind.suffix}", BOOL, truth)
+
     # --- memory -----------------------------------------------------------------------------
 
-    def at(self, pointer: Value, index: Operand, element: Type) -> Value:
+    def at(self, pointer: Value, index: Value | int, element: Type) -> Value:
         """The address ``index`` elements on."""
-        number = index.ref if isinstance(index, Value) else str(index)
-        text = f"getelementptr {element}, ptr {pointer.ref}, i64 {number}"
-        return self.op(text, POINTER)
+        return self.op(f"getelementptr {element}, {pointer}, {_index(index)}", POINTER)
 
     def load(self, pointer: Value, kind: Type) -> Value:
         """Load a scalar or vector that is aligned as its element is."""
-        return self.op(f"load {kind}, ptr {pointer.ref}, align {_align(kind)}", kind)
+        return self.wrap(self.f.load(str(kind), pointer, _align(kind)))
 
     def store(self, value: Value, pointer: Value) -> None:
-        kind = value.type
-        self.do(f"store {kind} {value.ref}, ptr {pointer.ref}, align {_align(kind)}")
+        """Store a scalar or vector at an address that is aligned as its element is."""
+        self.f.store(value, pointer, _align(value.kind))
 
     # --- control ----------------------------------------------------------------------------
 
-    def label(self, stem: str) -> str:
-        """A fresh name for a block."""
-        self._count += 1
-        return f"{stem}{self._count}"
-
-    def start(self, label: str) -> None:
-        """Begin the block of that name; the one before must have ended with a branch."""
-        self.lines.append(f"{label}:")
-        self.block = label
-
-    def jump(self, label: str) -> None:
-        self.do(f"br label %{label}")
-
-    def branch(self, condition: Value, yes: str, no: str) -> None:
-        self.do(f"br i1 {condition.ref}, label %{yes}, label %{no}")
-
     def phi(self, kind: Type, *incoming: tuple[Value, str]) -> Value:
-        """A merge, as the first instruction of a block."""
-        edges = ", ".join(f"[ {value.ref}, %{label} ]" for value, label in incoming)
-        return self.op(f"phi {kind} {edges}", kind)
+        """A merge, at the start of a block: pairs of a value and the block it comes from."""
+        return self.wrap(self.f.phi(str(kind), incoming))
 
     def loop(
         self,
@@ -334,62 +285,73 @@ class Body:
         carried: Sequence[Value],
         step: Callable[[Value, list[Value]], Sequence[Value]],
         *,
+        start: Operand = 0,
         by: int = 1,
     ) -> list[Value]:
-        """Run ``step(i, values)`` for i = 0, by, 2 by, … below ``stop``; the values at the end.
+        """Run ``step(i, values)`` for i = start, start + by, … below ``stop``.
 
-        ``step`` returns the next values of what is carried.
+        ``step`` returns the next values of what is carried; the result is the last ones.
         """
-        end = stop if isinstance(stop, Value) else self.const(INT, stop)
-        head, inside, after = self.label("head"), self.label("loop"), self.label("done")
-        before = self.block
-        self.jump(head)
-        self.start(head)
-        place = len(self.lines)
-        self._count += 1
-        index = Value(self, INT, f"%i{self._count}")
-        values = []
-        for n, value in enumerate(carried):
-            values.append(Value(self, value.type, f"%c{self._count}.{n}"))
-        self.branch(index.lt(end), inside, after)
-        self.start(inside)
+        f = self.f
+        first, end = (v if isinstance(v, Value) else self.const(INT, v) for v in (start, stop))
+        head, inside, after = f.label("head"), f.label("loop"), f.label("done")
+        before = f.block.label
+        f.branch(head)
+        f.start(head)
+        place = f.block
+        fresh = head.replace("head", "i")
+        index = Value(self, INT, f"%{fresh}")
+        values = [Value(self, v.kind, f"%{fresh}.{n}") for n, v in enumerate(carried)]
+        f.branch_if(index.lt(end), inside, after)
+        f.start(inside)
         following = step(index, list(values))
-        step_on = index + by
-        latch = self.block
-        self.jump(head)
-        merges = [(index, self.const(INT, 0), step_on)]
-        merges += list(zip(values, carried, following, strict=True))
-        self.lines[place:place] = [
-            f"  {to.ref} = phi {to.type} [ {first.ref}, %{before} ], [ {again.ref}, %{latch} ]"
-            for to, first, again in merges
+        merges = [(index, first, index + by), *zip(values, carried, following, strict=True)]
+        latch = f.block.label
+        f.branch(head)
+        place.lines[:0] = [
+            f"{to.name} = phi {to.kind} [ {a.name}, %{before} ], [ {b.name}, %{latch} ]"
+            for to, a, b in merges
         ]
-        self.start(after)
+        f.start(after)
         return values
+
+    def repeat(
+        self, carried: Sequence[Value], step: Callable[[list[Value]], tuple[Value, Sequence[Value]]]
+    ) -> list[Value]:
+        """Run ``step`` once, and again while the first value it returns holds."""
+        f = self.f
+        again, after = f.label("again"), f.label("done")
+        before = f.block.label
+        f.branch(again)
+        f.start(again)
+        place = f.block
+        values = [Value(self, v.kind, f"%{again}.{n}") for n, v in enumerate(carried)]
+        more, following = step(list(values))
+        latch = f.block.label
+        f.branch_if(more, again, after)
+        place.lines[:0] = [
+            f"{to.name} = phi {to.kind} [ {a.name}, %{before} ], [ {b.name}, %{latch} ]"
+            for to, a, b in zip(values, carried, following, strict=True)
+        ]
+        f.start(after)
+        return list(following)
 
     def when(
         self, condition: Value, then: Callable[[], Sequence[Value]], otherwise: Sequence[Value] = ()
     ) -> list[Value]:
         """``then()`` if the scalar condition holds, else the values ``otherwise``."""
-        yes, after = self.label("then"), self.label("after")
-        before = self.block
-        self.branch(condition, yes, after)
-        self.start(yes)
+        f = self.f
+        yes, after = f.label("then"), f.label("after")
+        before = f.block.label
+        f.branch_if(condition, yes, after)
+        f.start(yes)
         found = then()
-        latch = self.block
-        self.jump(after)
-        self.start(after)
+        latch = f.block.label
+        f.branch(after)
+        f.start(after)
         return [
-            self.phi(a.type, (a, latch), (b, before)) for a, b in zip(found, otherwise, strict=True)
+            self.phi(a.kind, (a, latch), (b, before)) for a, b in zip(found, otherwise, strict=True)
         ]
-
-
-class _Written(ir.Function):
-    """A function whose text is at hand."""
-
-    text: str
-
-    def __str__(self) -> str:
-        return self.text
 
 
 def define(
@@ -399,37 +361,26 @@ def define(
     params: Sequence[Type],
     write: Callable[[Body], Value | None],
     *,
-    linkage: str = "internal",
     attributes: str = "nounwind",
-) -> ir.Function:
-    """The function of that name: the one of the module, or a new one that ``write`` fills.
+    linkage: str = "internal",
+) -> str:
+    """Give the module a function, unless it has one of that name; the name.
 
-    ``write`` returns the result, or None for a function of type `VOID`.
+    ``write`` fills it and returns its result, or None for a function of type `VOID`.
     """
-    found = module.globals.get(name)
-    if found is not None:
-        return found
-    body = Body(module, params)
-    value = write(body)
-    body.do("ret void" if value is None else f"ret {value.type} {value.ref}")
-    function = _Written(module, ir.FunctionType(result.ir, [p.ir for p in params]), name)
-    head = ", ".join(f"{a.type} {a.ref}" for a in body.args)
-    lines = "\n".join(body.lines)
-    function.text = f'define {linkage} {result} @"{name}"({head}) {attributes} {{\n{lines}\n}}\n'
-    return function
+    if name not in module.defined:
+        module.defined.add(name)
+        params_text = [(str(kind), f"a{n}", "") for n, kind in enumerate(params)]
+        f = ir.Function(module, name, params_text, str(result), linkage, attributes)
+        value = write(Body(f))
+        f.emit("ret void" if value is None else f"ret {value}")
+        module.add(str(f))
+    return name
+
+
+def _index(index: int | Value) -> str:
+    return str(index) if isinstance(index, Value) else f"i64 {index}"
 
 
 def _align(kind: Type) -> int:
-    return {"float": 4, "i32": 4, "i1": 1}.get(kind.element, 8)
-
-
-def _float_text(number: float, element: str) -> str:
-    if element == "float":
-        number = _single(number)
-    return f"0x{struct.unpack('>Q', struct.pack('>d', number))[0]:016X}"
-
-
-def _single(number: float) -> float:
-    if number != number or number in (float("inf"), -float("inf")):
-        return number
-    return float(struct.unpack("f", struct.pack("f", number))[0])
+    return _ALIGN.get(kind.element, 8)

@@ -76,6 +76,8 @@ class Module:
     def __init__(self) -> None:
         self.declared: dict[str, str] = {}
         self.texts: list[str] = []
+        #: Library functions and tables that are in ``texts`` already.
+        self.defined: set[str] = set()
 
     def declare(self, name: str, result: str, args: Sequence[str], attributes: str = "") -> None:
         """Make an external function known; more than once does no harm."""

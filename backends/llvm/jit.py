@@ -55,7 +55,7 @@ class HostTarget:
             raise ValueError(f"vectors have 16, 32 or 64 bytes, not {vector_bytes}")
         if vector_bytes >= self.vector_bytes:
             return self
-        wide = ("avx512", "avx10", "evex512")
+        wide: tuple[str, ...] = ("avx512", "avx10", "evex512")
         if vector_bytes == 16:
             wide = ("avx", "fma", "f16c", "xop", "vaes", "vpclmulqdq", *wide)
         kept = [f"-{f[1:]}" if f[1:].startswith(wide) else f for f in self.features.split(",") if f]

@@ -13,8 +13,7 @@ whatever M is.
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from .. import ir
 from ..body import BOOL, INT, POINTER, SCALAR, VOID, Body, Value, define
 from ..jit import HostTarget
 
@@ -27,7 +26,7 @@ def packed_size(target: HostTarget, dtype: str, N: int, K: int) -> int:
 
 def pack(
     module: ir.Module, target: HostTarget, dtype: str, N: int, K: int, *, transposed: bool
-) -> ir.Function:
+) -> str:
     """``void (ptr source, i64 stride, ptr packed)``: bring a matrix into panels for `product`.
 
     Args:
@@ -60,7 +59,7 @@ def pack(
     return define(module, name, VOID, (POINTER, INT, POINTER), write)
 
 
-def product(module: ir.Module, target: HostTarget, dtype: str, N: int, K: int) -> ir.Function:
+def product(module: ir.Module, target: HostTarget, dtype: str, N: int, K: int) -> str:
     """``void (i64 rows, ptr A, i64 lda, ptr packed, ptr C, i64 ldc, i1 accumulate)``.
 
     ``C[rows, N] = A[rows, K] @ B``, or ``+=`` with ``accumulate``; ``packed`` is what `pack` made
@@ -95,7 +94,7 @@ def product(module: ir.Module, target: HostTarget, dtype: str, N: int, K: int) -
 
 def matvec(
     module: ir.Module, target: HostTarget, dtype: str, N: int, K: int, *, transposed: bool
-) -> ir.Function:
+) -> str:
     """``void (ptr source, i64 stride, ptr x, ptr y, i1 accumulate)``: one product, no packing.
 
     ``y[N] = x[K] @ B`` (or ``+=``), where the source is B[K, N], or with ``transposed`` W[N, K]
@@ -130,7 +129,7 @@ def outer_work(target: HostTarget, dtype: str, N1: int, N2: int) -> int:
     return 0
 
 
-def outer_sum(module: ir.Module, target: HostTarget, dtype: str, N1: int, N2: int) -> ir.Function:
+def outer_sum(module: ir.Module, target: HostTarget, dtype: str, N1: int, N2: int) -> str:
     """``void (i64 rows, ptr A, i64 lda, ptr B, i64 ldb, ptr C, i64 ldc, i1 accumulate, ptr work)``.
 
     ``C[N1, N2] = A[rows, N1]^T @ B[rows, N2]`` (or ``+=``): the sum of the outer products of the

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llvmlite import ir
-
+from .. import ir
 from ..body import Body, Value, define, type_of
+from .erf import erf
+from .exponential import cosh, exp, expm1, sigmoid, sinh, tanh
+from .inverse import acos, asin, atan
+from .logarithm import log, log1p, softplus
+from .parts import at_least
+from .power import power
+from .steps import absolute, floordiv, maximum, minimum, mod, sign
+from .trigonometric import cos, sin, tan
 
 Rule = Callable[..., Value]
 
 
-def emit(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
-    """Call a function of the table `FUNCTIONS` where the builder stands.
+def emit(f: ir.Function, name: str, *values: ir.Value) -> ir.Value:
+    """Call a function of the table `FUNCTIONS` where ``f`` stands.
 
     Args:
-        builder: an `llvmlite.ir.IRBuilder`; the function is added to its module when first used,
-            once for each type, as an internal function.
+        f: the function under construction. The one that is called is added to its module when
+            first used, once for each type.
         name: ``exp``, ``log``, ``pow``, ``maximum``…, as in `unfold.ops`.
         values: as many operands as the function has, all of one type: float, double or a vector
             of these of any length. `maximum`, `minimum`, `mod`, `floordiv`, `abs` and `sign` take
@@ -34,109 +41,64 @@ def emit(builder: ir.IRBuilder, name: str, *values: ir.Value) -> ir.Value:
     """
     kind = type_of(values[0].type)
     rule = FUNCTIONS[name]
+    if name in SHORT:
+        body = Body(f)
+        return rule(body, *map(body.wrap, values))
 
-    def write(body: Body) -> Value:
-        return rule(body, *body.args)
+    def write(b: Body) -> Value:
+        return rule(b, *b.args)
 
-    function = define(
-        builder.module, f"unfold.{name}.{kind.suffix}", kind, [kind] * len(values), write
-    )
-    return builder.call(function, values)
-
-
-def _libm(name: str) -> Rule:
-    return lambda b, *args: b.intrinsic(name, *args)
+    full = define(f.module, f"unfold.{name}.{kind.suffix}", kind, [kind] * len(values), write)
+    return f.call(str(kind), full, *values)
 
 
-def _expm1(b: Body, x: Value) -> Value:
-    return b.intrinsic("exp", x) - 1.0
+def _direct(intrinsic: str) -> Rule:
+    """A function that the machine has, rounded correctly."""
+    return lambda b, x: b.intrinsic(intrinsic, x)
 
 
-def _log1p(b: Body, x: Value) -> Value:
-    return b.intrinsic("log", x + 1.0)
+def _relu(b: Body, x: Value) -> Value:
+    """max(x, 0); NaN stays NaN."""
+    return at_least(x, 0.0)
 
 
-def _sigmoid(b: Body, x: Value) -> Value:
-    return 1.0 / (b.intrinsic("exp", -x) + 1.0)
-
-
-def _softplus(b: Body, x: Value) -> Value:
-    small = b.intrinsic("log", b.intrinsic("exp", -b.intrinsic("fabs", x)) + 1.0)
-    return small + x.lt(0.0).select(0.0, x)
-
-
-def _maximum(b: Body, x: Value, y: Value) -> Value:
-    return b.intrinsic("maximum" if x.type.is_float else "smax", x, y)
-
-
-def _minimum(b: Body, x: Value, y: Value) -> Value:
-    return b.intrinsic("minimum" if x.type.is_float else "smin", x, y)
-
-
-def _abs(b: Body, x: Value) -> Value:
-    return b.intrinsic("fabs", x) if x.type.is_float else x.lt(0).select(-x, x)
-
-
-def _sign(b: Body, x: Value) -> Value:
-    one = 1.0 if x.type.is_float else 1
-    zero = x * one if x.type.is_float else b.const(x.type, 0)
-    return x.gt(0).select(b.const(x.type, 1), x.lt(0).select(b.const(x.type, -1), zero))
-
-
-def _floordiv(b: Body, x: Value, y: Value) -> Value:
-    if x.type.is_float:
-        return b.intrinsic("floor", x / y)
-    safe = y.eq(0).select(1, y)
-    q = x / safe
-    back = (x.srem(safe)).ne(0) & ((x ^ safe).lt(0))
-    return y.eq(0).select(0, back.select(q - 1, q))
-
-
-def _mod(b: Body, x: Value, y: Value) -> Value:
-    safe = y if x.type.is_float else y.eq(0).select(1, y)
-    r = x.srem(safe)
-    zero = 0.0 if x.type.is_float else 0
-    wrong = r.ne(zero) & (r.lt(zero) ^ safe.lt(zero))
-    r = wrong.select(r + safe, r)
-    return r if x.type.is_float else y.eq(0).select(0, r)
-
-
-def _erf(b: Body, x: Value) -> Value:
-    total = b.const(x.type, 0.0)
-    power = x
-    for n in range(20):
-        total = total + power * (1.0 / (2 * n + 1))
-        power = power * x * x * (-1.0 / (n + 1))
-    return total * 1.1283791670955126
+def _exp_diff(b: Body, x: Value, y: Value) -> Value:
+    """exp(x - y), and 0 where x is -infinity, whatever y is."""
+    return x.eq(-float("inf")).select(0.0, exp(b, x - y))
 
 
 #: name -> what writes the function; one parameter for each operand, after the body.
 FUNCTIONS: dict[str, Rule] = {
-    "exp": _libm("exp"),
-    "expm1": _expm1,
-    "log": _libm("log"),
-    "log1p": _log1p,
-    "tanh": _libm("tanh"),
-    "sigmoid": _sigmoid,
-    "softplus": _softplus,
-    "sqrt": _libm("sqrt"),
-    "sin": _libm("sin"),
-    "cos": _libm("cos"),
-    "tan": _libm("tan"),
-    "sinh": _libm("sinh"),
-    "cosh": _libm("cosh"),
-    "asin": _libm("asin"),
-    "acos": _libm("acos"),
-    "atan": _libm("atan"),
-    "erf": _erf,
-    "pow": _libm("pow"),
-    "floor": _libm("floor"),
-    "ceil": _libm("ceil"),
-    "round": _libm("rint"),
-    "abs": _abs,
-    "sign": _sign,
-    "mod": _mod,
-    "floordiv": _floordiv,
-    "maximum": _maximum,
-    "minimum": _minimum,
+    "exp": exp,
+    "expm1": expm1,
+    "exp_diff": _exp_diff,
+    "log": log,
+    "log1p": log1p,
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+    "softplus": softplus,
+    "relu": _relu,
+    "sqrt": _direct("sqrt"),
+    "sin": sin,
+    "cos": cos,
+    "tan": tan,
+    "sinh": sinh,
+    "cosh": cosh,
+    "asin": asin,
+    "acos": acos,
+    "atan": atan,
+    "erf": erf,
+    "pow": power,
+    "floor": _direct("floor"),
+    "ceil": _direct("ceil"),
+    "round": _direct("rint"),
+    "abs": absolute,
+    "sign": sign,
+    "mod": mod,
+    "floordiv": floordiv,
+    "maximum": maximum,
+    "minimum": minimum,
 }
+
+#: Those of a few instructions, which are written in place.
+SHORT = frozenset(("relu", "sqrt", "floor", "ceil", "round", "abs", "sign", "maximum", "minimum"))
