@@ -1,0 +1,149 @@
+"""Every example gives the reference values and gradients, on both backends, through the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import unfold
+
+HERE = Path(__file__).parent
+EXAMPLES = HERE.parent / "examples"
+TOLERANCE = 1e-10
+BACKENDS = ("numpy", "llvm")
+
+#: reference file -> (example, sizes)
+REFERENCES: dict[str, tuple[str, dict[str, int]]] = {
+    "elman": ("elman", {"D": 3, "H": 5, "K": 4}),
+    "elman_batch": ("elman", {"D": 3, "H": 5, "K": 4}),
+    "jordan": ("jordan", {"D": 3, "H": 5, "K": 2}),
+    "lstm": ("lstm", {"D": 3, "H": 4, "K": 2}),
+    "lstm_batch": ("lstm", {"D": 3, "H": 4, "K": 2}),
+    "lstm_ragged": ("lstm", {"D": 3, "H": 4, "K": 2}),
+    "gru": ("gru", {"D": 4, "H": 5, "K": 3}),
+    "gru_batch": ("gru", {"D": 4, "H": 5, "K": 3}),
+    "residual_skip": ("residual_skip", {"D": 3, "H": 4, "K": 2}),
+    "birnn": ("birnn", {"D": 3, "H": 4, "K": 5}),
+    "inventory": ("inventory", {}),
+    "queue": ("queue", {}),
+    "kinetics": ("kinetics", {}),
+    "pendulum_control": ("pendulum_control", {}),
+    "td_lambda": ("td_lambda", {}),
+    "multitask": ("multitask", {"D": 3, "H": 5, "K": 3, "P": 2}),
+}
+
+GRADIENTS_CHECKED = sorted({example for example, _ in REFERENCES.values()} | {"stacked_bigru"})
+
+
+class Reference:
+    """One file of reference arrays: `inputs`, `params`, `outputs`, `grads`, `grads1`, `grads2`."""
+
+    def __init__(self, name: str) -> None:
+        groups: dict[str, dict[str, Any]] = {}
+        with np.load(HERE / "data" / f"{name}.npz") as file:
+            for key in file.files:
+                group, _, array = key.partition("/")
+                groups.setdefault(group, {})[array] = file[key]
+        self.inputs = groups["input"]
+        self.params = groups["param"]
+        self.outputs = groups["output"]
+        self.grads = groups["grad"]
+        self.grads1 = groups.get("grad1", {})
+        self.grads2 = groups.get("grad2", {})
+
+    def call(self, fn: unfold.Function) -> dict[str, Any]:
+        """The inputs as keywords of a call."""
+        return {k: v for k, v in self.inputs.items() if k in fn.inputs or k == "lengths"}
+
+
+def compiled(name: str, backend: str) -> unfold.Function:
+    example, sizes = REFERENCES[name]
+    return unfold.compile(EXAMPLES / f"{example}.rec", backend=backend, sizes=sizes)
+
+
+def close(actual: Any, expected: Any) -> None:
+    scale = max(1e-300, float(np.abs(expected).max(initial=0.0)))
+    assert np.shape(actual) == np.shape(expected)
+    assert float(np.abs(np.asarray(actual) - expected).max(initial=0.0)) <= TOLERANCE * scale
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", REFERENCES)
+def test_an_example_gives_the_reference_values(name: str, backend: str) -> None:
+    ref, fn = Reference(name), compiled(name, backend)
+    out = fn(ref.params, **ref.call(fn))
+    for key, expected in ref.outputs.items():
+        if key == "loss":
+            total = sum(out[loss] for loss in fn.program.losses)
+            close(np.mean(total), expected)
+        elif key == "loss_each":
+            close(out.loss, expected)
+        elif key in out:
+            close(out[key], expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", REFERENCES)
+def test_an_example_gives_the_reference_gradients(name: str, backend: str) -> None:
+    ref, fn = Reference(name), compiled(name, backend)
+    loss, grads = fn.value_and_grad(ref.params, wrt=list(ref.grads), **ref.call(fn))
+    close(loss, ref.outputs["loss"])
+    assert set(grads) == set(ref.grads)
+    for key, expected in ref.grads.items():
+        close(grads[key], expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_each_task_has_a_gradient_of_its_own(backend: str) -> None:
+    ref, fn = Reference("multitask"), compiled("multitask", backend)
+    one, two = (
+        fn.value_and_grad(ref.params, loss=loss, **ref.call(fn))[1] for loss in ("loss1", "loss2")
+    )
+    for key in fn.params:
+        close(one[key], ref.grads1[key])
+        close(two[key], ref.grads2[key])
+    g1 = np.concatenate([one[n].ravel() for n in fn.params])
+    g2 = np.concatenate([two[n].ravel() for n in fn.params])
+    close(g1 @ g2 / (np.linalg.norm(g1) * np.linalg.norm(g2)), ref.outputs["cosine"])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_adjoint_of_the_pendulum_gives_its_costates(backend: str) -> None:
+    ref, fn = Reference("pendulum_control"), compiled("pendulum_control", backend)
+    _, grads = fn.value_and_grad(ref.params, wrt=["theta", "omega"], **ref.call(fn))
+    close(np.stack([grads["theta"], grads["omega"]], axis=1), ref.outputs["costate"])
+    # The same from the adjoint program, printed and read again.
+    costates = unfold.load(EXAMPLES / "pendulum_control.rec").adjoint(wrt=["theta", "omega"])
+    again = unfold.compile(str(costates), backend=backend)
+    out = again(ref.params, **ref.call(fn))
+    close(np.stack([out.theta_bar, out.omega_bar], axis=1), ref.outputs["costate"])
+
+
+@pytest.mark.parametrize("example", GRADIENTS_CHECKED)
+def test_gradients_agree_with_differences_and_between_backends(example: str) -> None:
+    result = unfold.grad_check(unfold.load(EXAMPLES / f"{example}.rec"), entries=2)
+    assert result.ok, str(result)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_single_precision_is_close(name: str) -> None:
+    ref = Reference(name)
+    example, sizes = REFERENCES[name]
+    fn = unfold.compile(EXAMPLES / f"{example}.rec", dtype="float32", sizes=sizes)
+    loss, grads = fn.value_and_grad(ref.params, **ref.call(fn))
+    np.testing.assert_allclose(loss, ref.outputs["loss"], rtol=2e-5)
+    for key, g in grads.items():
+        assert g.dtype == np.float32
+        scale = float(np.abs(ref.grads[key]).max())
+        np.testing.assert_allclose(g, ref.grads[key], rtol=0, atol=3e-4 * scale)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.rec")), ids=lambda p: p.stem)
+def test_an_example_and_its_derivatives_are_read_again_as_printed(path: Path) -> None:
+    model = unfold.load(path)
+    for shown in (model, model.adjoint(), model.tangent(), model.adjoint().tangent()):
+        again = unfold.loads(str(shown))
+        assert str(again) == str(shown)
