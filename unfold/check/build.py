@@ -51,16 +51,18 @@ def _var(scope: Scope, d: Definition) -> Var:
 
 def _equations(scope: Scope, d: Definition) -> list[Equation]:
     made = []
+    given = scope.given
     for piece in d.pieces:
+        domain = piece.domain.simplified(given)
         if piece.copy_of is not None:
             source = scope.definitions[piece.copy_of]
             assert source.shape is not None
             assert source.type is not None
             index = tuple(Poly.symbol(i) for i in piece.indices)
             rhs = Ref(source.name, index, source.shape, source.type)
-            made.append(equation(d.name, piece.indices, piece.domain, rhs, piece.span))
+            made.append(equation(d.name, piece.indices, domain, rhs, piece.span))
         elif piece.rhs is not None:
-            made.append(equation(d.name, piece.indices, piece.domain, piece.rhs, piece.span))
+            made.append(equation(d.name, piece.indices, domain, piece.rhs, piece.span))
     return made
 
 

@@ -154,7 +154,8 @@ def _together(op: str, args: Sequence[Value], fixed: frozenset[str]) -> Expr | N
     if op == "neg":
         return position(-known[0])
     left, right = known
-    if op == "mul" and (left.symbols - fixed) and (right.symbols - fixed):
+    sizes_only = not (left.symbols | right.symbols) - fixed
+    if op == "mul" and not sizes_only and left.constant is None and right.constant is None:
         return None
     result: Poly = _FOLD[op](left, right)
     return position(result)

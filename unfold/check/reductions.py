@@ -184,7 +184,8 @@ def _reduce(
         )
     if op == "logsumexp" and value.type.kind == "int":
         value = call("real", value)
-    return Reduce(op, names, domain, value)
+    # What holds around the reduction need not be said again inside.
+    return Reduce(op, names, domain.gist(env.domain & reader.scope.given), value)
 
 
 def _count(reader: Reader, node: t.Reduction, bound: tuple[str, ...], env: Env) -> Value:

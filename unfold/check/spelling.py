@@ -14,9 +14,10 @@ Numbers
     integers if no entry has a point; with a point in one entry all are real.
 
 Positions (`expr.Position`)
-    `+`, `-` and `*` of indices, lengths, sizes and integer literals make one position as long as
-    the result is affine in the indices and lengths: `T - t + 1`, `2*t`, `H*D`. Put brackets around
-    a position of several terms: `(T - t + 1) * x[t]`.
+    `+` and `-` of indices, lengths, sizes and integer literals make one position, and so does `*`
+    where one side is an integer literal or both are sizes: `T - t + 1`, `2*t`, `H*D`; any other
+    product (`H * T`) is the op. Put brackets around a position of several terms:
+    `(T - t + 1) * x[t]`.
 
 Reading elements (`expr.Ref`) and components (`slice`, `take`)
     `h[t-1]`, `a[t, s-1]`, `W`: a variable over n axes takes its first n subscripts as positions.
