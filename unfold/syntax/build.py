@@ -413,7 +413,7 @@ def broken(source: Source, tokens: Sequence[Token]) -> t.Broken:
     elif kind in ("FOR", "IF", "ELSE"):
         defines = set()
     span = Span(source, tokens[0].start_pos or 0, tokens[-1].end_pos or 0)
-    return t.Broken(frozenset(defines), mentions, span=span)
+    return t.Broken(frozenset(defines), mentions, str(tokens[0]), span=span)
 
 
 def _misplaced(node: t.Node, owner: str) -> Diagnostic | None:

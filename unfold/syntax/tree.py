@@ -374,13 +374,14 @@ class Broken(Node):
     """A piece of text with a syntax error, of which the tree has no other node.
 
     `defines` are the names it may have declared or given an equation, `mentions` every name in it
-    (those of `defines` too). A checker that goes on takes a name of `defines` as known but of
-    unknown type, counts those of `mentions` as used, and says nothing more about either: the
-    reader has one mistake to mend, not its echoes.
+    (those of `defines` too), `word` the first word of it, such as `output`. A checker that goes on
+    takes a name of `defines` as known but of unknown type, counts those of `mentions` as used, and
+    says nothing more about either: the reader has one mistake to mend, not its echoes.
     """
 
     defines: frozenset[str]
     mentions: frozenset[str]
+    word: str = ""
 
 
 @dataclass(frozen=True)
