@@ -23,7 +23,7 @@ def reuse(program: Program) -> Program:
     finder = _Finder(program)
     return program.with_(
         equations=tuple(
-            replace(e, rhs=finder.visit(e.rhs, e.domain, e.name))
+            replace(e, rhs=finder.visit(e.rhs, e.domain, e))
             if program.vars[e.name].generated or program.vars[e.name].adjoint_of
             else e
             for e in program.equations
@@ -42,15 +42,18 @@ class _Finder:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.given = program.given
+        self.rank = {id(eq): k for k, eq in enumerate(program.equations)}
         self.known: dict[tuple[type, str], list[Equation]] = {}
         for eq in program.equations:
             if eq.solver is None and isinstance(eq.rhs, (Call, Reduce)) and _worth_reading(eq.rhs):
                 self.known.setdefault((type(eq.rhs), eq.rhs.op), []).append(eq)
 
-    def visit(self, e: Expr, domain: Domain, reader: str) -> Expr:
+    def visit(self, e: Expr, domain: Domain, reader: Equation) -> Expr:
         if isinstance(e, (Call, Reduce)):
             for eq in self.known.get((type(e), e.op), ()):
-                if eq.name != reader:
+                # Of two equations that are equal as a whole only the later one reads the other.
+                whole = e is reader.rhs and self.rank[id(eq)] > self.rank[id(reader)]
+                if eq.name != reader.name and not whole:
                     read = self.match(eq, e, domain)
                     if read is not None:
                         return read
