@@ -17,6 +17,9 @@ from ..syntax.parse import parse_partial
 from .report import Report, listed, nearest
 from .stages import check_model
 
+#: Parts of the language that this version reads and does not compile.
+LATER = ("E0901",)
+
 Maker = Callable[[], "Program | None"]
 
 
@@ -49,6 +52,9 @@ class Library:
         found = [*self.syntax, *self.report.all()]
         for report in self.reports.values():
             found += report.all()
+        if self.syntax:
+            # What stands in lines that could not be read may be just what a warning misses.
+            found = [d for d in found if d.severity == "error" and d.code not in LATER]
         result = list(in_order(found))
         for other in self.used:
             result += [d for d in other.diagnostics() if d.severity == "error" and d not in result]

@@ -38,9 +38,17 @@ def declare(
     for statement in model.body:
         if type(statement) in LATER:
             _later(scope, statement)
-    for name in scope.lost - scope.known_names():
-        scope.definitions[name] = Definition(name, "variable", model.span, broken=True)
     return scope
+
+
+def lose(scope: Scope) -> None:
+    """Names that a line with a syntax error may have defined are known, and nothing about them."""
+    for name in scope.lost:
+        if name in scope.definitions:
+            scope.definitions[name].broken = True
+        elif name not in scope.known_names():
+            span = scope.model.name.span
+            scope.definitions[name] = Definition(name, "variable", span, broken=True)
 
 
 def where_defined(scope: Scope, name: str) -> Span | None:
@@ -382,7 +390,7 @@ def _later(scope: Scope, statement: t.Statement) -> None:
     """Statements of the language that this compiler cannot elaborate yet."""
     what = LATER[type(statement)]
     scope.report.error(
-        "E0901", f"{what} cannot be compiled yet", (statement.span, "not supported by this version")
+        "E0901", f"{what} cannot be compiled yet", (statement.span, "not in this version")
     )
     names: list[t.Name] = []
     if isinstance(statement, t.Random):

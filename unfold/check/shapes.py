@@ -17,7 +17,7 @@ from ..ops import call
 from ..poly import Poly, Shape, ShapeError, broadcast, show_shape
 from . import sizes
 from .operands import Hole, Value, is_literal, settled
-from .report import Failed
+from .report import Failed, listed
 from .scope import Definition, Env, Instance, Piece, Scope
 from .values import Reader
 
@@ -210,53 +210,60 @@ def _shape_of_member(instance: Instance, d: Definition) -> None:
 
 
 def settle_shapes(scope: Scope) -> None:
-    """Report what could not be found."""
+    """Report sizes and shapes that could not be found; what needs them is silent from now on."""
     for instance in scope.instances.values():
         if not instance.broken:
             _missing_sizes(scope, instance)
+    unknown = []
     for d in scope.definitions.values():
-        if d.role != "variable" or d.broken or (d.shape is not None and d.type is not None):
-            continue
-        if d.instance is not None:
-            d.broken = True
-        elif not d.pieces:
-            d.broken = True
-    unknown = [
-        d
-        for d in scope.definitions.values()
-        if d.role == "variable" and not d.broken and (d.shape is None or d.type is None)
-    ]
+        if d.role == "variable" and not d.broken and (d.shape is None or d.type is None):
+            if d.instance is None and d.pieces:
+                unknown.append(d)
+            else:
+                d.broken = True
+    scope.report.muted += 1
+    failed = True
+    while failed:
+        # A mistake in an equation explains an unknown shape, and those that follow from it.
+        failed = False
+        for d in [d for d in unknown if not d.broken and _has_mistake(scope, d)]:
+            d.broken = failed = True
+    scope.report.muted -= 1
+    left = [d for d in unknown if not d.broken]
+    if left:
+        _no_shape(scope, left)
+
+
+def _has_mistake(scope: Scope, d: Definition) -> bool:
+    for piece in d.pieces:
+        if piece.copy_of is None:
+            try:
+                piece_value(Reader(scope, final=False), piece)
+            except (Failed, sizes.Unsolved):
+                return True
+    return False
+
+
+def _no_shape(scope: Scope, unknown: list[Definition]) -> None:
     for d in unknown:
         d.broken = True
-    scope.report.found += _why_unknown(scope, unknown)
-
-
-def _why_unknown(scope: Scope, unknown: list[Definition]) -> list:
-    """Errors in the pieces explain most unknown shapes; only what is left is an error by itself."""
-    from .report import Report
-
-    trial = Report()
-    kept, scope.report = scope.report, trial
-    for d in unknown:
-        for piece in d.pieces:
-            try:
-                piece_value(Reader(scope, final=True), piece)
-            except (Failed, sizes.Unsolved):
-                continue
-    scope.report = kept
-    if trial.errors or not unknown or kept.errors:
-        return trial.found
     first = unknown[0]
-    trial.error(
+    names = listed(d.name for d in unknown)
+    scope.report.error(
         "E0305",
         f"the shape of `{first.name}` cannot be found",
-        (first.pieces[0].target, "nothing says how many components it has"),
-        notes=[f"it is defined by {', '.join(f'`{d.name}`' for d in unknown)} alone"]
-        if len(unknown) > 1 else (),
-        helps=[f"say it where it begins: `{first.pieces[0].target.text} = broadcast(0, [H])`, "
-               "or `= 0.0` for a scalar"],
+        *((d.pieces[0].target, "" if k else "nothing says how many components it has")
+          for k, d in enumerate(unknown)),
+        notes=[f"{names} {'is' if len(unknown) == 1 else 'are'} defined by "
+               f"{'itself' if len(unknown) == 1 else 'each other'} alone"],
+        helps=[f"say where it begins: `{_beginning(first)} = broadcast(0, [H])` for a vector, "
+               "`= 0` for a scalar"],
     )  # fmt: skip
-    return trial.found
+
+
+def _beginning(d: Definition) -> str:
+    """`h[0]`, for the first position of a variable."""
+    return f"{d.name}[{', '.join(['0', *d.axes[1:]])}]" if d.axes else d.name
 
 
 def _missing_sizes(scope: Scope, instance: Instance) -> None:

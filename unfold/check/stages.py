@@ -16,6 +16,7 @@ def check_model(
     """The program of one model; ``None`` if something is wrong, which ``report`` then holds."""
     scope = names.declare(model, models, report)
     names.sort_equations(scope)
+    names.lose(scope)
     instances.instantiate(scope)
     pieces.lay_out(scope)
     results.collect(scope)
@@ -25,7 +26,7 @@ def check_model(
     results.check_losses(scope)
     extents.close(scope)
     coverage.check(scope)
-    if report.errors:
+    if report.errors or model.broken:
         return None
     program = build.build(scope)
     order.check(scope, program)
