@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 from .. import ir
 from ..body import Body, Value, define, type_of
-from .erf import erf
+from .error_function import erf
 from .exponential import cosh, exp, expm1, sigmoid, sinh, tanh
 from .inverse import acos, asin, atan
 from .logarithm import log, log1p, softplus
 from .parts import at_least
-from .power import power
+from .powers import power
 from .steps import absolute, floordiv, maximum, minimum, mod, sign
 from .trigonometric import cos, sin, tan
 

@@ -77,27 +77,29 @@ def _remainder(b: Body, x: Value, y: Value) -> Value:
 
     With the quotient q of a and d rounded to a float, ``a - q d`` is a float (a remainder of a
     division is), found by one fused multiplication. One round takes away as many digits as a
-    float has; nearly always the first is the last. A quotient that overflows is avoided by
-    dividing by a multiple of d first.
+    float has; nearly always the first is the last.
     """
     a, d = magnitude(b, x), magnitude(b, y)
-    huge = 2.0**100 if x.kind.element == "float" else 2.0**1000
-    far = a.gt(d * huge) & d.lt(1.0)
-    step = far.select(d * huge, d)
-    total = _rounds(b, _rounds(b, a, step), d)
+    largest = {"float": 2.0**127, "double": 2.0**1023}[x.kind.element]
+    total = _rounds(b, a, d, largest)
     total = total.lt(0.0).select(total + d, total)
     total = d.eq(float("inf")).select(a, total)
     bad = a.eq(float("inf")) | d.eq(0.0) | x.is_nan() | y.is_nan()
     return with_sign(b, bad.select(float("nan"), total), x)
 
 
-def _rounds(b: Body, a: Value, d: Value) -> Value:
+def _rounds(b: Body, a: Value, d: Value, largest: float) -> Value:
     """A number between -d and d that differs from a by a multiple of d."""
 
     def step(values: list[Value]) -> tuple[Value, list[Value]]:
         (value,) = values
-        q = b.intrinsic("trunc", value / d)
-        following = b.fma(-q, d, value)
+        # Where the quotient overflows, take away multiples of a multiple of d first (of another,
+        # larger one where that quotient overflows as well: subnormal d).
+        unit, size = d, magnitude(b, value)
+        for factor in (largest, largest / 2.0**20):
+            unit = (size / unit).gt(largest).select(unit * factor, unit)
+        q = b.intrinsic("trunc", value / unit)
+        following = b.fma(-q, unit, value)
         # Not for NaN: such lanes (a divisor 0, an infinity) do not ask for another round.
         return b.any(magnitude(b, following).ge(d) & d.gt(0.0)), [following]
 

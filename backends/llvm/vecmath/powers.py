@@ -141,11 +141,10 @@ def _exp_pair(b: Body, x: Value, rest: Value) -> Value:
     high, low = LN2["double"]
     n, k = nearest_integer(b, x * 1.4426950408889634)
     exact = b.madd(n, -high, x)
-    tail = n * -low
+    tail = b.madd(n, -low, rest)
     r = exact + tail
-    c = (tail - (r - exact)) + rest
-    p = b.madd(r * r, polynomial(b, r, EXP), c)
-    # (1 + r) keeps the digits that its rounding loses; c counts relative to the result.
+    c = tail - (r - exact)
+    # 1 + r keeps the digits that its rounding loses.
     whole = r + 1.0
-    p = p + (r - (whole - 1.0)) + c * r
-    return scale(b, whole + p, k)
+    lost = (r - (whole - 1.0)) + c
+    return scale(b, whole + b.madd(r * r, polynomial(b, r, EXP), lost), k)
