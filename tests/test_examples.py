@@ -141,9 +141,13 @@ def test_single_precision_is_close(name: str) -> None:
         np.testing.assert_allclose(g, ref.grads[key], rtol=0, atol=3e-4 * scale)
 
 
+def lines(model: unfold.Model) -> list[str]:
+    """The lines of a printed model, in any order and without headings."""
+    return sorted(line for line in str(model).splitlines() if line and "# " not in line)
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.rec")), ids=lambda p: p.stem)
 def test_an_example_and_its_derivatives_are_read_again_as_printed(path: Path) -> None:
     model = unfold.load(path)
     for shown in (model, model.adjoint(), model.tangent(), model.adjoint().tangent()):
-        again = unfold.loads(str(shown))
-        assert str(again) == str(shown)
+        assert lines(unfold.loads(str(shown))) == lines(shown)

@@ -29,6 +29,7 @@ def load(path: str | os.PathLike[str], model: str | None = None) -> Model:
 
     Raises:
         RecError: with everything that is wrong in the file.
+        InputError: there is no such model in it.
         OSError: the file cannot be read.
     """
     text = Path(path).read_text(encoding="utf-8")
@@ -37,8 +38,7 @@ def load(path: str | os.PathLike[str], model: str | None = None) -> Model:
 
 def loads(text: str, name: str = "<text>", model: str | None = None) -> Model:
     """As `load`, from a text; ``name`` is what errors call it."""
-    program, warnings = front(text, name, model)
-    return Model(program, text, warnings)
+    return Model(front(text, name, model), text, name)
 
 
 def compile(  # noqa: A001 - the name users expect, in a module of its own

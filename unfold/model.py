@@ -20,17 +20,14 @@ class Model:
 
     Attributes:
         program: the equations.
-        source: the text, if there is one.
+        source: the text, if there is one, and ``path``, what errors call it.
         name: the model's name.
-        warnings: what the checker found that is no error.
     """
 
-    def __init__(
-        self, program: Program, source: str | None = None, warnings: Sequence[Diagnostic] = ()
-    ) -> None:
+    def __init__(self, program: Program, source: str | None = None, path: str = "<text>") -> None:
         self.program = program
         self.source = source
-        self.warnings = tuple(warnings)
+        self.path = path
 
     @property
     def name(self) -> str:
@@ -87,8 +84,11 @@ class Model:
         return self.unfold(steps).draw(path, **options)
 
     def check(self) -> tuple[Diagnostic, ...]:
-        """The warnings: unused parameters and the like. (Errors were raised when it was loaded.)"""
-        return self.warnings
+        """The warnings about its text: unused parameters and the like. (There are no errors, they
+        were raised when it was loaded.)"""
+        from .check import check_text
+
+        return tuple(check_text(self.source, self.path)) if self.source is not None else ()
 
     def latex(self) -> str:
         """The equations as an ``align*`` environment."""

@@ -17,16 +17,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .check import elaborate
+from .errors import InputError
 from .program import Program, verify
 from .show import to_rec
 from .syntax.parse import parse
 from .transform import adjoint, simplify, tangent
-
-if TYPE_CHECKING:
-    from .syntax.diagnostics import Diagnostic
-
 
 @dataclass(frozen=True)
 class Request:
@@ -51,17 +49,19 @@ class Request:
     dtype: str = "float64"
 
 
-def front(
-    text: str, name: str = "<text>", model: str | None = None
-) -> tuple[Program, tuple[Diagnostic, ...]]:
-    """The program of a text, and the warnings. Raises `RecError` with every mistake."""
-    from .check import elaborate
-
-    return verify(elaborate(parse(text, name), name, model)), ()
+def front(text: str, name: str = "<text>", model: str | None = None) -> Program:
+    """The program of a text. Raises `RecError` with every mistake, `InputError` for a model that
+    is not in it."""
+    tree = parse(text, name)
+    try:
+        return verify(elaborate(tree, name, model))
+    except KeyError:
+        models = ", ".join(m.name.text for m in tree.models)
+        raise InputError(f"{name} has no model {model}; there are {models}") from None
 
 
 def checked(r: Request) -> Program:
-    return front(r.text, r.name, r.model)[0]
+    return front(r.text, r.name, r.model)
 
 
 def derived(r: Request) -> Program:

@@ -135,8 +135,9 @@ def name_of(file: str) -> str:
 def read_model(file: str, model: str | None) -> Model:
     """The model in a file; its warnings go to standard error."""
     found = loads(read_text(file), name_of(file), model)
-    if found.warnings:
-        click.echo(render_all(found.warnings, color=sys.stderr.isatty()) + "\n", err=True)
+    warnings = found.check()
+    if warnings:
+        click.echo(render_all(warnings, color=sys.stderr.isatty()) + "\n", err=True)
     return found
 
 

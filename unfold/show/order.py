@@ -53,7 +53,8 @@ def is_boundary(program: Program, eq: Equation) -> bool:
 
 
 def _titles(program: Program, needs: nx.DiGraph[str]) -> dict[str, str]:
-    """The section of each variable: that of its own mark, or of what it is computed from."""
+    """The section of each variable: that of its own mark, or of what it is computed from. Helpers
+    that the compiler named stand with those who read them."""
     title = {}
     for name in needs:
         v = program.vars[name]
@@ -63,7 +64,20 @@ def _titles(program: Program, needs: nx.DiGraph[str]) -> dict[str, str]:
         for name in set().union(*(nx.descendants(needs, n) for n in marked)):
             if SECTIONS.index(title[name]) < SECTIONS.index(heading):
                 title[name] = heading
+    shown = {o.name for o in program.outputs} | set(program.losses)
+    for name in reversed(list(_any_order(needs))):
+        readers = {title[r] for r in needs.successors(name)} - {title[name]}
+        alone = all(title[r] != title[name] for r in needs.successors(name))
+        if program.vars[name].generated and name not in shown and readers and alone:
+            title[name] = min(readers, key=SECTIONS.index)
     return title
+
+
+def _any_order(needs: nx.DiGraph[str]) -> Iterable[str]:
+    """Every variable after those it needs, those of a loop in any order."""
+    loops = nx.condensation(needs)
+    for k in nx.topological_sort(loops):
+        yield from sorted(loops.nodes[k]["members"])
 
 
 def _in_order(
