@@ -204,6 +204,8 @@ def _mul(e: Call) -> Expr | None:
         return elementwise("div", b, a.args[1])  # (1 / a) * b -> b / a
     if isinstance(b, Call) and b.op == "mul" and isinstance(b.args[0], Const) and x is None:
         return elementwise("mul", b.args[0], elementwise("mul", a, b.args[1]))
+    if isinstance(b, Call) and b.op == "mul" and b.args[0].shape == e.shape == a.shape:
+        return elementwise("mul", a * b.args[0], b.args[1])  # a * (b * c) -> a * b * c
     if isinstance(a, Call) and a.op == "mul" and isinstance(a.args[0], Const) and y is None:
         return elementwise("mul", a.args[0], elementwise("mul", a.args[1], b))
     return _changed(e)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ..domain import Domain, hull
-from ..expr import Call, Const, Expr, Read, Reduce, Ref, names, reads, walk
+from ..expr import Call, Expr, Guard, Read, Reduce, names, reads, walk
 from ..poly import Poly
 from ..program import Axis, Equation, Output, Program, Var
 
@@ -147,8 +147,13 @@ def is_heavy(e: Expr) -> bool:
     return count > 4 and bool(names(e))
 
 
+_REARRANGING = {"neg", "take", "slice", "reshape", "broadcast", "transpose", "real"}
+
+
 def is_simple(e: Expr) -> bool:
-    """An element, a constant or a position: nothing to compute."""
-    return not isinstance(e, (Call, Reduce)) and all(
-        isinstance(n, (Ref, Const)) or not isinstance(n, (Call, Reduce)) for n in walk(e)
-    )
+    """An element, a constant or a position, perhaps negated or rearranged: nothing to name."""
+    if isinstance(e, Guard):
+        return is_simple(e.body)
+    if isinstance(e, Call):
+        return e.op in _REARRANGING and all(is_simple(a) for a in e.args)
+    return not isinstance(e, Reduce)

@@ -103,9 +103,10 @@ def _inline(program: Program) -> Program:
     """Replace reads of generated variables by what they stand for, where that is shorter."""
     pieces = _by_name(program)
     protected = _protected(program)
+    reducing = {n for n, eqs in pieces.items() if any(_has_reduction(eq.rhs) for eq in eqs)}
     counts: dict[str, int] = {}
     for eq in program.equations:
-        for name, weight in _occurrences(eq):
+        for name, weight in _occurrences(eq, reducing):
             counts[name] = counts.get(name, 0) + weight
     candidates: dict[str, list[Equation]] = {}
     for name, eqs in pieces.items():
@@ -147,21 +148,29 @@ def _reads_itself(eq: Equation) -> bool:
     return any(isinstance(n, Ref) and n.name == eq.name for n in walk(eq.rhs))
 
 
-def _occurrences(eq: Equation) -> Iterator[tuple[str, int]]:
-    """Reads by name, counted as they are written; one that stands in a loop over indices it does
-    not depend on would be computed again and again, and counts double; so does one that an
-    implicit equation would compute in every iteration."""
+def _has_reduction(e: Expr) -> bool:
+    return any(isinstance(n, Reduce) for n in walk(e))
+
+
+def _occurrences(eq: Equation, reducing: set[str]) -> Iterator[tuple[str, int]]:
+    """Reads by name, counted as they are written.
+
+    One counts double that would be computed again and again: in a loop over indices it does not
+    depend on, or in every iteration of an implicit equation. So does a reduction inside another
+    one (``reducing`` names those that are): it reads better, and is hoisted, under its own name.
+    """
     loop = frozenset(eq.indices) - set(eq.pins)
-    stack: list[tuple[Expr, frozenset[str]]] = [(eq.rhs, loop)]
+    stack: list[tuple[Expr, frozenset[str], bool]] = [(eq.rhs, loop, False)]
     while stack:
-        node, bound = stack.pop()
+        node, bound, nested = stack.pop()
         if isinstance(node, Ref):
             used = frozenset(s for p in node.index for s in p.symbols)
-            yield node.name, 1 if bound <= used and not eq.solver else 2
+            again = not bound <= used or eq.solver or (nested and node.name in reducing)
+            yield node.name, 2 if again else 1
         elif isinstance(node, Reduce):
-            stack.append((node.body, bound | frozenset(node.indices)))
+            stack.append((node.body, bound | frozenset(node.indices), True))
         else:
-            stack.extend((c, bound) for c in children(node))
+            stack.extend((c, bound, nested) for c in children(node))
 
 
 class _Inliner:
@@ -169,7 +178,6 @@ class _Inliner:
         self.program = program
         self.given = program.given
         self.candidates = candidates
-        self.done: set[str] = set()
 
     def expand(self, e: Expr, domain: Domain) -> Expr:
         if isinstance(e, Ref):
