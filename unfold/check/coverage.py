@@ -146,8 +146,8 @@ def _arguments(scope: Scope) -> Iterator[tuple[str, Piece, Site]]:
         if instance.broken:
             continue
         for formal, actual in instance.bound.items():
-            v = instance.program.vars[formal]
-            if not v.axes:
+            v = instance.program.vars.get(formal)
+            if v is None or not v.axes:
                 continue
             bounds = tuple(
                 (a.lo.subs(instance.symbols), a.hi.subs(instance.symbols)) for a in v.axes

@@ -103,10 +103,20 @@ class Transplant:
             if i in mirrored or (self.mirror and i not in eq.indices and self.is_time(i)):
                 assert self.mirror is not None
                 values[i] = self.mirror - values[i]
-        rhs = self.expr(eq.rhs, values)
+        rhs = self._start(eq) or self.expr(eq.rhs, values)
         domain = eq.domain.subs(values)
         indices = tuple(self.instance.indices.get(i, i) for i in eq.indices)
         return equation(self.name(eq.name), indices, domain, rhs, eq.span)
+
+    def _start(self, eq: Equation) -> Expr | None:
+        """What is given as the start of a state, in the place of `h[0] = …`."""
+        given = self.instance.bound.get(f"{eq.name}0")
+        if given is None or f"{eq.name}0" in self.program.vars or len(eq.indices) != 1:
+            return None
+        if eq.domain.fixed(eq.indices[0]) != Poly():
+            return None
+        v = self.program.vars[eq.name]
+        return self._fitted(given, (), self.shape(v.shape), self.type(v.type))
 
     def expr(self, e: Expr, values: Mapping[str, Poly]) -> Expr:
         """An expression, every symbol replaced at once."""
@@ -141,12 +151,16 @@ class Transplant:
             if self.mirror is not None and self.is_time(axis.index):
                 at = self.mirror - at
             index.append(at)
-        name = self.name(node.name)
+        return self._fitted(
+            self.name(node.name), tuple(index), self.shape(node.shape), self.type(node.type)
+        )
+
+    def _fitted(self, name: str, index: tuple[Poly, ...], shape: Shape, kind: Type) -> Expr:
+        """A read of a variable here, in the shape and type that the sub-model expects."""
         d = self.scope.definitions[name]
         assert d.shape is not None
         assert d.type is not None
-        e: Expr = Ref(name, tuple(index), d.shape, d.type)
-        shape, kind = self.shape(node.shape), self.type(node.type)
+        e: Expr = Ref(name, index, d.shape, d.type)
         if e.type.kind == "int" and kind.kind == "real":
             e = call("real", e)
         return e if e.shape == shape else call("broadcast", e, shape=shape)

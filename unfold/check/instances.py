@@ -1,7 +1,8 @@
 """Stage 2: models inside models.
 
 `enc = gru(x, H)` makes every variable `v` of the model `gru` known here as `enc.v`. Inputs are bound
-in order, then the sizes that the inputs do not tell; keywords bind anything by name. What is given
+in order, then the sizes that the inputs do not tell; keywords bind anything by name, `h0 = …` also
+the start of a state, in the place of the equation `h[0] = 0`. What is given
 is either the name of a variable, which is read directly, or an expression, which becomes a
 variable `enc.x` of its own. `layer[l] = gru(layer[l-1], H) for l in 1..3` makes `layer.1`, `layer.2`
 and `layer.3`; a base `layer[0] = x` is another name for `x`.
@@ -321,6 +322,24 @@ def signature(program: Program) -> str:
     return f"{program.name}({', '.join(names)})"
 
 
+def starts(program: Program) -> dict[str, Var]:
+    """`h0` for each state with an equation `h[0] = …`, as a variable to be bound."""
+    found = {}
+    for eq in program.equations:
+        v = program.vars[eq.name]
+        name = f"{eq.name}0"
+        if len(eq.indices) == 1 and eq.domain.fixed(eq.indices[0]) == Poly():
+            if name not in program.vars and name not in program.sizes:
+                found[name] = Var(name, "param", (), v.shape, v.type)
+    return found
+
+
+def formal_of(instance: Instance, name: str) -> Var:
+    """What a bound name is declared as in the sub-model."""
+    v = instance.program.vars.get(name)
+    return v if v is not None else starts(instance.program)[name]
+
+
 def _untold(program: Program, inputs: set[str]) -> list[str]:
     """The sizes that do not stand alone in the shape or bound of a bound variable."""
     told: set[str | None] = set()
@@ -338,12 +357,13 @@ def _bind(scope: Scope, instance: Instance) -> None:
     failed = False
     for keyword in call.keywords:
         name = keyword.name.text
-        known = {v.name for v in program.vars.values() if v.role != "variable"} | set(program.sizes)
+        known = {v.name for v in program.vars.values() if v.role != "variable"}
+        known |= {*program.sizes, *starts(program)}
         if name not in known:
             near = nearest(name, known)
             scope.report.error(
                 "E0210",
-                f"`{program.name}` has no input, size, constant or parameter `{name}`",
+                f"`{program.name}` has no input, size, constant, parameter or start `{name}`",
                 (keyword.name.span, "unknown"),
                 helps=[f"did you mean `{near}`?" if near else f"it is used as `{signature(program)}`"],
             )
@@ -379,6 +399,8 @@ def _bind(scope: Scope, instance: Instance) -> None:
         instance.arguments[name] = node.span
         if name in program.sizes:
             instance.explicit[name] = node
+        elif name not in program.vars:
+            _bind_variable(scope, instance, starts(program)[name], node)
         else:
             _bind_variable(scope, instance, program.vars[name], node)
     _settle_lengths(scope, instance)

@@ -16,6 +16,7 @@ from ..expr import INT, REAL, Const, Expr, Type
 from ..ops import call
 from ..poly import Poly, Shape, ShapeError, broadcast, show_shape
 from . import sizes
+from .instances import formal_of
 from .operands import Hole, Value, is_literal, settled
 from .report import Failed, listed
 from .scope import Definition, Env, Instance, Piece, Scope
@@ -159,7 +160,7 @@ def _solve_sizes(scope: Scope, instance: Instance) -> bool:
             except Failed:
                 instance.broken = True
     for formal, actual in instance.bound.items():
-        v = instance.program.vars[formal]
+        v = formal_of(instance, formal)
         d = scope.definitions.get(actual)
         if d is None or d.shape is None or d.type is None:
             continue
@@ -360,7 +361,7 @@ def _check_arguments(scope: Scope, instance: Instance) -> None:
     if instance.broken:
         return
     for formal, actual in instance.bound.items():
-        v = instance.program.vars[formal]
+        v = formal_of(instance, formal)
         d = scope.definitions.get(actual)
         if d is None or d.broken or d.shape is None or d.type is None:
             continue
