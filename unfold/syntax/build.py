@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from unfold.syntax import tree as t
 from unfold.syntax.diagnostics import Diagnostic, error
 from unfold.syntax.lalr import Token, Tree
-from unfold.syntax.lines import too_deep
+from unfold.syntax.lines import STARTERS, too_deep
 from unfold.syntax.span import Source, Span
 
 #: Levels of an expression; what is deeper would exhaust the stacks of later stages.
@@ -82,10 +82,13 @@ class Builder:
             return self.build(item)
         except ProblemError as problem:
             self.depth = depth
-            self.diagnostics.append(problem.diagnostic)
-            tokens = item.scan_values(lambda x: isinstance(x, Token) and x.type[0] != "_")
-            self.broken.append(broken(self.source, list(tokens)))
+            self._lose(item, problem.diagnostic)
             return None
+
+    def _lose(self, item: Tree, diagnostic: Diagnostic) -> None:
+        tokens = item.scan_values(lambda x: isinstance(x, Token) and x.type[0] != "_")
+        self.broken.append(broken(self.source, list(tokens)))
+        self.diagnostics.append(diagnostic)
 
     def use(self, children: list[Any]) -> t.Use:
         library, names = self._all(children)
@@ -123,7 +126,7 @@ class Builder:
             if trouble is None:
                 nodes.append(node)
             else:
-                self.diagnostics.append(trouble)
+                self._lose(statement, trouble)
         return tuple(nodes)
 
     # Statements ---------------------------------------------------------------------------------
@@ -407,7 +410,11 @@ def broken(source: Source, tokens: Sequence[Token]) -> t.Broken:
         if token in names and (depth == 0 or kind == "DER"):
             defines.add(str(token))
     else:
-        defines = set(mentions)
+        # No sign says where the defined names end: any of them may be one.
+        if kind not in STARTERS:
+            defines = set(mentions)
+        elif kind in ("OUTPUT", "MINIMIZE"):
+            defines = set()
     if kind in ("MODEL", "FROM"):
         defines = set(mentions)
     elif kind in ("FOR", "IF", "ELSE"):
