@@ -1,9 +1,9 @@
 """The catalogue of diagnostics: what each code means, a text that earns it, and its cure.
 
-    E01xx  the text (codes_text.py)           E05xx  order and causality (codes_elements.py)
-    E02xx  names (codes_names.py)             E06xx  models inside models (codes_parts.py)
-    E03xx  shapes and types (codes_shapes.py) E07xx  solve, flow, random (codes_parts.py)
-    E04xx  elements (codes_elements.py)       W08xx  warnings (codes_parts.py)
+    E01xx  the text (codes_text.py)           E05xx  order, causality (codes_elements.py)
+    E02xx  names, models (codes_names.py)     E06xx  types (codes_types.py)
+    E03xx  shapes, sizes (codes_shapes.py)    W08xx  warnings (codes_warnings.py)
+    E04xx  elements (codes_elements.py)       E09xx  limits of this version (codes_types.py)
 
 A new diagnostic gets its entry in one of those tables, and nothing else: a test sees to it that
 every `bad` text earns its own code, that every `cure` is clean, and that no stage uses a code that
@@ -16,13 +16,14 @@ from textwrap import dedent, indent
 
 from unfold.syntax.codes_elements import ELEMENTS
 from unfold.syntax.codes_names import NAMES
-from unfold.syntax.codes_parts import PARTS
 from unfold.syntax.codes_shapes import SHAPES
 from unfold.syntax.codes_text import TEXT
+from unfold.syntax.codes_types import TYPES
+from unfold.syntax.codes_warnings import WARNINGS
 from unfold.syntax.entry import Entry
 
 CODES: dict[str, Entry] = {
-    entry.code: entry for entry in (*TEXT, *NAMES, *SHAPES, *ELEMENTS, *PARTS)
+    entry.code: entry for entry in (*TEXT, *NAMES, *SHAPES, *ELEMENTS, *TYPES, *WARNINGS)
 }
 
 

@@ -56,6 +56,51 @@ ELEMENTS = (
         """,
     ),
     Entry(
+        "E0403",
+        "a read lies outside of the data",
+        """
+        An input or parameter is given for the positions of its axis and no others: `x[t]` for
+        1..T. A read before or behind them needs an equation that extends it, `x[0] = 0`, or is
+        left out where it would reach beyond: `… for t >= 2`, `x[t-1] if t > 1 else 0`.
+        """,
+        """
+        model m():
+            input x[t]: real
+            d[t] = x[t] - x[t-1]
+            output d[t]
+        """,
+        """
+        model m():
+            input x[t]: real
+            x[0] = 0
+            d[t] = x[t] - x[t-1]
+            output d[t]
+        """,
+    ),
+    Entry(
+        "E0404",
+        "an equation has no end",
+        """
+        An equation for positions outside of its axis, such as `s[t] = 0 for t <= 0`, reaches as
+        far as the elements that are read. Where nothing reads that far, or where the reads have
+        no end either, the range must be said: `for t in -3..0`.
+        """,
+        """
+        model m():
+            input x[t]: real
+            s[t] = s[t-1] for t <= 0
+            s[t] = x[t] + s[t-1]
+            output s[t]
+        """,
+        """
+        model m():
+            input x[t]: real
+            s[0] = 0
+            s[t] = x[t] + s[t-1]
+            output s[t]
+        """,
+    ),
+    Entry(
         "E0405",
         "a position is not affine in the indices",
         """
@@ -77,6 +122,29 @@ ELEMENTS = (
             y[t] = x[2*t] for t <= 2
             last = y[1]
             output last
+        """,
+    ),
+    Entry(
+        "E0406",
+        "a condition never holds",
+        """
+        The conditions behind an equation, or in the brackets of a reduction, leave no index at
+        all. Conditions with commas between them hold together; an index runs over its own axis
+        unless a range says otherwise: `for t in -3..0`.
+        """,
+        """
+        model m():
+            input x[t]: real
+            y[t] = x[t]
+            z[t] = x[t] for t >= 3, t <= 2
+            output y[t], z[t]
+        """,
+        """
+        model m():
+            input x[t]: real
+            y[t] = x[t]
+            z[t] = x[t] if t >= 3 else 0
+            output y[t], z[t]
         """,
     ),
     Entry(

@@ -212,6 +212,64 @@ NAMES = (
         """,
     ),
     Entry(
+        "E0210",
+        "a model is not given what it needs",
+        """
+        A model used inside another is given its inputs in order, then those of its sizes that the
+        inputs do not tell: `enc = gru(x, H)`. Anything else of it, constants and parameters
+        included, can be given by name: `gru(x, H = 2*H, Wz = W)`. An input that is a sequence
+        takes a whole sequence, without brackets.
+        """,
+        """
+        from cells use gru
+
+        model m(D):
+            input x[t]: real[D]
+            enc = gru(x)
+            y[t] = enc.h[t]
+            output y[t]
+        """,
+        """
+        from cells use gru
+
+        model m(D, H):
+            input x[t]: real[D]
+            enc = gru(x, H)
+            y[t] = enc.h[t]
+            output y[t]
+        """,
+    ),
+    Entry(
+        "E0211",
+        "models or files are made of each other in a circle",
+        """
+        The shapes inside a model follow from what it is given, and so a model cannot be given its
+        own result, nor two models each other's, and a file cannot use itself. Feedback through
+        time is an equation in between, for a variable whose shape is known: `fb[t] = enc.h[t-1]`
+        is read by the model as `fb`.
+        """,
+        """
+        from cells use gru
+
+        model m(D, H):
+            input x[t]: real[D]
+            a = gru(b, H)
+            b = gru(a, H)
+            y[t] = a.h[t] + sum(x[t])
+            output y[t]
+        """,
+        """
+        from cells use gru
+
+        model m(D, H):
+            input x[t]: real[D]
+            a = gru(x, H)
+            b = gru(a, H)
+            y[t] = a.h[t] + b.h[t]
+            output y[t]
+        """,
+    ),
+    Entry(
         "E0212",
         "a constant is needed, or not allowed",
         """

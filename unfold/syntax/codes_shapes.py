@@ -45,7 +45,7 @@ SHAPES = (
             output y[t]
         """,
         """
-        model m(D, H):
+        model m(D):
             input x[t]: real[D]
             param b: real[D] = 0
             y[t] = x[t] + b
@@ -85,19 +85,44 @@ SHAPES = (
         model m(D, H):
             input x[t]: real[D]
             param a: real[H] = 0
-            h[0] = a
-            h[t] = 0.5 * h[t-1] + x[t]
-            last = h[T]
-            output last
+            h[1] = a
+            h[t] = x[t] for t >= 2
+            output h[t]
         """,
         """
         model m(D):
             input x[t]: real[D]
             param a: real[D] = 0
-            h[0] = a
-            h[t] = 0.5 * h[t-1] + x[t]
-            last = h[T]
-            output last
+            h[1] = a
+            h[t] = x[t] for t >= 2
+            output h[t]
+        """,
+    ),
+    Entry(
+        "E0305",
+        "a shape cannot be found",
+        """
+        Shapes are inferred from inputs and parameters. A variable that is defined by itself alone
+        has none to begin with: `0` fits a scalar as well as any vector. Its first element can say
+        it: `h[0] = broadcast(0, [H])`, or `0.0` for a scalar.
+        """,
+        """
+        model m(H):
+            input n[t]: real
+            h[0] = 0
+            h[t] = 0.5 * h[t-1] for t >= 1
+            y[t] = h[t]
+            z[t] = n[t] / H
+            output y[t], z[t]
+        """,
+        """
+        model m(H):
+            input n[t]: real
+            h[0] = broadcast(0, [H])
+            h[t] = 0.5 * h[t-1] for t >= 1
+            y[t] = h[t]
+            z[t] = n[t] / H
+            output y[t], z[t]
         """,
     ),
     Entry(
