@@ -7,10 +7,11 @@ them.
 
 from __future__ import annotations
 
-from unfold.plan import plan
+from unfold.plan import hoist, plan
 from unfold.program import Program
 
-from .kernel import Kernel
+from .choose import is_small
+from .kernel import Kernel, Source
 
 
 def compile(  # noqa: A001 - the name every backend has
@@ -28,7 +29,11 @@ def compile(  # noqa: A001 - the name every backend has
         CausalityError: no order exists.
         KeyError: an op has no lowering; the argument is its name.
     """
-    return Kernel(plan(program), dtype, threads, sum_adjoints)
+    made = plan(program)
+    small = is_small(made)
+    if not small:
+        made = plan(hoist(program))
+    return Kernel(Source(made, small, dtype, threads, sum_adjoints))
 
 
 __all__ = ["Kernel", "compile"]

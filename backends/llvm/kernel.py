@@ -1,4 +1,4 @@
-"""Compiled programs as Python callables: records, workspaces, one variant of code per kind of call."""
+"""Compiled programs as Python callables: records, workspaces, one variant of code a kind of call."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import struct
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,41 @@ from numpy.typing import NDArray
 
 from unfold.plan import Plan
 
-from . import jit, lanes
+from . import jit, lanes, tiles
 from .elementwise import Formats
 from .lanes import Variant
 from .record import Record, data_offset, extents, numbers, record
+from .tiles.storage import Layout
 
 Array = NDArray[Any]
 
 #: Work buffers start at multiples of this.
 _ALIGN = 64
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a kernel is made from, and how.
+
+    Attributes:
+        plan: the plan; with matrix products hoisted unless ``small``.
+        small: whether every component becomes a value of its own (`unfold.backends.llvm.lanes`)
+            or stays in memory (`unfold.backends.llvm.tiles`).
+        dtype: ``"float64"`` or ``"float32"``.
+        threads: how many threads a call may use.
+        sum_adjoints: whether adjoints of parameters are summed over the batch.
+    """
+
+    plan: Plan
+    small: bool
+    dtype: str
+    threads: int
+    sum_adjoints: bool
+
+    @property
+    def formats(self) -> Formats:
+        """The machine's number formats."""
+        return Formats("double" if self.dtype == "float64" else "float")
 
 
 class Kernel:
@@ -32,28 +59,16 @@ class Kernel:
     several threads at once, and pickled; code for a kind of call is made when it first comes.
     """
 
-    def __init__(self, plan: Plan, dtype: str, threads: int, sum_adjoints: bool) -> None:
-        self.plan = plan
-        self.dtype = dtype
-        self.threads = threads
-        self.sum_adjoints = sum_adjoints
-        self._start()
-
-    def _start(self) -> None:
-        self._formats = Formats("double" if self.dtype == "float64" else "float")
+    def __init__(self, source: Source) -> None:
+        self.source = source
         self._lock = threading.Lock()
-        self._entries: dict[Variant, _Entry] = {}
+        self._entries: dict[Variant, Entry] = {}
         self._pool: dict[tuple[Any, ...], list[_Slot]] = {}
-        self._width = jit.host().lanes(self.dtype)
-        data_offset()
-        self._entry(Variant(1, False, self.sum_adjoints))
+        self._width = jit.host().lanes(source.dtype)
+        self._entry(Variant(1, False, source.sum_adjoints))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {k: getattr(self, k) for k in ("plan", "dtype", "threads", "sum_adjoints")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._start()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Kernel, (self.source,)
 
     def __call__(
         self,
@@ -84,7 +99,9 @@ class Kernel:
         if ragged is not None:
             slot.fields[slot.ragged] = ragged.ctypes.data
         entry.run(slot.address)
-        self._pool[key].append(slot)
+        idle = self._pool.get(key)
+        if idle is not None:
+            idle.append(slot)
         return dict(zip(entry.names, results, strict=True))
 
     def _slot(
@@ -92,37 +109,72 @@ class Kernel:
     ) -> _Slot:
         count = 1 if batch is None else batch
         # Half-filled registers still beat one sequence at a time.
-        side_by_side = self._width if 2 * count > self._width and not ragged else 1
-        entry = self._entry(Variant(side_by_side, ragged, self.sum_adjoints))
+        beside = self.source.small and not ragged and 2 * count > self._width
+        entry = self._entry(
+            Variant(self._width if beside else 1, ragged, self.source.sum_adjoints)
+        )
+        slot = _Slot(self.source, entry, dict(lengths), batch)
         if len(self._pool) > 64:
             self._pool.clear()
         self._pool.setdefault(key, [])
-        return _Slot(self, entry, dict(lengths), batch)
+        return slot
 
-    def _entry(self, variant: Variant) -> _Entry:
+    def _entry(self, variant: Variant) -> Entry:
         with self._lock:
             found = self._entries.get(variant)
             if found is None:
-                found = self._entries[variant] = _Entry(self.plan, self._formats, variant)
+                found = self._entries[variant] = Entry(self.source, variant)
             return found
 
     def ir(self, variant: Variant | None = None) -> str:
         """The LLVM IR of a variant, by default that for a single sequence."""
-        wanted = variant or Variant(1, False, self.sum_adjoints)
-        return lanes.generate(self.plan, self._formats, wanted)
+        wanted = variant or Variant(1, False, self.source.sum_adjoints)
+        return Code(self.source, wanted).text
 
 
-class _Entry:
-    """The code for one variant and how to pass it a call's arrays."""
+class Code:
+    """The IR of one variant, and how large its storages are for a call."""
 
-    def __init__(self, plan: Plan, formats: Formats, variant: Variant) -> None:
+    def __init__(self, source: Source, variant: Variant) -> None:
+        self.source = source
         self.variant = variant
-        self.record: Record = record(plan, variant.lanes)
-        self.library = jit.compile_ir(lanes.generate(plan, formats, variant), optimise=True)
+        self.layout: Layout | None = None
+        if source.small:
+            self.record: Record = record(source.plan, variant.lanes)
+            self.text = lanes.generate(source.plan, source.formats, variant)
+        else:
+            width = jit.host().lanes(source.dtype)
+            made = tiles.generate(
+                source.plan, source.formats, width, variant.ragged, variant.sum_adjoints
+            )
+            self.text, self.layout = made.text, made.layout
+            self.record = made.layout.record
+
+    def bytes(self, lengths: dict[str, int], batch: int) -> list[int]:
+        """The size of each storage in the workspace."""
+        formats = self.source.formats
+        if self.layout is not None:
+            return self.layout.bytes(formats, lengths, 1 if self.variant.ragged else batch)
+        found = []
+        for n in self.record.work:
+            b = self.source.plan.buffers[n]
+            width = 1 if b.shared else self.variant.lanes
+            found.append(numbers(b, lengths) * width * formats.bytes(b.type.kind))
+        return found
+
+
+class Entry:
+    """The machine code of one variant and how to pass it a call's arrays."""
+
+    def __init__(self, source: Source, variant: Variant) -> None:
+        self.code = Code(source, variant)
+        data_offset()
+        self.library = jit.compile_ir(self.code.text, optimise=source.small)
         address = self.library.address("run")
         self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
-        self.given = self.record.inputs + self.record.params
-        self.names = self.record.results
+        r = self.code.record
+        self.given = r.inputs + r.params
+        self.names = r.results
         self.pack = struct.Struct(f"{len(self.given) + len(self.names)}q").pack_into
 
 
@@ -130,10 +182,10 @@ class _Slot:
     """A record and a workspace for calls of one size; used by one call at a time."""
 
     def __init__(
-        self, kernel: Kernel, entry: _Entry, lengths: dict[str, int], batch: int | None
+        self, source: Source, entry: Entry, lengths: dict[str, int], batch: int | None
     ) -> None:
         self.entry = entry
-        r, plan, formats = entry.record, kernel.plan, kernel._formats
+        r, plan = entry.code.record, source.plan
         names = r.names()
         self.fields = (ctypes.c_int64 * len(names))()
         self.address = ctypes.addressof(self.fields)
@@ -143,25 +195,22 @@ class _Slot:
         self.ragged = first - 1
         for k, n in enumerate(r.lengths):
             self.fields[k] = lengths[n]
-        self.fields[first - 2] = 1 if batch is None else batch
-        total, starts = 0, []
-        for n in r.work:
-            b = plan.buffers[n]
-            width = 1 if b.shared else entry.variant.lanes
+        count = 1 if batch is None else batch
+        self.fields[first - 2] = count
+        starts, total = [], 0
+        for size in entry.code.bytes(lengths, count):
             starts.append(total)
-            total += numbers(b, lengths) * width * formats.bytes(b.type.kind)
-            total += -total % _ALIGN
+            total += size + -size % _ALIGN
         self.memory = np.empty(total + _ALIGN, np.uint8)
         base = self.memory.ctypes.data
         base += -base % _ALIGN
         for k, start in enumerate(starts):
-            self.fields[r.field("work", r.work[k])] = base + start
+            self.fields[len(names) - len(starts) + k] = base + start
+        kinds = {"real": source.dtype, "int": "int64", "bool": "bool"}
         self.shapes: list[tuple[tuple[int, ...], Any]] = []
         for result in plan.results:
             b = plan.buffers[result.name]
             shape = (*extents(result.ranges, lengths), *b.shape)
-            summed = result.of_param and kernel.sum_adjoints
-            if batch is not None and not summed:
+            if batch is not None and not (result.of_param and source.sum_adjoints):
                 shape = (batch, *shape)
-            kinds = {"real": kernel.dtype, "int": "int64", "bool": "bool"}
             self.shapes.append((shape, np.dtype(kinds[b.type.kind])))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from .build import build as plan
+from .hoist import hoist
 from .nodes import Buffer, Loop, Node, Plan, Result, Statement, statements
 
-__all__ = ["Buffer", "Loop", "Node", "Plan", "Result", "Statement", "plan", "statements"]
+__all__ = ["Buffer", "Loop", "Node", "Plan", "Result", "Statement", "hoist", "plan", "statements"]

@@ -1,0 +1,34 @@
+"""Which of the two kinds of native code a program gets."""
+
+from __future__ import annotations
+
+from math import prod
+
+from unfold.expr import Call, Expr, walk
+from unfold.plan import Plan, statements
+
+from .components import dims
+
+#: Up to so many instructions a program is written with a value for every component.
+#: Beyond that, compiling takes longer than loops over components cost.
+UNROLLED = 2500
+
+
+def is_small(plan: Plan) -> bool:
+    """Whether every component can be a value of its own."""
+    return sum(weight(s.rhs) for s in statements((*plan.shared, *plan.body))) <= UNROLLED
+
+
+def weight(e: Expr) -> int:
+    """About how many instructions an expression takes, every component by itself."""
+    return sum(_weight(node) for node in walk(e))
+
+
+def _weight(node: Expr) -> int:
+    own = prod(dims(node.shape))
+    if not isinstance(node, Call):
+        return own
+    if node.op == "matmul":
+        return 2 * own * dims(node.args[0].shape)[-1]
+    largest = max((prod(dims(a.shape)) for a in node.args), default=1)
+    return max(own, largest)

@@ -1,0 +1,175 @@
+"""Moving data between the caller's arrays and time-major tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from unfold.plan import Buffer, Result
+from unfold.poly import Poly
+
+from ..components import add
+from ..indexing import Indexer
+from ..ir import Value, integer, vector
+
+if TYPE_CHECKING:
+    from .emit import TileEmitter
+    from .generate import Generator
+
+
+class Deliverer:
+    """Emits the copies into and out of the storages of a function."""
+
+    def __init__(self, te: TileEmitter, generator: Generator) -> None:
+        self.te = te
+        self.f = te.f
+        self.tile = te.tile
+        self.generator = generator
+        self.row, self.rows = te.known["row"], te.known["rows"]
+        lengths = generator.plan.lengths
+        self.padded = Indexer(
+            te.f, generator.formats, {n: te.known[f"padded.{n}"] for n in lengths}
+        )
+
+    def collect(self, b: Buffer, source: Value) -> None:
+        """An input from sequence after sequence to step after step."""
+        f, stored = self.f, self.generator.formats.stored(b.type.kind)
+        elements = self.te.count(self.padded, 1, b.axes)
+        target = self.tile.storages[b.name].pointer
+        outer = f.loop(integer(0), self.te.last(elements), 1)
+        inner = f.loop(integer(0), self.te.last(self.rows), 1)
+        line = f.binary("add", f.binary("mul nsw", inner.index, elements), outer.index)
+        place = f.binary("add", f.binary("mul nsw", outer.index, self.rows), inner.index)
+        self.copy(
+            b,
+            f.offset(source, stored, f.binary("mul nsw", line, integer(b.size))),
+            f.offset(target, stored, f.binary("mul nsw", place, integer(b.size))),
+        )
+        inner.close()
+        outer.close()
+
+    def copy(
+        self,
+        b: Buffer,
+        source: Value,
+        target: Value,
+        change: Callable[[Value], Value] | None = None,
+    ) -> None:
+        """The components of one element, a register at a time."""
+        f, formats = self.f, self.generator.formats
+        stored, size = formats.stored(b.type.kind), formats.bytes(b.type.kind)
+
+        def part(at: list[Value], width: int) -> None:
+            v = f.load(vector(stored, width), f.offset(source, stored, at[0]), size)
+            f.store(change(v) if change else v, f.offset(target, stored, at[0]), size)
+
+        self.te.over_components((b.size,), 0, part)
+
+    def result(self, r: Result, target: Value) -> None:
+        """One output, to the rows of its sequences or added to the sum over all."""
+        b = self.generator.plan.buffers[r.name]
+        stored = self.generator.formats.stored(b.type.kind)
+        count = self.te.count(self.padded, b.size, r.ranges)
+        if self.generator.is_summed(r):
+            self.summed(r, b, target)
+            return
+        rows = self.f.loop(integer(0), self.te.last(self.rows), 1)
+        with self.tile.scope(), self.padded.scope():
+            at = self.f.binary("add", self.row, rows.index)
+            line = self.f.offset(target, stored, self.f.binary("mul nsw", at, count))
+            self.elements(
+                r, rows.index, lambda number, source: self.copy(
+                    b, source, self.f.offset(line, stored, number)
+                ),
+            )  # fmt: skip
+        rows.close()
+
+    def summed(self, r: Result, b: Buffer, target: Value) -> None:
+        f, formats = self.f, self.generator.formats
+        stored, size = formats.stored(b.type.kind), formats.bytes(b.type.kind)
+        storage = self.tile.storages[b.name]
+
+        def once(times: Value | None) -> Callable[[Value, Value], None]:
+            def one(number: Value, source: Value) -> None:
+                start = f.offset(target, stored, number)
+
+                def part(at: list[Value], width: int) -> None:
+                    wide = vector(stored, width)
+                    here = f.offset(start, stored, at[0])
+                    v = f.load(wide, f.offset(source, stored, at[0]), size)
+                    if times is not None:
+                        v = f.binary("fmul", v, f.splat(times, width))
+                    f.store(add(self.tile, f.load(wide, here, size), v), here, size)
+
+                self.te.over_components((b.size,), 0, part)
+
+            return one
+
+        if b.name in self.generator.summed:
+            self.elements(r, integer(0), once(None))
+        elif storage.row == 0:
+            self.elements(r, integer(0), once(f.convert("sitofp", self.rows, stored)))
+        else:
+            rows = f.loop(integer(0), self.te.last(self.rows), 1)
+            with self.tile.scope(), self.padded.scope():
+                self.elements(r, rows.index, once(None))
+            rows.close()
+
+    def elements(self, r: Result, row: Value, action: Callable[[Value, Value], None]) -> None:
+        """Run through a result's elements in one row: ``action(first component's number, address)``.
+
+        Beyond the end of a sequence that is shorter than the others the address is that of its last
+        element, or of zeros for an adjoint.
+        """
+        f, tile = self.f, self.tile
+        b = self.generator.plan.buffers[r.name]
+        storage = tile.storages[b.name]
+        stored = tile.stored(b.name)
+        start = storage.pointer
+        if storage.row:
+            start = f.offset(start, stored, f.binary("mul nsw", row, integer(storage.row)))
+
+        def nest(axis: int, number: Value, source: Value, filled: Value | None) -> None:
+            if axis == len(r.ranges):
+                if filled is not None:
+                    source = f.select(filled, self.zeros(b), source)
+                action(f.binary("mul nsw", number, integer(b.size)), source)
+                return
+            lo, hi = r.ranges[axis]
+            skipped = f.binary("sub", tile.position(lo), storage.lows[axis])
+            first = f.offset(source, stored, f.binary("mul nsw", skipped, storage.steps[axis]))
+            extent = self.te.count(self.padded, 1, [(lo, hi)])
+            loop = f.loop(integer(0), self.te.last(extent), 1)
+            with tile.scope(), self.padded.scope():
+                at, inside = loop.index, filled
+                if self.generator.ragged:
+                    at, inside = self.clamped(r, at, lo, hi, filled)
+                here = f.offset(first, stored, f.binary("mul nsw", at, storage.steps[axis]))
+                following = f.binary("add", f.binary("mul nsw", number, extent), loop.index)
+                nest(axis + 1, following, here, inside)
+            loop.close()
+
+        nest(0, integer(0), start, None)
+
+    def clamped(
+        self, r: Result, at: Value, lo: Poly, hi: Poly, filled: Value | None
+    ) -> tuple[Value, Value]:
+        """A position inside the sequence's own range, and whether zero is to be read instead."""
+        f = self.f
+        end = self.te.last(self.te.count(self.tile, 1, [(lo, hi)]))
+        beyond = f.compare("icmp sgt", at, end)
+        empty = f.compare("icmp slt", end, integer(0))
+        inside = f.binary("or", empty, beyond) if r.adjoint else empty
+        if filled is not None:
+            inside = f.binary("or", inside, filled)
+        at = f.intrinsic("llvm.smax", f.intrinsic("llvm.smin", at, end), integer(0))
+        return at, inside
+
+    def zeros(self, b: Buffer) -> Value:
+        """The address of an element of zeros."""
+        stored = self.generator.formats.stored(b.type.kind)
+        name = f"zeros.{stored}.{b.size}"
+        self.f.module.declared.setdefault(
+            name, f"@{name} = internal constant [{b.size} x {stored}] zeroinitializer"
+        )
+        return Value("ptr", f"@{name}")

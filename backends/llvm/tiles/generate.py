@@ -1,0 +1,209 @@
+"""Native code for systems of many components: all sequences of the batch, step by step.
+
+The work buffers are time-major: one step is a contiguous tile with a row for each sequence, and a
+map over all of time is one tile with a row for each sequence and step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from unfold.plan import Buffer, Plan, Result
+
+from ..elementwise import Formats
+from ..indexing import Indexer
+from ..ir import Function, Module, Value, integer
+from ..record import data_offset
+from .deliver import Deliverer
+from .emit import TileEmitter
+from .nodes import Op
+from .products import Matrix
+from .select import Selector
+from .storage import Layout, summed_buffers
+from .tile import Storage, Tile
+
+
+@dataclass(frozen=True)
+class Code:
+    """A module that exports ``run(ptr record)``, and the storages that a call must provide."""
+
+    text: str
+    layout: Layout
+
+
+def generate(plan: Plan, formats: Formats, lanes: int, ragged: bool, sum_adjoints: bool) -> Code:
+    """The code of a plan whose products are hoisted.
+
+    Args:
+        lanes: how many reals fill a vector register.
+        ragged: whether each sequence has its own length T; they are then done one by one.
+
+    Raises:
+        KeyError: an op has no lowering; the argument is its name.
+    """
+    g = Generator(plan, formats, lanes, ragged, sum_adjoints)
+    return Code(str(g.module), g.layout())
+
+
+class Generator:
+    """Writes the functions ``shared``, ``pack``, ``body`` and ``run`` of a plan."""
+
+    def __init__(
+        self, plan: Plan, formats: Formats, lanes: int, ragged: bool, sum_adjoints: bool
+    ) -> None:
+        self.plan = plan
+        self.formats = formats
+        self.lanes = lanes
+        self.ragged = ragged
+        self.sum_adjoints = sum_adjoints
+        self.summed = summed_buffers(plan) if sum_adjoints else frozenset()
+        self.module = Module()
+        self.kernels: set[str] = set()
+        self.packs: dict[Matrix, str] = {}
+        selector = Selector(plan, self.summed)
+        shared = selector.nodes(plan.shared)
+        body = selector.nodes(plan.body)
+        self.temporaries = selector.temporaries
+        self.function("shared", lambda te: te.ops(shared), shared=True)
+        self.function("body", lambda te: self.body(te, body))
+        # Which operands must be packed is known once the body is written.
+        self.function("pack", self.pack, shared=True)
+        self.run()
+
+    def layout(self) -> Layout:
+        packs = {name: m.rows * m.columns for m, name in self.packs.items()}
+        return Layout(self.plan, self.summed, self.temporaries, packs)
+
+    # --- functions --------------------------------------------------------------------------------
+
+    def function(
+        self, name: str, write: Callable[[TileEmitter], None], shared: bool = False
+    ) -> None:
+        """A function ``(record, own lengths, padded lengths, first row, rows)``."""
+        lengths = self.plan.lengths
+        args = [("ptr", "record", "noalias readonly")]
+        args += [("i64", f"own.{n}", "") for n in lengths]
+        args += [("i64", f"padded.{n}", "") for n in lengths]
+        args += [("i64", "row", ""), ("i64", "rows", "")]
+        f = Function(self.module, name, args, linkage="internal")
+        te = self.emitter(f, shared)
+        write(te)
+        f.ret()
+        self.module.add(str(f))
+
+    def emitter(self, f: Function, shared: bool) -> TileEmitter:
+        known = {a.name[1:]: a for a in f.args}
+        lengths = self.plan.lengths
+        own = {n: known[f"own.{n}"] for n in lengths}
+        padded = Indexer(f, self.formats, {n: known[f"padded.{n}"] for n in lengths})
+        tile = Tile(f, self.formats, own, {}, known["rows"])
+        te = TileEmitter(tile, self.lanes, self, known)
+        storages: dict[str, Storage] = {}
+        for b in self.plan.buffers.values():
+            if b.shared or not shared:
+                storages[b.name] = self.storage(te, padded, b, known)
+        for t in self.temporaries.values():
+            row = 0 if t.shared else t.size
+            at = self.work(f, t.name)
+            storages[t.name] = Storage(at, t.kind, (), (), row, True)
+        tile.storages = storages
+        return te
+
+    def work(self, f: Function, name: str) -> Value:
+        """The address of a storage in the workspace."""
+        return f.load("ptr", self.field(f, "work", name), 8)
+
+    def field(self, f: Function, group: str, name: str = "") -> Value:
+        r = self.layout().record
+        return f.offset(Value("ptr", "%record"), "i64", integer(r.field(group, name)))
+
+    def given(self, f: Function, group: str, name: str) -> Value:
+        """The address of the data of an array that was passed."""
+        owner = f.load("ptr", self.field(f, group, name), 8)
+        return f.load("ptr", f.offset(owner, "i8", integer(data_offset())), 8)
+
+    def storage(
+        self, te: TileEmitter, padded: Indexer, b: Buffer, known: dict[str, Value]
+    ) -> Storage:
+        f, rows = te.f, known["rows"]
+        alone = b.shared or b.name in self.summed
+        steps: list[Value] = []
+        step = integer(b.size) if alone else f.binary("mul nsw", rows, integer(b.size))
+        for lo, hi in reversed(b.axes):
+            steps.insert(0, step)
+            if len(steps) < len(b.axes):
+                step = f.binary("mul nsw", step, padded.position(hi - lo + 1))
+        if b.kind == "work":
+            pointer = self.work(f, b.name)
+        else:
+            pointer = self.given(f, "inputs" if b.kind == "input" else "params", b.name)
+        if b.kind == "input":
+            stored = self.formats.stored(b.type.kind)
+            count = te.count(padded, b.size, b.axes)
+            pointer = f.offset(pointer, stored, f.binary("mul nsw", known["row"], count))
+            if b.axes and not self.ragged:
+                several = f.compare("icmp sgt", rows, integer(1))
+                pointer = f.select(several, self.work(f, f"%copy.{b.name}"), pointer)
+        lows = [te.tile.position(lo) for lo, _ in b.axes]
+        return Storage(pointer, b.type.kind, lows, steps, 0 if alone else b.size, False)
+
+    # --- what they do -----------------------------------------------------------------------------
+
+    def body(self, te: TileEmitter, ops: Sequence[Op]) -> None:
+        deliver = Deliverer(te, self)
+        if not self.ragged:
+            several = te.f.compare("icmp sgt", te.known["rows"], integer(1))
+            with te.f.when(several), te.tile.scope():
+                for b in self.plan.buffers.values():
+                    if b.kind == "input" and b.axes:
+                        deliver.collect(b, self.given(te.f, "inputs", b.name))
+        te.ops(ops)
+        for r in self.plan.results:
+            deliver.result(r, self.given(te.f, "results", r.name))
+
+    def pack(self, te: TileEmitter) -> None:
+        for m, name in self.packs.items():
+            te.pack(m, name)
+
+    def is_summed(self, r: Result) -> bool:
+        """Whether a result is the sum over the batch."""
+        return r.of_param and self.sum_adjoints
+
+    def run(self) -> None:
+        f = Function(self.module, "run", [("ptr", "record", "noalias readonly")])
+        lengths = [f.load("i64", self.field(f, "length", n), 8) for n in self.plan.lengths]
+        batch = f.load("i64", self.field(f, "batch"), 8)
+        zero, one = integer(0), integer(1)
+        e = Indexer(f, self.formats, dict(zip(self.plan.lengths, lengths, strict=True)))
+        for name in ("shared", "pack"):
+            f.call_void(name, f.args[0], *lengths, *lengths, zero, one)
+        for r in self.plan.results:
+            if self.is_summed(r):
+                self.clear(e, r, self.given(f, "results", r.name))
+        if self.ragged:
+            loop = f.loop(zero, f.binary("sub", batch, one), 1)
+            own = list(lengths)
+            ends = f.load("ptr", self.field(f, "ragged"), 8)
+            at = f.offset(ends, "i64", loop.index)
+            own[self.plan.lengths.index("T")] = f.load("i64", at, 8)
+            f.call_void("body", f.args[0], *own, *lengths, loop.index, one)
+            loop.close()
+        else:
+            with f.when(f.compare("icmp sgt", batch, zero)):
+                f.call_void("body", f.args[0], *lengths, *lengths, zero, batch)
+        f.ret()
+        self.module.add(str(f))
+
+    def clear(self, e: Indexer, r: Result, pointer: Value) -> None:
+        f, b = e.f, self.plan.buffers[r.name]
+        stored, size = self.formats.stored(b.type.kind), self.formats.bytes(b.type.kind)
+        total = integer(b.size * size)
+        for lo, hi in r.ranges:
+            extent = f.intrinsic("llvm.smax", e.position(hi - lo + 1), integer(0))
+            total = f.binary("mul nsw", total, extent)
+        self.module.declare("llvm.memset.p0.i64", "void", ["ptr", "i8", "i64", "i1"])
+        f.call_void("llvm.memset.p0.i64", pointer, integer(0, "i8"), total, integer(0, "i1"))
+
+
+__all__ = ["Code", "Generator", "generate"]

@@ -1,0 +1,220 @@
+"""What a plan becomes before it is code: operations on tiles.
+
+A tile is one element of a variable for every sequence of the batch: a row of components for each.
+A `View` says which components of which storage are meant; an operation reads views and writes one.
+Everything here is data, so that operations can be looked at, merged and reordered before any
+instruction is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TypeAlias
+
+from unfold.domain import Domain
+from unfold.expr import Expr
+from unfold.poly import Poly
+
+
+@dataclass(frozen=True)
+class View:
+    """Components of one element of a storage.
+
+    Attributes:
+        storage: a buffer of the plan, or a temporary.
+        position: the element, for storages with axes.
+        shape: the components that are meant, axis by axis.
+        strides: the distance of neighbours along each axis, in components; 0 repeats.
+        offset: the first component.
+        shared: whether there is one row for the whole batch.
+        pick: an integer of each row and a stride, by which the first component moves.
+    """
+
+    storage: str
+    position: tuple[Poly, ...]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int = 0
+    shared: bool = False
+    pick: tuple[View, int] | None = None
+
+    @property
+    def size(self) -> int:
+        """The number of components."""
+        return prod(self.shape)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the components stand in C order without gaps."""
+        return self.pick is None and all(
+            s == d for s, d, n in zip(self.strides, dense(self.shape), self.shape, strict=True)
+            if n > 1
+        )  # fmt: skip
+
+    def reshaped(self, shape: tuple[int, ...]) -> View | None:
+        """The same components under another shape; ``None`` if they would have to move."""
+        if self.is_dense:
+            return replace(self, shape=shape, strides=dense(shape))
+        kept = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
+        if [n for n, _ in kept] != [n for n in shape if n != 1]:
+            return None
+        following = iter(kept)
+        return replace(
+            self, shape=shape, strides=tuple(0 if n == 1 else next(following)[1] for n in shape)
+        )
+
+    def transposed(self) -> View:
+        return replace(self, shape=self.shape[::-1], strides=self.strides[::-1])
+
+    def sliced(self, axis: int, lo: int, hi: int) -> View:
+        """Components ``lo..hi-1`` along an axis."""
+        shape = (*self.shape[:axis], hi - lo, *self.shape[axis + 1 :])
+        return replace(self, shape=shape, offset=self.offset + lo * self.strides[axis])
+
+    def taken(self, axis: int, at: int) -> View:
+        """One component along an axis, which goes away."""
+        return replace(
+            self,
+            shape=self.shape[:axis] + self.shape[axis + 1 :],
+            strides=self.strides[:axis] + self.strides[axis + 1 :],
+            offset=self.offset + at * self.strides[axis],
+        )
+
+    def broadcast(self, shape: tuple[int, ...]) -> View:
+        """Repeated along the axes that it lacks."""
+        lack = len(shape) - len(self.shape)
+        strides = [0] * lack + [
+            0 if n == 1 and want != 1 else s
+            for n, s, want in zip(self.shape, self.strides, shape[lack:], strict=True)
+        ]
+        return replace(self, shape=shape, strides=tuple(strides))
+
+
+def dense(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of components in C order."""
+    return tuple(prod(shape[k + 1 :]) for k in range(len(shape)))
+
+
+@dataclass(frozen=True)
+class Map:
+    """``target = rhs`` component by component; ``leaves`` are the parts of ``rhs`` in memory.
+
+    With ``update`` the value is added to the target.
+    """
+
+    target: View
+    rhs: Expr
+    leaves: Mapping[Expr, View]
+    update: bool = False
+
+
+@dataclass(frozen=True)
+class Fold:
+    """``target`` = the reduction ``op`` (sum, max, min, argmax) of ``rhs`` along ``axis``."""
+
+    target: View
+    op: str
+    axis: int | None
+    rhs: Expr
+    leaves: Mapping[Expr, View]
+
+
+@dataclass(frozen=True)
+class Product:
+    """``target = left @ right`` for each row; ``kind`` is that of the operands' ranks."""
+
+    target: View
+    left: View
+    right: View
+
+
+@dataclass(frozen=True)
+class ColumnSum:
+    """Add ``rhs``, summed over all rows, to a ``target`` that the rows share."""
+
+    target: View
+    rhs: Expr
+    leaves: Mapping[Expr, View]
+    rows_alike: bool = False
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Add the outer products of ``left`` and ``right``, summed over all rows, to a shared target."""
+
+    target: View
+    left: View
+    right: View
+
+
+@dataclass(frozen=True)
+class ScatterSum:
+    """Add each row's ``source`` to the slice of a shared target that the row's ``index`` names.
+
+    ``axis`` is the axis of the target along which the index chooses.
+    """
+
+    target: View
+    source: View
+    index: View
+    axis: int
+
+
+@dataclass(frozen=True)
+class Branch:
+    """``then`` if the condition on the indices holds, else ``otherwise``."""
+
+    condition: Domain
+    then: tuple[Op, ...]
+    otherwise: tuple[Op, ...]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """``body`` for all values of ``index`` between the bounds."""
+
+    index: str
+    ranges: tuple[tuple[tuple[Poly, ...], tuple[Poly, ...]], ...]
+    direction: int
+    body: tuple[Op, ...]
+
+
+@dataclass(frozen=True)
+class Points:
+    """``body`` for all values of ``index`` in a domain whose other symbols are known."""
+
+    index: str
+    domain: Domain
+    body: tuple[Op, ...]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """``body`` for all values of ``index`` at once: the steps' tiles as the rows of one.
+
+    All views in the body that are not shared advance by one step with the index. With ``whole``
+    the rows are taken in one go (sums over all rows), otherwise in portions that stay in cache.
+    """
+
+    index: str
+    lows: tuple[Poly, ...]
+    highs: tuple[Poly, ...]
+    body: tuple[Op, ...]
+    whole: bool = False
+
+
+Op: TypeAlias = (
+    Map | Fold | Product | ColumnSum | Contract | ScatterSum | Branch | Repeat | Points | Stretch
+)
+
+
+@dataclass(frozen=True)
+class Temporary:
+    """A storage for intermediate values: one element for each row of a tile."""
+
+    name: str
+    size: int
+    kind: str
+    shared: bool

@@ -1,0 +1,103 @@
+"""A tile in memory while code for it is written: rows, addresses, positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..elementwise import Formats
+from ..indexing import Indexer
+from ..ir import Function, Value, integer
+from .nodes import View
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where the elements of a buffer or temporary stand.
+
+    Attributes:
+        pointer: the address of the first component.
+        kind: real, int or bool.
+        lows: the first position on each axis.
+        steps: for each axis the distance of neighbours, in components.
+        row: the distance of rows, in components; 0 if there is only one.
+        fixed: whether a stretch of several steps always starts at its first row (temporaries).
+    """
+
+    pointer: Value
+    kind: str
+    lows: Sequence[Value]
+    steps: Sequence[Value]
+    row: int
+    fixed: bool
+
+
+class Tile(Indexer):
+    """The indexer of a function that works on tiles.
+
+    Attributes:
+        storages: by name.
+        rows: how many rows the tile has.
+        first: the row at which the current portion of a stretch starts.
+    """
+
+    def __init__(
+        self,
+        f: Function,
+        formats: Formats,
+        env: dict[str, Value],
+        storages: Mapping[str, Storage],
+        rows: Value,
+    ) -> None:
+        super().__init__(f, formats, env)
+        self.storages = storages
+        self.rows = rows
+        self.first = integer(0)
+
+    def stored(self, name: str) -> str:
+        """The type of a component in memory."""
+        return self.formats.stored(self.storages[name].kind)
+
+    def row_step(self, v: View) -> int:
+        """The distance of rows, in components."""
+        return 0 if v.shared else self.storages[v.storage].row
+
+    def base(self, v: View) -> Value:
+        """The address of the first component in the tile's first row."""
+        key = (v.storage, v.position, v.offset, v.shared)
+        found = self.known(key)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        s, stored = self.storages[v.storage], self.stored(v.storage)
+        pointer = s.pointer
+        for p, lo, step in zip(v.position, s.lows, s.steps, strict=True):
+            at = self.position(p)
+            steps = at if lo.name == "0" else self.f.binary("sub nsw", at, lo)
+            pointer = self.f.offset(pointer, stored, self.f.binary("mul nsw", steps, step))
+        row = self.row_step(v)
+        if row and not s.fixed and self.first.name != "0":
+            skip = self.f.binary("mul nsw", self.first, integer(row))
+            pointer = self.f.offset(pointer, stored, skip)
+        pointer = self.f.offset(pointer, stored, integer(v.offset))
+        return self.remember(key, pointer)  # type: ignore[no-any-return]
+
+    def row_base(self, v: View, row: Value) -> Value:
+        """The address of the first component in a row."""
+        pointer, step, stored = self.base(v), self.row_step(v), self.stored(v.storage)
+        if step:
+            pointer = self.f.offset(pointer, stored, self.f.binary("mul nsw", row, integer(step)))
+        if v.pick is not None:
+            chosen, stride = v.pick
+            at = self.f.load("i64", self.row_base(chosen, row), 8)
+            pointer = self.f.offset(pointer, stored, self.f.binary("mul nsw", at, integer(stride)))
+        return pointer
+
+    @contextmanager
+    def portion(self, first: Value, rows: Value) -> Iterator[None]:
+        """Some rows of a longer tile."""
+        outer = self.first, self.rows
+        self.first, self.rows = first, rows
+        with self.scope():
+            yield
+        self.first, self.rows = outer
