@@ -3,7 +3,7 @@
 #   make demo     set up, train a GRU on the sunspot numbers, write pictures to examples/out/
 #   make test     set up, lint, check types, run all tests
 #   make lint     ruff and mypy alone
-#   make bench    set up the peers and measure against them
+#   make bench    set up; time compilation and gradients of every example
 #   make clean    remove what the other targets made
 
 PYTHON ?= python3
@@ -27,7 +27,7 @@ lint: $(VENV)/test.stamp types
 	$(BIN)/mypy
 	$(BIN)/mypy examples tests
 
-bench: $(VENV)/bench.stamp
+bench: $(VENV)/test.stamp
 	$(BIN)/python -m tests.benchmarks
 
 # mypy does not follow the import hook of an editable install, so it is shown a folder of links
