@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from unfold.backends import llvm
-from unfold.backends.llvm import components, elementwise
 
+from unfold.backends import llvm
+from unfold.backends.llvm import choose, components, elementwise
+from unfold.backends.llvm.tiles import select
 from unfold.domain import Domain
 from unfold.expr import BOOL, INT, REAL, Type
 from unfold.ops import OPS, Example, Op, call
@@ -23,6 +24,14 @@ CASES = [
     for op in OPS.values()
     for number, example in enumerate(op.examples)
 ]
+
+
+@pytest.fixture(params=["lanes", "tiles"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each of the two kinds of native code, whatever the size of the program."""
+    limit = {"lanes": 10**9, "tiles": -1}[request.param]
+    monkeypatch.setattr(choose, "UNROLLED", limit)
+    return str(request.param)
 
 
 def shape_of(shape: tuple[int, ...]) -> Shape:
@@ -76,13 +85,15 @@ def meaning(op: Op, example: Example, arrays: dict[str, np.ndarray]) -> np.ndarr
 
 
 def test_every_op_has_a_lowering_or_a_written_reason() -> None:
-    lowered = set(components.RULES) | set(elementwise.RULES)
-    missing = [name for name in OPS if name not in lowered and name not in WITHOUT_LOWERING]
-    assert missing == []
-    assert [name for name in WITHOUT_LOWERING if name in lowered or name not in OPS] == []
-    assert [name for name in lowered if name not in OPS] == []
+    both = set(elementwise.RULES)
+    for lowered in (both | set(components.RULES), both | set(select.SPECIAL) | select.THROUGH):
+        missing = [name for name in OPS if name not in lowered and name not in WITHOUT_LOWERING]
+        assert missing == []
+        assert [name for name in WITHOUT_LOWERING if name in lowered or name not in OPS] == []
+        assert [name for name in lowered if name not in OPS] == []
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(("op", "example"), CASES)
 def test_an_op_agrees_with_numpy_in_float64(op: Op, example: Example) -> None:
     kernel = llvm.compile(program_for(op, example))
@@ -95,6 +106,7 @@ def test_an_op_agrees_with_numpy_in_float64(op: Op, example: Example) -> None:
         np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-14)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(("op", "example"), CASES)
 def test_an_op_agrees_with_numpy_in_float32(op: Op, example: Example) -> None:
     kernel = llvm.compile(program_for(op, example), dtype="float32")
@@ -112,6 +124,7 @@ def test_an_op_agrees_with_numpy_in_float32(op: Op, example: Example) -> None:
 SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e300, -1e300, 5e-324, 0.5, 2.0]
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("name", sorted(n for n, op in OPS.items() if op.elementwise))
 def test_special_values_come_out_as_in_numpy(name: str) -> None:
     op = OPS[name]
@@ -132,6 +145,7 @@ def test_special_values_come_out_as_in_numpy(name: str) -> None:
     np.testing.assert_allclose(got, want, rtol=1e-13)
 
 
+@pytest.mark.usefixtures("way")
 def test_integer_division_by_zero_does_not_trap() -> None:
     variables = {n: Var(n, "input", (), (), INT) for n in ("a", "b")}
     p = Program("whole", (), {}, variables, (), ())
