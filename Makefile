@@ -42,7 +42,7 @@ $(VENV)/%.stamp: pyproject.toml $(BIN)/python
 	@touch $@
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 clean:
 	rm -rf $(VENV) build dist examples/out *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
