@@ -34,12 +34,13 @@ from ..expr import (
     Ref,
     children,
     fresh,
+    lift,
     names,
     subs_positions,
     walk,
 )
 from ..ops import OPS, call
-from ..ops.record import broadcast_to, compare, sum_to, where
+from ..ops.record import broadcast_to, compare, sum_to, times, where
 from ..poly import Poly
 from ..program import Equation, Output, Program, Var, equation, verify
 from .common import depends_on, is_heavy, is_simple, needed_for, prune, refit
@@ -89,10 +90,9 @@ def adjoint(
     program = name_intermediates(program, active)
     active = depends_on(program, sources) & needed_for(program, targets)
 
-    result = _Sweep(program, active, set(sources)).run(targets, sources)
-    result = result.with_(
-        outputs=(*kept, *(_bar_output(program, result, name) for name in sources))
-    )
+    sweep = _Sweep(program, active, set(sources))
+    bars = tuple(Output(sweep.bars[n], full_output(program, n).ranges) for n in sources)
+    result = sweep.run(targets).with_(outputs=(*kept, *bars))
     result = split_guards(refit(prune(result)))
     return verify(simplify(result) if simplified else prune(result))
 
@@ -118,11 +118,6 @@ def full_output(program: Program, name: str) -> Output:
                 lo, hi = program.indices[axis.index]
         ranges.append((lo, hi))
     return Output(name, tuple(ranges))
-
-
-def _bar_output(program: Program, result: Program, name: str) -> Output:
-    bar = next(v.name for v in result.vars.values() if v.adjoint_of == name)
-    return Output(bar, full_output(program, name).ranges)
 
 
 @dataclass(frozen=True)
@@ -165,7 +160,7 @@ class _Sweep:
                     adjoint_of=name, generated=name not in sources,
                 )  # fmt: skip
 
-    def run(self, targets: Sequence[str], sources: Sequence[str]) -> Program:
+    def run(self, targets: Sequence[str]) -> Program:
         for name in targets:
             if name in self.bars:
                 self.terms.setdefault(name, []).append(_Term((), (), Domain(), Const(1.0)))
@@ -239,6 +234,12 @@ class _Sweep:
             return g
         if not is_heavy(g) and isinstance(node, Call) and len(node.args) == 1:
             return g
+        if (chosen := _selection(g)) is not None:
+            # Only what is selected gets a name: the selection itself must stay in sight of
+            # `_cotangents`.
+            condition, inner, first = chosen
+            inner = self.named(eq, node, inner, scope)
+            return where(condition, inner, 0.0) if first else where(condition, 0.0, inner)
         stem = f"{eq.name}_pre_bar"
         read, var, piece = introduce(self.program, self.vars, g, eq, scope, stem)
         self.vars[var.name] = var
@@ -394,30 +395,35 @@ def _cotangents(node: Call, g: Expr, value: Expr) -> tuple[Expr | None, ...]:
     """
     op = OPS[node.op]
     attrs = dict(node.attrs)
-    if isinstance(g, Call) and g.op == "where" and (op.elementwise or g.args[0].shape == ()):
-        c, a, b = g.args
-        taken, first = (a, True) if _is_zero(b) else (b, False) if _is_zero(a) else (None, True)
-        if taken is not None and node.op != "where":
-            inner = broadcast_to(taken, g.shape)
-            results: list[Expr | None] = []
-            if op.partials:
-                # Keep the selection inside the sums that undo broadcasting.
-                for p, x in zip(op.partials, node.args, strict=True):
-                    if not x.is_real:
-                        results.append(None)
-                        continue
-                    slope = p(value, *node.args)
-                    raw = inner * slope if isinstance(slope, Expr) or slope != 1 else inner
-                    chosen = where(c, raw, 0.0) if first else where(c, 0.0, raw)
-                    results.append(sum_to(chosen, x.shape))
-                return tuple(results)
-            for raw_ in op.cotangents(inner, value, node.args, attrs):
-                if raw_ is None:
-                    results.append(None)
-                else:
-                    results.append(where(c, raw_, 0.0) if first else where(c, 0.0, raw_))
-            return tuple(results)
-    return op.cotangents(g, value, node.args, attrs)
+    chosen = _selection(g)
+    if chosen is None or node.op == "where" or not (op.elementwise or chosen[0].shape == ()):
+        return op.cotangents(g, value, node.args, attrs)
+    condition, taken, first = chosen
+
+    def select(e: Expr) -> Expr:
+        return where(condition, e, 0.0) if first else where(condition, 0.0, e)
+
+    inner = broadcast_to(taken, g.shape)
+    if not op.partials:
+        found = op.cotangents(inner, value, node.args, attrs)
+        return tuple(None if c is None else select(c) for c in found)
+    # Inside the sums that undo broadcasting.
+    slopes = (lift(p(value, *node.args)) for p in op.partials)
+    return tuple(
+        sum_to(select(times(inner, slope)), x.shape) if x.is_real else None
+        for slope, x in zip(slopes, node.args, strict=True)
+    )
+
+
+def _selection(g: Expr) -> tuple[Expr, Expr, bool] | None:
+    """(c, a, True) for ``where(c, a, 0)``, (c, a, False) for ``where(c, 0, a)``."""
+    if isinstance(g, Call) and g.op == "where":
+        condition, a, b = g.args
+        if _is_zero(b):
+            return condition, a, True
+        if _is_zero(a):
+            return condition, b, False
+    return None
 
 
 def _merge(a: Expr, b: Expr) -> Expr:

@@ -261,6 +261,10 @@ def _matmul(e: Call) -> Expr | None:
     a, b = e.args
     if scalar(a) == 0 or scalar(b) == 0:
         return _zero(e)
+    if len(a.shape) == len(b.shape) == 1:
+        for p, q in ((a, b), (b, a)):
+            if isinstance(p, Call) and p.op == "broadcast" and p.args[0].shape == ():
+                return p.args[0] * sum_over(q, None)  # broadcast(c, [n]) @ v -> c * sum(v)
     for p, left in ((a, True), (b, False)):
         minus = _negated(p)
         if minus is not None:  # W' @ -g -> -(W' @ g)

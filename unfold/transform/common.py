@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..domain import Domain, hull
 from ..expr import Call, Expr, Guard, Read, Reduce, names, reads, walk
 from ..poly import Poly
-from ..program import Axis, Equation, Output, Program, Var
+from ..program import Axis, Equation, Output, Program, Var, equation
 
 
 def axis_range(
@@ -97,6 +97,79 @@ def refit(program: Program) -> Program:
                 axes.append(Axis(axis.index, lo, hi))
             variables[name] = replace(v, axes=tuple(axes))
     return program.with_(vars=variables)
+
+
+_MOST_TRIMMED = 3
+
+
+def trim(program: Program) -> Program:
+    """before: ``h_bar[t] = … for t in 0..T-1``, and nothing reads h_bar[0].
+    after:  ``h_bar[t] = … for t <= T-1``.
+
+    Only compiler-made equations lose elements that nothing reads, at the ends of their ranges.
+    """
+    equations = list(program.equations)
+    for _ in range(_MOST_TRIMMED):
+        readers: dict[str, list[tuple[Domain, Read]]] = {}
+        for eq in equations:
+            for read in reads(eq.rhs):
+                readers.setdefault(read.ref.name, []).append((eq.domain, read))
+        shown = {o.name: output_domain(program, o) for o in program.outputs}
+        changed = False
+        for number, eq in enumerate(equations):
+            v = program.vars[eq.name]
+            if not (v.generated or v.adjoint_of or v.tangent_of) or not eq.indices:
+                continue
+            smaller = _trimmed(eq, readers.get(eq.name, []), shown.get(eq.name), program.given)
+            if smaller != eq.domain:
+                changed = True
+                equations[number] = equation(
+                    eq.name, eq.indices, smaller, eq.rhs, eq.span, eq.solver
+                )
+        if not changed:
+            break
+    return refit(program.with_(equations=tuple(equations)))
+
+
+def _trimmed(
+    eq: Equation,
+    readers: list[tuple[Domain, Read]],
+    shown: tuple[tuple[str, ...], Domain] | None,
+    given: Domain,
+) -> Domain:
+    """The domain of a piece without a first or last position that nothing reads."""
+    domain = eq.domain
+    for k, index in enumerate(eq.indices):
+        if index in eq.pins:
+            continue
+        try:
+            lo, hi = axis_range([domain], index, eq.indices, given)
+        except ValueError:
+            continue
+        for end, keep in ((lo, Poly.symbol(index) - lo - 1), (hi, hi - 1 - Poly.symbol(index))):
+            if not _is_read(k, end, eq, readers, shown, given):
+                domain = domain & Domain.of((keep,))
+    return domain if domain == eq.domain else domain.simplified(given)
+
+
+def _is_read(
+    k: int,
+    end: Poly,
+    eq: Equation,
+    readers: list[tuple[Domain, Read]],
+    shown: tuple[tuple[str, ...], Domain] | None,
+    given: Domain,
+) -> bool:
+    if shown is not None:
+        indices, domain = shown
+        if not (domain & Domain.point(indices[k], end)).is_empty(given):
+            return True
+    for where, read in readers:
+        gap = read.ref.index[k] - end
+        here = where & read.domain & Domain.of((gap, -gap)) & hit(read.ref.index, eq)
+        if not here.is_empty(given):
+            return True
+    return False
 
 
 def depends_on(program: Program, sources: Iterable[str]) -> set[str]:

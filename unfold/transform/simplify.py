@@ -31,7 +31,7 @@ from ..expr import (
 from ..poly import Poly
 from ..program import Equation, Program, equation
 from .algebra import scalar, simplify_expr
-from .common import hit, prune
+from .common import hit, prune, trim
 from .reuse import reuse
 
 _ROUNDS = 6
@@ -41,7 +41,7 @@ def simplify(program: Program) -> Program:
     """Algebra, inlining of generated names that are used once, merging of equal ones, pruning."""
     for _ in range(_ROUNDS):
         before = program
-        program = prune(_inline(reuse(_merge_equal(_algebra(program)))))
+        program = trim(prune(_inline(reuse(_merge_equal(_algebra(program))))))
         if program.equations == before.equations:
             break
     return program
