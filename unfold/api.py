@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import InputError, UnfoldError
 from .function import Function, Options
-from .inputs import listed, nearest
+from .inputs import kind_of, listed, nearest
 from .model import Model
 from .program import Program
 from .stages import front
@@ -74,7 +74,10 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
     program = as_program(model)
     if backend not in BACKENDS:
         raise InputError(f"backend is one of {listed(BACKENDS)}, not {backend!r}")
-    name = np.dtype(dtype).name
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = str(dtype)
     if name not in DTYPES:
         raise InputError(f"dtype is one of {listed(DTYPES)}, not {name}")
     if not isinstance(threads, int) or threads < 1:
@@ -93,7 +96,7 @@ def as_program(model: Model | Program | str | os.PathLike[str]) -> Program:
         return loads(model).program
     if isinstance(model, (str, os.PathLike)):
         return load(model).program
-    raise InputError(f"expected a model, a path or a text, got a {type(model).__name__}")
+    raise InputError(f"expected a model, a path or a text, got {kind_of(model)}")
 
 
 def bindings(

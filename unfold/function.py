@@ -192,7 +192,7 @@ class Function:
 
         ``tangents`` holds an array for each parameter or input that moves, of its shape.
         """
-        names = self._directions(tangents)
+        names = self._directions(tangents, "tangents")
         derived = self._tangent(names)
         results, _ = self._run(derived, params, data, inputs, lengths, tangents)
         values = {n: a for n, a in results.items() if n not in derived.names.values()}
@@ -218,7 +218,7 @@ class Function:
         """
         if reduce not in REDUCTIONS:
             raise InputError(f"reduce is one of {listed(REDUCTIONS)}, not {reduce!r}")
-        derived = self._hessian(self._directions(vectors), self._wrt(wrt), self._losses(loss))
+        derived = self._hessian(self._directions(vectors, "vectors"), self._wrt(wrt), self._losses(loss))
         results, call = self._run(derived, params, data, inputs, lengths, vectors)
         rows = {name: results[dot] for name, dot in derived.names.items()}
         return _reduced(np.zeros(()), rows, reduce, call)[1]
@@ -381,19 +381,20 @@ class Function:
             self._real(name, self.program.vars, "wrt")
         return tuple(dict.fromkeys(names))
 
-    def _directions(self, tangents: Mapping[str, Any]) -> tuple[str, ...]:
+    def _directions(self, tangents: Mapping[str, Any], what: str) -> tuple[str, ...]:
         known = {v.name: v for v in self.program.vars.values() if v.role in ("input", "param")}
         for name in tangents:
-            self._real(name, known, "a direction")
+            self._real(name, known, what)
         return tuple(v for v in known if v in tangents)
 
     def _real(self, name: str, known: Mapping[str, Var], what: str) -> None:
         if name not in known:
-            raise InputError(f"{what}: {self.program.name} has no {name}{nearest(name, known)}")
+            kind = "" if what == "wrt" else "input or parameter "
+            hint = nearest(name, known)
+            raise InputError(f"{what}: {self.program.name} has no {kind}{name}{hint}")
         if known[name].type.kind != "real":
-            raise InputError(
-                f"{what}: {name} is {known[name].type}; there is a derivative in real numbers only"
-            )
+            kind = str(self.declared.vars[name].type)
+            raise InputError(f"{what}: {name} is {kind}, and derivatives are of real numbers")
 
     def _losses(self, loss: str | Sequence[str] | None) -> tuple[str, ...]:
         if loss is None:

@@ -169,7 +169,9 @@ _ROLES = {"input": "an input", "param": "a parameter"}
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; did you mean `x`?``, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    names = list(known)
+    close = [n for n in names if n.casefold() == name.casefold()]
+    close = close or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"; did you mean `{close[0]}`?" if close else ""
 
 
@@ -184,7 +186,7 @@ def _names(
 ) -> None:
     if not isinstance(given, Mapping):
         raise InputError(
-            f"the {what}s come as a dict from names to arrays, not as {_kind_of(given)}"
+            f"the {what}s come as a dict from names to arrays, not as {kind_of(given)}"
         )
     for name in given:
         if name in wanted:
@@ -206,10 +208,14 @@ def _names(
 # --- arrays -----------------------------------------------------------------------------------
 
 
-def _kind_of(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """``a list``, ``an int``, ``None``."""
+    if value is None:
+        return "None"
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype}"
-    return f"a {type(value).__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
 
 
 def _dtype(sig: Signature, s: Spec) -> np.dtype[Any]:
@@ -237,7 +243,7 @@ def _array(sig: Signature, s: Spec, value: Any) -> Array:
     if s.kind == "bool" and kind in "iu" and np.isin(array, (0, 1)).all():
         return array.astype(np.bool_)
     if kind not in fits:
-        came = str(array.dtype) if kind in "fiubc" else f"{_kind_of(value)}, which is no number"
+        came = str(array.dtype) if kind in "fiubc" else f"{kind_of(value)}, which is no number"
         cure = ""
         if s.kind == "int" and kind == "f":
             cure = "; integers are asked for, convert them with `.astype(int)`"
@@ -264,7 +270,7 @@ def _batch(sig: Signature, arrays: Mapping[str, Array], lengths: Any) -> int | N
     for name in sig.params:
         s, a = sig.specs[name], arrays[name]
         if a.ndim != len(s.dims):
-            raise _wrong_shape(s, a, None, batch=False)
+            raise _wrong_shape(s, a, batch=False)
     for name in sig.inputs:
         s, a = sig.specs[name], arrays[name]
         extra = a.ndim - len(s.dims)
@@ -273,7 +279,7 @@ def _batch(sig: Signature, arrays: Mapping[str, Array], lengths: Any) -> int | N
         elif extra == 1:
             leading.append(name)
         else:
-            raise _wrong_shape(s, a, None, batch=True)
+            raise _wrong_shape(s, a, batch=True)
     if plain and leading:
         with_ = ", ".join(f"{n} of shape {arrays[n].shape}" for n in leading)
         without = ", ".join(f"{n} of shape {arrays[n].shape}" for n in plain)
@@ -301,7 +307,7 @@ def _batch(sig: Signature, arrays: Mapping[str, Array], lengths: Any) -> int | N
 def _length(name: str, value: Any) -> int:
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return int(value)
-    raise InputError(f"{name} is a length: expected an integer, got {_kind_of(value)}")
+    raise InputError(f"{name} is a length: expected an integer, got {kind_of(value)}")
 
 
 def _lengths(
@@ -331,13 +337,16 @@ def _lengths(
             count = arrays[s.name].shape[axis + offset]
             if not unknown:
                 if rest.constant != count:
-                    raise _disagree(s, dim, count, found, source)
+                    raise _disagree(s, arrays[s.name], dim, found, source)
                 continue
             (symbol,) = unknown
             coefficient, constant = rest.coefficient(symbol), rest.offset
             value, remainder = divmod(count - constant, coefficient)
             if remainder:
-                raise InputError(f"{s.label}: {count} entries where {dim} are declared")
+                raise InputError(
+                    f"{s.label}: expected {s.expected}; {came(arrays[s.name])}, and {dim} = {count} "
+                    f"has no whole {symbol}"
+                )
             found[symbol] = value
             source[symbol] = s.label
     for symbol in sig.lengths:
@@ -359,18 +368,15 @@ def _lengths(
 
 
 def _disagree(
-    s: Spec, dim: Poly, count: int, found: Mapping[str, int], source: Mapping[str, str]
+    s: Spec, array: Array, dim: Poly, found: Mapping[str, int], source: Mapping[str, str]
 ) -> InputError:
     symbols = sorted(dim.symbols & set(found))
-    says = ", ".join(
-        f"{n} = {found[n]}" + (f" in {source[n]}" if source[n] else " as given") for n in symbols
+    says = " and ".join(
+        f"{n} = {found[n]}" + (f" (as in {source[n]})" if source[n] else " (as given)")
+        for n in symbols
     )
-    need = dim.evaluate(found)
-    return InputError(
-        f"{s.label}: expected {s.expected}, got {count} entries where {dim} = {need} ({says})"
-        if str(dim) not in symbols
-        else f"{s.label}: expected {s.expected}, got {count} entries for {dim}, but {says}"
-    )
+    joined = ", " if s.known else " with "
+    return InputError(f"{s.label}: expected {s.expected}{joined}{says}; {came(array)}")
 
 
 def _ragged(
@@ -417,16 +423,14 @@ def _blank(s: Spec, array: Array, ragged: NDArray[np.int64], longest: int) -> Ar
 # --- shapes and values ------------------------------------------------------------------------
 
 
-def _wrong_shape(
-    s: Spec, array: Array, lengths: Mapping[str, int] | None, batch: bool
-) -> InputError:
-    came = f"an array of shape {array.shape}" if array.ndim else "a single number"
-    text = f"{s.label}: expected {s.expected}"
-    if lengths is None:
-        if batch:
-            text += f", or {s.batched()}"
-        return InputError(f"{text}; got {came}")
-    return InputError(f"{text}; got {came}")
+def came(array: Array) -> str:
+    return f"got an array of shape {array.shape}" if array.ndim else "got a single number"
+
+
+def _wrong_shape(s: Spec, array: Array, batch: bool) -> InputError:
+    """``batch``: whether a batch axis would have been welcome."""
+    expected = f"{s.expected}, or {s.batched()}" if batch else s.expected
+    return InputError(f"{s.label}: expected {expected}; {came(array)}")
 
 
 def _shapes(
@@ -438,7 +442,7 @@ def _shapes(
         if s.role == "input" and batch is not None:
             own = own[1:]
         if own != shape:
-            raise _wrong_shape(s, arrays[name], lengths, s.role == "input")
+            raise _wrong_shape(s, arrays[name], batch=False)
 
 
 def _values(sig: Signature, s: Spec, array: Array, batch: int | None) -> None:
