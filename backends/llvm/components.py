@@ -16,7 +16,7 @@ import numpy as np
 from unfold.expr import Call
 from unfold.poly import Shape
 
-from . import elementwise, functions
+from . import elementwise, vecmath
 from .elementwise import Formats, convert, is_float
 from .ir import Function, Value, integer, real, vector, width_of
 
@@ -234,9 +234,7 @@ def add(u: Unit, a: Value, b: Value) -> Value:
 def extreme(u: Unit, which: str, a: Value, b: Value) -> Value:
     """``max`` or ``min`` of two numbers of one format; NaN wins."""
     a, b = u.same_width(a, b)
-    if is_float(a):
-        return u.f.intrinsic(f"llvm.{which}imum", a, b)
-    return u.f.intrinsic(f"llvm.s{which}", a, b)
+    return vecmath.emit(u.f, f"{which}imum", a, b)
 
 
 def _sum(u: Unit, node: Call, args: Sequence[Components]) -> Components:
@@ -281,14 +279,14 @@ def _exponentials(u: Unit, values: Components) -> tuple[Components, Value, Value
     size = u.f.intrinsic("llvm.fabs", top)
     finite = u.f.compare("fcmp one", size, real(float("inf"), top.type))
     shift = u.f.select(finite, top, real(0.0, top.type))
-    terms = [functions.emit(u.f, "exp", u.binary("fsub", v, shift)) for v in values]
+    terms = [vecmath.emit(u.f, "exp", u.binary("fsub", v, shift)) for v in values]
     return terms, shift, _tree(lambda a, b: add(u, a, b), terms)
 
 
 def logsumexp(u: Unit, values: Components) -> Value:
     """The logarithm of the sum of exponentials, without overflow."""
     _, shift, total = _exponentials(u, _reals(u, values))
-    return u.binary("fadd", functions.emit(u.f, "log", total), shift)
+    return u.binary("fadd", vecmath.emit(u.f, "log", total), shift)
 
 
 def _logsumexp(u: Unit, node: Call, args: Sequence[Components]) -> Components:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from unfold.expr import Call, Const
 
-from . import functions
+from . import vecmath
 from .ir import Function, Value, integer, real, scalar_of, vector, width_of
 
 Rule = Callable[["Function", Sequence[Value]], Value]
@@ -46,50 +46,6 @@ def _neg(f: Function, args: Sequence[Value]) -> Value:
     return f.binary("sub", integer(0, a.type), a)
 
 
-def _extreme(float_name: str, int_name: str) -> Rule:
-    # llvm.maximum and llvm.minimum pass NaN on, as NumPy's do.
-    def rule(f: Function, args: Sequence[Value]) -> Value:
-        return f.intrinsic(float_name if is_float(args[0]) else int_name, *args)
-
-    return rule
-
-
-def _safe_divisor(f: Function, b: Value) -> tuple[Value, Value]:
-    """An integer divisor that is not zero, and where it was (the processor would trap)."""
-    zero = f.compare("icmp eq", b, integer(0, b.type))
-    return f.select(zero, integer(1, b.type), b), zero
-
-
-def _mod(f: Function, args: Sequence[Value]) -> Value:
-    """The remainder with the divisor's sign, as Python and NumPy define it."""
-    a, b = args
-    if is_float(a):
-        rest = f.binary("frem", a, b)
-        zero = real(0.0, a.type)
-        off = f.compare("fcmp une", rest, zero)
-        signs = f.binary("xor", f.compare("fcmp olt", rest, zero), f.compare("fcmp olt", b, zero))
-        both = f.binary("and", off, signs)
-        return f.select(both, f.binary("fadd", rest, b), rest)
-    divisor, was_zero = _safe_divisor(f, b)
-    rest = f.binary("srem", a, divisor)
-    off = f.compare("icmp ne", rest, integer(0, a.type))
-    signs = f.compare("icmp slt", f.binary("xor", rest, divisor), integer(0, a.type))
-    both = f.binary("and", off, signs)
-    result = f.select(both, f.binary("add", rest, divisor), rest)
-    return f.select(was_zero, integer(0, a.type), result)
-
-
-def _floordiv(f: Function, args: Sequence[Value]) -> Value:
-    a, b = args
-    if is_float(a):
-        # (a - a mod b) / b is a whole number up to rounding.
-        whole = f.binary("fdiv", f.binary("fsub", a, _mod(f, args)), b)
-        return f.intrinsic("llvm.rint", whole)
-    divisor, was_zero = _safe_divisor(f, b)
-    quotient = f.binary("sdiv", f.binary("sub", a, _mod(f, (a, divisor))), divisor)
-    return f.select(was_zero, integer(0, a.type), quotient)
-
-
 def _compare(float_op: str, int_op: str) -> Rule:
     def rule(f: Function, args: Sequence[Value]) -> Value:
         a, b = args
@@ -110,33 +66,8 @@ def _where(f: Function, args: Sequence[Value]) -> Value:
     return f.select(args[0], args[1], args[2])
 
 
-def _relu(f: Function, args: Sequence[Value]) -> Value:
-    return f.intrinsic("llvm.maximum", args[0], real(0.0, args[0].type))
-
-
-def _sign(f: Function, args: Sequence[Value]) -> Value:
-    (a,) = args
-    zero, one = real(0.0, a.type), real(1.0, a.type)
-    # x itself in the last place keeps zeros and NaN.
-    below = f.select(f.compare("fcmp olt", a, zero), real(-1.0, a.type), a)
-    return f.select(f.compare("fcmp ogt", a, zero), one, below)
-
-
-def _exp_diff(f: Function, args: Sequence[Value]) -> Value:
-    """``exp(a - b)``, and 0 where a is -inf whatever b is."""
-    a, b = args
-    zero = real(0.0, a.type)
-    gone = f.compare("fcmp oeq", a, real(-math.inf, a.type))
-    gap = f.binary("fsub", f.select(gone, zero, a), f.select(gone, zero, b))
-    return f.select(gone, zero, functions.emit(f, "exp", gap))
-
-
 def _function(name: str) -> Rule:
-    return lambda f, args: functions.emit(f, name, *args)
-
-
-def _intrinsic(name: str) -> Rule:
-    return lambda f, args: f.intrinsic(name, *args)
+    return lambda f, args: vecmath.emit(f, name, *args)
 
 
 #: Ops on numbers of one format (their operands' common one).
@@ -146,11 +77,6 @@ RULES: dict[str, Rule] = {
     "mul": _arithmetic("fmul", "mul"),
     "div": _arithmetic("fdiv", "sdiv"),
     "neg": _neg,
-    "maximum": _extreme("llvm.maximum", "llvm.smax"),
-    "minimum": _extreme("llvm.minimum", "llvm.smin"),
-    "exp_diff": _exp_diff,
-    "mod": _mod,
-    "floordiv": _floordiv,
     "lt": _compare("olt", "slt"),
     "le": _compare("ole", "sle"),
     "gt": _compare("ogt", "sgt"),
@@ -161,17 +87,9 @@ RULES: dict[str, Rule] = {
     "or": _logic("or"),
     "not": _not,
     "where": _where,
-    "relu": _relu,
-    "sign": _sign,
-    "sqrt": _intrinsic("llvm.sqrt"),
-    "abs": _intrinsic("llvm.fabs"),
-    "floor": _intrinsic("llvm.floor"),
-    "ceil": _intrinsic("llvm.ceil"),
-    "round": _intrinsic("llvm.rint"),
-    "pow": _function("pow"),
     "real": lambda f, args: args[0],
     "detach": lambda f, args: args[0],
-} | {name: _function(name) for name in functions.NAMES}
+} | {name: _function(name) for name in vecmath.FUNCTIONS}
 
 _COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}
 _LOGIC = {"and", "or", "not"}
@@ -243,7 +161,7 @@ def power(f: Function, x: Value, n: float, exponent: Value) -> Value:
     if n == 0.5:
         return f.intrinsic("llvm.sqrt", x)
     if not math.isfinite(n) or n != int(n) or abs(n) > 16:
-        return functions.emit(f, "pow", x, exponent)
+        return vecmath.emit(f, "pow", x, exponent)
     if n == 0:
         return real(1.0, x.type)
     count, square, result = abs(int(n)), x, None

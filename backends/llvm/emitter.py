@@ -15,7 +15,7 @@ import numpy as np
 from unfold.domain import Domain
 from unfold.expr import Call, Const, Expr, Guard, Position, Reduce, Ref, names
 
-from . import components, functions
+from . import components, vecmath
 from .components import Components, add, dims, extreme
 from .elementwise import Formats
 from .indexing import Indexer
@@ -150,14 +150,14 @@ class Emitter(Indexer):
 
         def accumulate(state: Components, values: Components) -> Components:
             terms = [
-                functions.emit(f, "exp", self.binary("fsub", v, s))
+                vecmath.emit(f, "exp", self.binary("fsub", v, s))
                 for v, s in zip(values, shifts, strict=True)
             ]
             return [add(self, a, b) for a, b in zip(state, terms, strict=True)]
 
         totals = self.fold(e, e.body, self.zero("real"), accumulate)
         return [
-            self.binary("fadd", functions.emit(f, "log", t), s)
+            self.binary("fadd", vecmath.emit(f, "log", t), s)
             for t, s in zip(totals, shifts, strict=True)
         ]
 
