@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from .domain import Domain
@@ -209,7 +210,7 @@ class Program:
         """The equations that define a variable."""
         return [e for e in self.equations if e.name == name]
 
-    @property
+    @cached_property
     def lengths(self) -> tuple[str, ...]:
         """The length symbols (known at call time), in order of first appearance."""
         found: dict[str, None] = {}
@@ -223,7 +224,7 @@ class Program:
                     found.update((s, None) for s in sorted(p.symbols) if s not in taken)
         return tuple(found)
 
-    @property
+    @cached_property
     def given(self) -> Domain:
         """What may be assumed of the lengths: each is at least its minimum (1 if not stated).
 
