@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from ..domain import Domain
+from ..domain import EMPTY, Domain
 from ..poly import Poly
 
 Env = Sequence[int]
@@ -54,6 +54,9 @@ class Points:
         self._levels: list[tuple[list[tuple[int, Affine]], list[tuple[int, Affine]]]] = []
         for k, index in enumerate(indices):
             shadow = domain.project_out(indices[k + 1 :])
+            if shadow == EMPTY:
+                self._outside = condition(EMPTY, self.slots)
+                break
             lower: list[tuple[int, Affine]] = []
             upper: list[tuple[int, Affine]] = []
             for p in shadow.constraints:

@@ -103,7 +103,7 @@ class Builder:
             if node.part:
                 owner = (node.var, node.index)
                 self._parts[owner] = max(self._parts.get(owner, 0), node.part)
-            if node.operands and node.op not in (COPY, EQUATION):
+            if node.part:
                 self._known.setdefault((self.label(node.op, node.attrs), node.operands), position)
             elif node.is_literal:
                 self._known[self._constant_key(node.var, node.type)] = position
@@ -139,6 +139,8 @@ class Builder:
         var, index = element
         if value == len(self.table) - 1 and node.part and (node.var, node.index) == element:
             self._parts[element] -= 1
+            # A later equal operation must not read the element: derivatives in it would differ.
+            del self._known[self.label(node.op, node.attrs), node.operands]
             self.table[value] = node._replace(
                 shape=shape, type=kind, role=role, part=0, equation=equation
             )
