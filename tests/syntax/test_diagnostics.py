@@ -172,7 +172,9 @@ def test_the_users_errors_have_one_base() -> None:
     assert issubclass(InputError, ValueError)
 
 
-@pytest.mark.parametrize(("offset", "position"), [(0, (1, 1)), (16, (1, 17)), (17, (2, 1)), (45, (3, 5))])
+@pytest.mark.parametrize(
+    ("offset", "position"), [(0, (1, 1)), (16, (1, 17)), (17, (2, 1)), (45, (3, 5))]
+)
 def test_lines_and_columns_count_from_one(offset: int, position: tuple[int, int]) -> None:
     assert GRU.position(offset) == position
 

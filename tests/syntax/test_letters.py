@@ -35,4 +35,4 @@ def test_spellings_are_of_signs_that_the_language_does_not_have() -> None:
 
 
 def test_letters_of_any_kind_become_ascii() -> None:
-    assert ascii_letters("Łódź λ₂") .isascii()
+    assert ascii_letters("Łódź λ₂").isascii()

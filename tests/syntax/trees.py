@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from unfold.syntax import tree as t
 
 WORDS = [
-    "model", "input", "param", "output", "minimize", "solve", "flow", "from", "use", "by", "for", "in",
-    "if", "else", "and", "or", "not", "reverse", "der", "let", "const", "axis", "random", "real", "int",
-    "h", "x", "t", "T", "W", "enc.h", "layer.1.h", "sum", "tanh", "0", "1", "2.5", "1e-3", "1e999",
-    "(", ")", "[", "]", ",", ";", ":", "=", "==", "<", "<=", ">", "!=", "+", "-", "*", "/", "//", "@",
-    "**", "'", "~", "..", ".", "^", "%", '"', '"other.rec"', "σ", "hₜ", "⊙", "#", "\t", "\n", "\n    ",
-    "\n        ", "model m(D):\n    ", "h[t] = ", "\\", "\x1b", "\r\n", "\u00a0", "漢",
+    "model", "input", "param", "output", "minimize", "solve", "flow", "from", "use", "by",
+    "for", "in", "if", "else", "and", "or", "not", "reverse", "der", "let", "const", "axis",
+    "random", "real", "int", "h", "x", "t", "T", "W", "enc.h", "layer.1.h", "sum", "tanh", "0",
+    "1", "2.5", "1e-3", "1e999", "(", ")", "[", "]", ",", ";", ":", "=", "==", "<", "<=", ">",
+    "!=", "+", "-", "*", "/", "//", "@", "**", "'", "~", "..", ".", "^", "%", '"',
+    '"other.rec"', "σ", "hₜ", "⊙", "#", "\t", "\n", "\n    ", "\n        ", "model m(D):\n    ",
+    "h[t] = ", "\\", "\x1b", "\r\n", "\xa0", "漢",
 ]  # fmt: skip
 
 PROGRAM = """\

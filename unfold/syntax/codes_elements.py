@@ -88,16 +88,17 @@ ELEMENTS = (
         """
         model m():
             input x[t]: real
-            s[t] = s[t-1] for t <= 0
-            s[t] = x[t] + s[t-1]
+            s[t] = 0 for t <= 0
+            s[t] = 2 * x[t]
             output s[t]
         """,
         """
         model m():
             input x[t]: real
-            s[0] = 0
-            s[t] = x[t] + s[t-1]
-            output s[t]
+            s[t] = 0 for t <= 0
+            s[t] = 2 * x[t]
+            y[t] = s[t] - s[t-3]
+            output y[t]
         """,
     ),
     Entry(
@@ -145,6 +146,29 @@ ELEMENTS = (
             y[t] = x[t]
             z[t] = x[t] if t >= 3 else 0
             output y[t], z[t]
+        """,
+    ),
+    Entry(
+        "E0407",
+        "the elements of a variable are no plain range",
+        """
+        The elements of a variable, over all its equations, go from a first to a last position,
+        such as 0..T. The conditions here leave a set that is not of this kind for every length. A
+        choice that depends on the position can always be written on the right: `a if 2*t <= T
+        else b`.
+        """,
+        """
+        model m():
+            input x[t]: real
+            y[t] = x[t] for 2*t <= T
+            y[t] = -x[t] for 2*t > T
+            output y[t]
+        """,
+        """
+        model m():
+            input x[t]: real
+            y[t] = x[t] if 2*t <= T else -x[t]
+            output y[t]
         """,
     ),
     Entry(

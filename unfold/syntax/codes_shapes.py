@@ -102,27 +102,24 @@ SHAPES = (
         "E0305",
         "a shape cannot be found",
         """
-        Shapes are inferred from inputs and parameters. A variable that is defined by itself alone
-        has none to begin with: `0` fits a scalar as well as any vector. Its first element can say
-        it: `h[0] = broadcast(0, [H])`, or `0.0` for a scalar.
+        Shapes are inferred from inputs, parameters and numbers. Here are variables that are
+        defined by each other alone, so that they could have any shape. Their first element can
+        say it: `h[0] = broadcast(0, [H])` for a vector, `h[0] = 0` for a scalar.
         """,
         """
-        model m(H):
-            input n[t]: real
-            h[0] = 0
-            h[t] = 0.5 * h[t-1] for t >= 1
-            y[t] = h[t]
-            z[t] = n[t] / H
-            output y[t], z[t]
+        model m():
+            input x[t]: real
+            g[t] = 0.5 * g[t-1]
+            y[t] = g[t] * x[t]
+            output y[t]
         """,
         """
-        model m(H):
-            input n[t]: real
-            h[0] = broadcast(0, [H])
-            h[t] = 0.5 * h[t-1] for t >= 1
-            y[t] = h[t]
-            z[t] = n[t] / H
-            output y[t], z[t]
+        model m():
+            input x[t]: real
+            g[0] = 1
+            g[t] = 0.5 * g[t-1]
+            y[t] = g[t] * x[t]
+            output y[t]
         """,
     ),
     Entry(

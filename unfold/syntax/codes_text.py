@@ -363,7 +363,7 @@ TEXT = (
         f"""
         model m():
             input x: real
-            y = {'(' * 101}x{')' * 101}
+            y = {"(" * 101}x{")" * 101}
             output y
         """,
         """

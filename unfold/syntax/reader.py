@@ -311,6 +311,7 @@ class Reader:
             helps=[f"`model {rest}`"],
         )
 
+
 def _foreign_word(source: Source, line: Line) -> Diagnostic | None:
     """`import numpy` and its like outside of any model."""
     word = str(line.tokens[0])

@@ -344,17 +344,7 @@ class Minimize(Node):
 
 
 Statement: TypeAlias = (
-    Axis
-    | Input
-    | Param
-    | Random
-    | Const
-    | Let
-    | Equation
-    | Solve
-    | Flow
-    | Output
-    | Minimize
+    Axis | Input | Param | Random | Const | Let | Equation | Solve | Flow | Output | Minimize
 )
 
 
