@@ -182,7 +182,7 @@ class _Stepping:
         return [n for n in self.program.vars if n in found]
 
     def _running(self, name: str) -> list[Equation]:
-        """The pieces of a variable that hold at some t >= 1."""
+        """The pieces of a variable that hold at some t of 1..T."""
         k = self.time[name]
         pieces = self.program.pieces(name)
         if k is None:
@@ -190,8 +190,7 @@ class _Stepping:
         given = self.program.given
         running = []
         for eq in pieces:
-            t = Poly.symbol(eq.indices[k])
-            if not (eq.domain & Domain.of((t - 1,))).is_empty(given):
+            if not (eq.domain & Domain.range(eq.indices[k], 1, TIME)).is_empty(given):
                 running.append(eq)
         return running
 
@@ -312,6 +311,8 @@ class _Stepping:
         if lag is None:
             what = "the end of" if TIME in e.index[k].symbols else "one fixed step of"
             raise self.refuse(eq, f"this equation reads {what} {e.name}")
+        if self.program.vars[e.name].role == "param":
+            raise self.refuse(eq, f"the parameter {e.name} has a value for every step")
         if any(t in p.symbols for p in index):
             raise self.refuse(eq, f"another index of {e.name} changes with the step")
         if lag < 0:
@@ -366,26 +367,25 @@ class Stepper:
         wrong = [n for n in inputs if n in plan.moving]
         if wrong:
             raise InputError(f"{wrong[0]} is a sequence: give it to `step`, one element at a time")
-        given = {n: v for n, v in inputs.items() if n in plan.static}
-        unknown = [n for n in inputs if n not in plan.static and n not in function.inputs]
-        sig = signature(
+        options = function.options
+        own = signature(
+            function.program, function.declared, function.sizes, options.dtype, options.check_finite
+        )
+        once = {n: s for n, s in own.specs.items() if s.role == "param" or n in plan.static}
+        # Inputs that no step needs, targets say, are welcome.
+        given = {n: v for n, v in inputs.items() if n in once or n not in own.specs}
+        lengths = tuple(n for n in own.lengths if n != TIME)
+        bound = bind(replace(own, specs=once, lengths=lengths), params, given)
+        self._fixed, self._lengths, self._batch = bound.arrays, bound.lengths, bound.batch
+        self._params = set(function.params)
+        step = signature(
             plan.program,
             function.declared.with_(vars=plan.declared),
             function.sizes,
-            function.options.dtype,
-            function.options.check_finite,
+            options.dtype,
+            options.check_finite,
         )
-        self._moving = replace(sig, specs={n: sig.specs[n] for n in plan.moving}, lengths=())
-        fixed = {n: s for n, s in sig.specs.items() if s.role == "param" or n in plan.static}
-        extra = {n: v for n, v in params.items() if n in function.params and n not in fixed}
-        bound = bind(
-            replace(sig, specs=fixed),
-            {n: v for n, v in params.items() if n not in extra},
-            {**given, **{n: inputs[n] for n in unknown}},
-        )
-        self._fixed, self._lengths, self._batch = bound.arrays, bound.lengths, bound.batch
-        self._params = {n for n, s in fixed.items() if s.role == "param"}
-        self._extra = extra
+        self._moving = replace(step, specs={n: step.specs[n] for n in plan.moving}, lengths=())
         self.reset()
 
     def reset(self) -> None:
@@ -446,12 +446,12 @@ class Stepper:
         values: dict[str, Array] = {}
         if program.outputs:
             specs = self._start.signature.specs
-            arrays = {n: a for n, a in {**self._extra, **self._fixed}.items() if n in specs}
-            params = {n: a for n, a in arrays.items() if specs[n].role == "param"}
-            least = {n: max(1, program.minimum.get(n, 1)) for n in program.lengths}
-            inputs = {n: a for n, a in arrays.items() if n not in params}
-            call = bind(self._start.signature, params, {**inputs, **least, **self._lengths})
-            values = self._start.kernel(call.arrays, call.lengths, call.batch, None)
+            arrays = {n: a for n, a in self._fixed.items() if n in specs}
+            least = {n: program.minimum.get(n, 1) for n in program.lengths}
+            batch = self._batch if any(n not in self._params for n in arrays) else None
+            values = self._start.kernel(arrays, {**least, **self._lengths}, batch, None)
+            if batch is None and self._batch is not None:
+                values = {n: np.repeat(a[None], self._batch, axis=0) for n, a in values.items()}
         states: dict[str, tuple[Array, ...]] = {}
         for state in plan.states:
             v = plan.program.vars[state.names[0]]
