@@ -130,6 +130,10 @@ class Value(ir.Value):
     def sar(self, other: Operand) -> Value:
         return self._binary("", "ashr", other)
 
+    def udiv(self, other: Operand) -> Value:
+        """The quotient of integers without a sign."""
+        return self._binary("", "udiv", other)
+
     def srem(self, other: Operand) -> Value:
         """The remainder with the sign of the dividend, as C has it."""
         return self._binary("frem", "srem", other)
@@ -227,6 +231,12 @@ class Body:
         """A vector with one lane replaced."""
         return self.op(f"insertelement {vector}, {value}, {_index(index)}", vector.kind)
 
+    def shuffle(self, x: Value, y: Value, lanes: Sequence[int]) -> Value:
+        """Chosen lanes of ``x`` (counted from 0) and ``y`` (counted on from there)."""
+        mask = ", ".join(f"i32 {lane}" for lane in lanes)
+        kind = Type(x.kind.element, len(lanes))
+        return self.op(f"shufflevector {x}, {y}, <{len(lanes)} x i32> <{mask}>", kind)
+
     # --- calls ------------------------------------------------------------------------------
 
     def call(self, name: str, result: Type, *args: Value) -> Value:
@@ -265,13 +275,18 @@ class Body:
         """The address ``index`` elements on."""
         return self.op(f"getelementptr {element}, {pointer}, {_index(index)}", POINTER)
 
+    @staticmethod
+    def align(kind: Type) -> int:
+        """The alignment of an element in memory, which is all that may be relied on."""
+        return _ALIGN.get(kind.element, 8)
+
     def load(self, pointer: Value, kind: Type) -> Value:
         """Load a scalar or vector that is aligned as its element is."""
-        return self.wrap(self.f.load(str(kind), pointer, _align(kind)))
+        return self.wrap(self.f.load(str(kind), pointer, self.align(kind)))
 
     def store(self, value: Value, pointer: Value) -> None:
         """Store a scalar or vector at an address that is aligned as its element is."""
-        self.f.store(value, pointer, _align(value.kind))
+        self.f.store(value, pointer, self.align(value.kind))
 
     # --- control ----------------------------------------------------------------------------
 
@@ -380,7 +395,3 @@ def define(
 
 def _index(index: int | Value) -> str:
     return str(index) if isinstance(index, Value) else f"i64 {index}"
-
-
-def _align(kind: Type) -> int:
-    return _ALIGN.get(kind.element, 8)

@@ -1,0 +1,80 @@
+"""Products with few columns: each entry of C is a dot product along K, summed in vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..body import BOOL, INT, POINTER, VOID, Body, Type, Value, define
+from .tiling import Tiling
+
+#: Rows that share the loads of B; with their several sums they hide the latency of additions.
+ROWS = 4
+
+
+def dot_rows(
+    b: Body, t: Tiling, N: int, K: int, rows: Value, a: Value, lda: Value, columns: Value,
+    c: Value, ldc: Value, accumulate: Value,
+) -> None:  # fmt: skip
+    """``C[rows, N] (+)= A @ B``, B kept by columns (each of K adjacent entries)."""
+    many, one = (_kernel(b, t, height, N, K) for height in (ROWS, 1))
+    whole = rows - rows.srem(ROWS)
+
+    def step(name: str, height: int, first: Value | int, end: Value) -> None:
+        def run(row: Value, _: list[Value]) -> list[Value]:
+            from_a = b.at(a, row * lda, t.element)
+            b.call_void(name, from_a, lda, columns, b.at(c, row * ldc, t.element), ldc, accumulate)
+            return []
+
+        b.loop(end, [], run, start=first, by=height)
+
+    step(many, ROWS, 0, whole)
+    step(one, 1, whole, rows)
+
+
+def _kernel(b: Body, t: Tiling, height: int, N: int, K: int) -> str:
+    """``void (A, lda, columns, C, ldc, accumulate)`` for ``height`` rows."""
+    kind = Type(t.element.element, t.lanes)
+    whole = K - K % t.lanes
+
+    def write(b: Body) -> None:
+        a, lda, columns, c, ldc, accumulate = b.args
+        lines = [b.at(a, lda * i, t.element) for i in range(height)]
+
+        def terms(k: Value | int, kind: Type, state: Sequence[Value]) -> list[Value]:
+            left = [b.load(b.at(line, k, t.element), kind) for line in lines]
+            right = [
+                b.load(b.at(b.at(columns, n * K, t.element), k, t.element), kind) for n in range(N)
+            ]
+            pairs = [(x, y) for x in left for y in right]
+            return [b.madd(x, y, s) for (x, y), s in zip(pairs, state, strict=True)]
+
+        def round_(k: Value, state: list[Value]) -> list[Value]:
+            return terms(k, kind, state)
+
+        sums = b.loop(whole, [b.const(kind, 0.0)] * (height * N), round_, by=t.lanes)
+        totals = [_add_lanes(b, s) for s in sums]
+        # What does not fill a vector.
+        for k in range(whole, K):
+            totals = terms(k, t.element, totals)
+        for at, total in enumerate(totals):
+            i, n = divmod(at, N)
+            place = b.at(b.at(c, ldc * i, t.element), n, t.element)
+            old = b.when(
+                accumulate, lambda p=place: [b.load(p, t.element)], [b.const(t.element, 0)]
+            )
+            b.store(old[0] + total, place)
+
+    name = f"unfold.dots.{height}x{N}x{K}.{t.element.suffix}"
+    return define(b.module, name, VOID, (POINTER, INT, POINTER, POINTER, INT, BOOL), write)
+
+
+def _add_lanes(b: Body, x: Value) -> Value:
+    """The sum of the lanes, by halves: a fixed order."""
+    while x.kind.lanes > 1:
+        half = x.kind.lanes // 2
+        low, high = (
+            b.shuffle(x, x, range(start, start + half)) if half > 1 else b.lane(x, start)
+            for start in (0, half)
+        )
+        x = low + high
+    return x

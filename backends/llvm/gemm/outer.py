@@ -1,0 +1,80 @@
+"""Sums of outer products: the gradient of a weight, as one matrix product over all rows."""
+
+from __future__ import annotations
+
+from .. import ir
+from ..body import BOOL, INT, POINTER, VOID, Body, Value, define
+from ..jit import HostTarget
+from .kernel import Operands, blocks
+from .packing import copy_panel, over_panels
+from .tiling import Panel, Tiling, tiling
+
+#: From so many rows of C on, a panel of B is read often enough to be packed first.
+PACK_FROM = 24
+
+
+def outer_work(target: HostTarget, dtype: str, N1: int, N2: int) -> int:
+    """How many elements of work space `outer_sum` needs, whatever the number of rows; may be 0."""
+    t = tiling(target, dtype)
+    return t.chunk * max((p.padded for p in t.panels(N2) if _is_packed(p, N1)), default=0)
+
+
+def _is_packed(panel: Panel, N1: int) -> bool:
+    """Columns that do not fill a vector must not be read beyond the end of a row."""
+    return N1 >= PACK_FROM or not panel.is_full
+
+
+def outer_sum(module: ir.Module, target: HostTarget, dtype: str, N1: int, N2: int) -> str:
+    """``void (i64 rows, ptr A, i64 lda, ptr B, i64 ldb, ptr C, i64 ldc, i1 accumulate, ptr work)``.
+
+    ``C[N1, N2] = A[rows, N1]^T @ B[rows, N2]`` (or ``+=``): the sum of the outer products of the
+    rows, in a fixed order. ``rows`` is a run-time number and may be large (steps times batch).
+    ``work`` has room for `outer_work` elements. C overlaps neither A nor B.
+    """
+    t = tiling(target, dtype)
+
+    def write(b: Body) -> None:
+        rows, a, lda, from_b, ldb, c, ldc, accumulate, work = b.args
+        one = b.const(INT, 1)
+
+        def chunk(start: Value, _: list[Value]) -> list[Value]:
+            left = rows - start
+            terms = left.lt(t.chunk).select(left, t.chunk)
+            add = accumulate | start.gt(0)
+
+            def panel_of(panel: Panel, first: Value) -> None:
+                source = b.at(b.at(from_b, start * ldb, t.element), first, t.element)
+                stride = ldb
+                if _is_packed(panel, N1):
+                    copy_panel(b, t, panel, source, ldb, terms, work)
+                    source, stride = work, b.const(INT, panel.padded)
+                o = Operands(
+                    a=b.at(a, start * lda, t.element), a_row=one, a_k=lda, b=source, b_k=stride,
+                    c=b.at(c, first, t.element), c_row=ldc, terms=terms, accumulate=add,
+                )  # fmt: skip
+                blocks(b, t, panel, N1, o)
+
+            over_panels(b, t.panels(N2), panel_of)
+            return []
+
+        b.loop(rows, [], chunk, by=t.chunk)
+        nothing = rows.le(0) & accumulate.eq(0)
+        b.when(nothing, lambda: _clear(b, t, N1, N2, c, ldc))
+
+    params = (INT, POINTER, INT, POINTER, INT, POINTER, INT, BOOL, POINTER)
+    return define(module, f"unfold.outer.{t.element.suffix}.{N1}x{N2}", VOID, params, write)
+
+
+def _clear(b: Body, t: Tiling, N1: int, N2: int, c: Value, ldc: Value) -> list[Value]:
+    """The sum over no rows."""
+
+    def row(i: Value, _: list[Value]) -> list[Value]:
+        def column(j: Value, _: list[Value]) -> list[Value]:
+            b.store(b.const(t.element, 0.0), b.at(c, i * ldc + j, t.element))
+            return []
+
+        b.loop(N2, [], column)
+        return []
+
+    b.loop(N1, [], row)
+    return []
