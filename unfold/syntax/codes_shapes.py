@@ -109,16 +109,21 @@ SHAPES = (
         """
         model m():
             input x[t]: real
-            g[t] = 0.5 * g[t-1]
-            y[t] = g[t] * x[t]
+            a[0] = b[0]
+            b[0] = a[0]
+            a[t] = b[t-1]
+            b[t] = -a[t-1]
+            y[t] = a[t] * x[t]
             output y[t]
         """,
         """
         model m():
             input x[t]: real
-            g[0] = 1
-            g[t] = 0.5 * g[t-1]
-            y[t] = g[t] * x[t]
+            a[0] = 1
+            b[0] = 0
+            a[t] = b[t-1]
+            b[t] = -a[t-1]
+            y[t] = a[t] * x[t]
             output y[t]
         """,
     ),
