@@ -58,6 +58,9 @@ def failures() -> Iterator[None]:
         # The reader, `head` say, has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        click.echo(f"error: {error.filename or ''}: {error.strerror}", err=True)
+        sys.exit(USAGE)
 
 
 # --- options ----------------------------------------------------------------------------------

@@ -129,15 +129,14 @@ def graph_command(
 ) -> None:
     """Draw the unfolded graph to OUT: .svg, .pdf, .png or .dot.
 
-    Lengths other than T are given as --size.
+    Lengths other than T are given with --size; they are STEPS too if left out.
     """
     if Path(output).suffix not in FORMATS:
         raise click.UsageError(f"{output}: the suffix says what to draw, {', '.join(FORMATS)}")
     loaded = read_model(file, model)
     if adjoint:
         loaded = loaded.adjoint(wrt)
-    lengths = {n: int(v) for n, v in sizes.items() if n in loaded.program.lengths}
-    graph = loaded.unfold(steps, level, **lengths)
+    graph = loaded.unfold(steps, level, **{n: int(v) for n, v in sizes.items()})
     graph.draw(output)
     click.echo(f"wrote {output}")
 

@@ -1,0 +1,322 @@
+"""The commands: what they print, where, and their exit status."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import unfold
+from unfold.cli import main
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+ELMAN = str(EXAMPLES / "elman.rec")
+INVENTORY = str(EXAMPLES / "inventory.rec")
+SIZES = {"D": 3, "H": 4, "K": 2}
+
+Run = Callable[..., "tuple[int, str, str]"]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*args: object, stdin: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["unfold", *map(str, args)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        captured = capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def arrays(tmp_path: Path) -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    fn = unfold.compile(ELMAN, backend="numpy", sizes=SIZES)
+    data = {"x": random.normal(size=(5, 3)), "c": random.integers(0, 2, 5)}
+    params = fn.init(seed=3)
+    np.savez(tmp_path / "data.npz", **data)
+    np.savez(tmp_path / "params.npz", **params)
+    return {"fn": fn, "data": data, "params": params}
+
+
+# --- check and explain ------------------------------------------------------------------------
+
+WRONG = "model m(D):\n    input x[t]: real[D]\n    y[t] = q[t] + z[t]\n    output y[t]\n"
+
+
+def test_check_is_silent_about_nothing_and_ends_with_0(run: Run) -> None:
+    assert run("check", ELMAN) == (0, f"{ELMAN}: no mistakes\n", "")
+
+
+def test_check_reports_every_mistake_on_standard_error(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.rec"
+    path.write_text(WRONG)
+    status, out, err = run("check", path)
+    assert (status, out) == (1, "")
+    assert err.count("error[") == 2
+    assert f"{path}:3:12" in err
+    assert err.endswith(f"{path}: 2 mistakes\n") or "warning" in err
+
+
+def test_check_reads_standard_input(run: Run) -> None:
+    status, _, err = run("check", "-", stdin=WRONG)
+    assert status == 1
+    assert "<stdin>:3:12" in err
+
+
+def test_check_gives_plain_data_as_json(run: Run) -> None:
+    status, out, err = run("check", "--json", "-", stdin=WRONG)
+    assert (status, err) == (1, "")
+    found = json.loads(out)
+    assert [d["severity"] for d in found].count("error") == 2
+    assert found[0]["labels"][0]["start"]["line"] == 3
+
+
+def test_warnings_fail_only_when_asked(run: Run) -> None:
+    text = (
+        "model m:\n    input x[t]: real\n    param W: real = 1\n"
+        "    y[t] = x[t]\n    output y[t]\n"
+    )
+    status, out, err = run("check", "-", stdin=text)
+    assert (status, out) == (0, "-: 1 warning\n")
+    assert "warning[" in err
+    assert run("check", "--strict", "-", stdin=text)[0] == 1
+
+
+def test_explain_tells_more_about_a_code(run: Run) -> None:
+    status, out, _ = run("explain", "e0301")
+    assert status == 0
+    assert out.startswith("E0301: ")
+    assert "This is wrong:" in out
+    assert run("explain", "E9999")[0] == 2
+
+
+# --- show and graph ---------------------------------------------------------------------------
+
+
+def test_show_prints_a_program_that_can_be_read_again(run: Run) -> None:
+    status, out, _ = run("show", ELMAN)
+    assert status == 0
+    assert run("show", "-", stdin=out)[1] == out
+
+
+def test_show_adjoint_is_what_the_api_prints(run: Run) -> None:
+    _, out, _ = run("show", ELMAN, "--adjoint", "--wrt", "h,W_hh")
+    assert out == str(unfold.load(ELMAN).adjoint(wrt=["h", "W_hh"]))
+
+
+def test_show_writes_latex(run: Run) -> None:
+    _, out, _ = run("show", ELMAN, "--adjoint", "--format", "latex")
+    assert out.startswith("\\begin{align*}")
+    assert out.rstrip().endswith("\\end{align*}")
+
+
+@pytest.mark.parametrize(
+    ("stage", "sign"),
+    [
+        ("parse", "File\n"),
+        ("check", "model inventory:"),
+        ("adjoint", "h_bar"),
+        ("tangent", "h0_dot"),
+        ("simplify", "model inventory:"),
+        ("plan", "for each sequence:"),
+        ("llvm", "define"),
+        ("asm", ".text"),
+    ],
+)
+def test_show_prints_every_stage(run: Run, stage: str, sign: str) -> None:
+    status, out, err = run("show", INVENTORY, "--after", stage)
+    assert (status, err) == (0, "")
+    assert sign in out
+
+
+def test_stages_that_need_sizes_ask_for_them(run: Run) -> None:
+    status, _, err = run("show", ELMAN, "--after", "plan", "--size", "D=3")
+    assert status == 1
+    assert err == "error: elman needs the sizes H and K: compile(…, H=…, K=…)\n"
+
+
+@pytest.mark.parametrize("suffix", ["svg", "dot"])
+def test_graph_draws(run: Run, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"g.{suffix}"
+    assert run("graph", INVENTORY, "--steps", 3, "--adjoint", "-o", out)[0] == 0
+    assert out.stat().st_size > 0
+    status, _, err = run("graph", INVENTORY, "-o", tmp_path / "g.txt")
+    assert status == 2
+    assert "the suffix says what to draw, .svg, .pdf, .png, .dot" in err
+
+
+# --- run and grad -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+def test_run_and_grad_compute_what_the_api_computes(
+    run: Run, tmp_path: Path, arrays: dict[str, Any], backend: str
+) -> None:
+    files = ["--data", tmp_path / "data.npz", "--params", tmp_path / "params.npz"]
+    out, grads = tmp_path / "out.npz", tmp_path / "grads.npz"
+    status, said, err = run("run", ELMAN, *files, "-o", out, "--backend", backend)
+    assert (status, err) == (0, "")
+    assert f"wrote {out}" in said
+    expected = arrays["fn"](arrays["params"], arrays["data"])
+    with np.load(out) as file:
+        assert set(file.files) == set(expected)
+        np.testing.assert_allclose(file["y"], expected.y, rtol=1e-12)
+    status, said, err = run("grad", ELMAN, *files, "-o", grads, "--backend", backend)
+    assert (status, err) == (0, "")
+    loss, expected_grads = arrays["fn"].value_and_grad(arrays["params"], arrays["data"])
+    assert said.startswith(f"loss {loss:.12g}"[:14])
+    with np.load(grads) as file:
+        assert set(file.files) == set(arrays["params"])
+        for name in file.files:
+            np.testing.assert_allclose(file[name], expected_grads[name], atol=1e-13)
+
+
+def test_run_starts_from_initial_parameters_when_none_are_given(
+    run: Run, tmp_path: Path, arrays: dict[str, Any]
+) -> None:
+    data = tmp_path / "data.npz"
+    status, _, err = run("run", ELMAN, "--data", data)
+    assert (status, err) == (
+        1,
+        "error: elman needs the sizes H and K: compile(…, H=…, K=…)\n",
+    )
+    status, out, _ = run(
+        "run", ELMAN, "--data", data, "--size", "H=4", "--size", "K=2", "--seed", 3, "--json"
+    )
+    assert status == 0
+    expected = arrays["fn"](arrays["params"], arrays["data"])
+    np.testing.assert_allclose(json.loads(out)["y"], expected.y, rtol=1e-12)
+
+
+def test_grad_of_inputs_and_of_a_padded_batch(
+    run: Run, tmp_path: Path, arrays: dict[str, Any]
+) -> None:
+    random = np.random.default_rng(1)
+    data = {
+        "x": random.normal(size=(2, 5, 3)),
+        "c": random.integers(0, 2, (2, 5)),
+        "lengths": np.array([5, 2]),
+    }
+    np.savez(tmp_path / "batch.npz", **data)
+    status, out, _ = run(
+        "grad", ELMAN, "--data", tmp_path / "batch.npz", "--params", tmp_path / "params.npz",
+        "--wrt", "x", "--wrt", "b_h", "--reduce", "sum", "--json",
+    )  # fmt: skip
+    assert status == 0
+    found = json.loads(out)
+    loss, grads = arrays["fn"].value_and_grad(
+        arrays["params"], wrt=["x", "b_h"], reduce="sum", **data
+    )
+    assert list(found["grads"]) == ["x", "b_h"]
+    np.testing.assert_allclose(found["loss"], loss, rtol=1e-12)
+    np.testing.assert_allclose(found["grads"]["x"], grads["x"], atol=1e-13)
+
+
+def test_wrong_data_end_with_1_and_leave_no_file(
+    run: Run, tmp_path: Path, arrays: dict[str, Any]
+) -> None:
+    np.savez(tmp_path / "bad.npz", x=np.ones((5, 3)), c=np.array([0, 1, 2, 0, 0]))
+    out = tmp_path / "out.npz"
+    status, _, err = run(
+        "run", ELMAN, "--data", tmp_path / "bad.npz", "--params", tmp_path / "params.npz", "-o", out
+    )
+    assert (status, err) == (
+        1,
+        "error: c[2] is 2, but c is int<K>[T] with K = 2: its values lie in 0..1\n",
+    )
+    (tmp_path / "text.npz").write_text("no arrays")
+    status, _, err = run("run", ELMAN, "--data", tmp_path / "text.npz")
+    assert status == 1
+    assert "text.npz" in err
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "bad.npz", "data.npz", "params.npz", "text.npz"
+    ]  # fmt: skip
+
+
+def test_the_command_line_itself_may_be_wrong(run: Run, tmp_path: Path) -> None:
+    for args in (
+        ["run", tmp_path / "none.rec"],
+        ["show"],
+        ["show", ELMAN, "--after", "nothing"],
+        ["show", ELMAN, "--size", "H"],
+        ["dance"],
+        ["run", INVENTORY, "--data", tmp_path / "none.npz"],
+        ["show", ELMAN, "--after", "check", "--format", "latex"],
+    ):
+        status, out, err = run(*args)
+        assert (status, out) == (2, ""), args
+        assert "Error:" in err
+
+
+def test_unknown_names_end_with_1(run: Run) -> None:
+    for args, said in (
+        (["show", ELMAN, "--adjoint", "--wrt", "q"], "q is not a real input"),
+        (["show", ELMAN, "--model", "q"], "has no model q; there are elman"),
+        (["graph", ELMAN, "--size", "S=3", "-o", "x.svg"], "elman has no length S, only T"),
+    ):
+        status, _, err = run(*args)
+        assert status == 1, args
+        assert said in err
+
+
+# --- grad-check -------------------------------------------------------------------------------
+
+
+def test_grad_check_compares_both_backends_with_differences(run: Run) -> None:
+    status, out, _ = run("grad-check", ELMAN, "--size", "H=3", "--size", "T=4")
+    assert status == 0
+    assert "H = 3" in out
+    assert "T = 4" in out
+    assert "numpy - differences" in out
+    assert "WRONG" not in out
+    status, out, _ = run("grad-check", INVENTORY, "--json")
+    found = json.loads(out)
+    assert found["ok"]
+    assert {a["name"] for a in found["arrays"]} == {"x", "d", "h0", "order_cost", "hold"}
+
+
+def test_grad_check_ends_with_1_when_a_gradient_is_wrong(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = unfold.Function.value_and_grad
+
+    def wrong(self: unfold.Function, *args: Any, **options: Any) -> Any:
+        value, grads = honest(self, *args, **options)
+        return value, {**grads, "hold": grads["hold"] * 1.001}
+
+    monkeypatch.setattr(unfold.Function, "value_and_grad", wrong)
+    status, out, err = run("grad-check", INVENTORY)
+    assert status == 1
+    assert out.count("WRONG") == 1
+    assert "do not agree" in err
+
+
+# --- the script -------------------------------------------------------------------------------
+
+
+def script(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "unfold.cli", *args],
+        capture_output=True, text=True, check=False, timeout=120, **options,
+    )  # fmt: skip
+
+
+def test_the_script_runs_anywhere_without_colours_in_a_pipe(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    done = script("check", "-", input=WRONG, cwd=tmp_path, env=env)
+    assert done.returncode == 1
+    assert "\x1b" not in done.stderr + done.stdout
+    assert script("--version", cwd=tmp_path, env=env).stdout == (
+        f"unfold, version {unfold.__version__}\n"
+    )
