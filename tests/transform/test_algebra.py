@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from unfold.backends.numpy.evaluate import evaluate
 from unfold.domain import Domain
-from unfold.expr import Call, Const, Expr, Position, Reduce, Ref, walk
+from unfold.expr import Call, Const, Expr, Position, Reduce, Ref, elementwise, walk
 from unfold.ops import call
 from unfold.ops.linear import matmul, outer, transpose
 from unfold.ops.record import broadcast_to, compare, sum_over, where
@@ -32,7 +32,7 @@ RULES: dict[str, tuple[Expr, Expr]] = {
     "a quotient by one": (x / 1.0, x),
     "the first power": (x**1.0, x),
     "the power zero": (x**0.0, broadcast_to(Const(1.0), (N,))),
-    "two minus signs": (-(-x), x),
+    "two minus signs": (elementwise("neg", -x), x),
     "adding a negative": (x + (-y), x - y),
     "a negative plus": ((-x) + y, y - x),
     "subtracting a negative": (x - (-y), x + y),
