@@ -204,6 +204,8 @@ class Body:
 
     def const(self, kind: Type, number: float) -> Value:
         """The number, rounded to the type, in all lanes."""
+        if kind == POINTER:
+            return Value(self, kind, "null")
         text = str(kind)
         plain = ir.real(number, text) if kind.is_float else ir.integer(int(number), text)
         return Value(self, kind, plain.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..body import BOOL, INT, POINTER, VOID, Body, Type, Value, define
+from ..body import INT, POINTER, VOID, Body, Type, Value, define
 from .tiling import Tiling
 
 #: Rows that share the loads of B; with their several sums they hide the latency of additions.
@@ -13,16 +13,19 @@ ROWS = 4
 
 def dot_rows(
     b: Body, t: Tiling, N: int, K: int, rows: Value, a: Value, lda: Value, columns: Value,
-    c: Value, ldc: Value, accumulate: Value,
+    start: Value, lds: Value, c: Value, ldc: Value,
 ) -> None:  # fmt: skip
-    """``C[rows, N] (+)= A @ B``, B kept by columns (each of K adjacent entries)."""
+    """``C[rows, N] = start + A @ B``, B by columns (each of K adjacent entries); start may be null."""
     many, one = (_kernel(b, t, height, N, K) for height in (ROWS, 1))
     whole = rows - rows.srem(ROWS)
+    given = start.ne(0)
 
     def step(name: str, height: int, first: Value | int, end: Value) -> None:
         def run(row: Value, _: list[Value]) -> list[Value]:
             from_a = b.at(a, row * lda, t.element)
-            b.call_void(name, from_a, lda, columns, b.at(c, row * ldc, t.element), ldc, accumulate)
+            to_c = b.at(c, row * ldc, t.element)
+            begin = given.select(b.at(start, row * lds, t.element), start)
+            b.call_void(name, from_a, lda, columns, begin, lds, to_c, ldc)
             return []
 
         b.loop(end, [], run, start=first, by=height)
@@ -32,12 +35,12 @@ def dot_rows(
 
 
 def _kernel(b: Body, t: Tiling, height: int, N: int, K: int) -> str:
-    """``void (A, lda, columns, C, ldc, accumulate)`` for ``height`` rows."""
+    """``void (A, lda, columns, start, lds, C, ldc)`` for ``height`` rows."""
     kind = Type(t.element.element, t.lanes)
     whole = K - K % t.lanes
 
     def write(b: Body) -> None:
-        a, lda, columns, c, ldc, accumulate = b.args
+        a, lda, columns, start, lds, c, ldc = b.args
         lines = [b.at(a, lda * i, t.element) for i in range(height)]
 
         def terms(k: Value | int, kind: Type, state: Sequence[Value]) -> list[Value]:
@@ -56,16 +59,20 @@ def _kernel(b: Body, t: Tiling, height: int, N: int, K: int) -> str:
         # What does not fill a vector.
         for k in range(whole, K):
             totals = terms(k, t.element, totals)
-        for at, total in enumerate(totals):
-            i, n = divmod(at, N)
-            place = b.at(b.at(c, ldc * i, t.element), n, t.element)
-            old = b.when(
-                accumulate, lambda p=place: [b.load(p, t.element)], [b.const(t.element, 0)]
-            )
-            b.store(old[0] + total, place)
+        places = [(i, n) for i in range(height) for n in range(N)]
+
+        def begin() -> list[Value]:
+            return [
+                b.load(b.at(b.at(start, lds * i, t.element), n, t.element), t.element)
+                for i, n in places
+            ]
+
+        first = b.when(start.ne(0), begin, [b.const(t.element, 0.0)] * len(places))
+        for (i, n), total, old in zip(places, totals, first, strict=True):
+            b.store(old + total, b.at(b.at(c, ldc * i, t.element), n, t.element))
 
     name = f"unfold.dots.{height}x{N}x{K}.{t.element.suffix}"
-    return define(b.module, name, VOID, (POINTER, INT, POINTER, POINTER, INT, BOOL), write)
+    return define(b.module, name, VOID, (POINTER, INT, POINTER, POINTER, INT, POINTER, INT), write)
 
 
 def _add_lanes(b: Body, x: Value) -> Value:

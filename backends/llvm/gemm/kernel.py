@@ -8,10 +8,10 @@ K with its columns adjacent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from .. import ir
-from ..body import BOOL, INT, POINTER, VOID, Body, Type, Value, define
+from ..body import INT, POINTER, VOID, Body, Type, Value, define
 from .tiling import ROWS, Panel, Tiling
 
 
@@ -22,9 +22,9 @@ class Operands:
     Attributes:
         a, a_row, a_k: A, the distances of its rows and along K.
         b, b_k: the panel, the distance along K; the columns of a panel are adjacent.
+        start, start_row: what the sums begin with, laid out as C is: C itself, zeros, a bias.
         c, c_row: C at the first column of the panel, the distance of its rows.
         terms: the length of the sum, at least 1.
-        accumulate: whether to add to what C holds.
     """
 
     a: Value
@@ -32,19 +32,36 @@ class Operands:
     a_k: Value
     b: Value
     b_k: Value
+    start: Value
+    start_row: Value
     c: Value
     c_row: Value
     terms: Value
-    accumulate: Value
 
     def values(self) -> list[Value]:
-        return [
-            self.a, self.a_row, self.a_k, self.b, self.b_k, self.c, self.c_row, self.terms,
-            self.accumulate,
-        ]  # fmt: skip
+        return [getattr(self, f.name) for f in fields(self)]
+
+    def advanced(self, b: Body, t: Tiling, rows: Value) -> Operands:
+        """The same some rows further down."""
+        return replace(
+            self,
+            a=b.at(self.a, rows * self.a_row, t.element),
+            start=b.at(self.start, rows * self.start_row, t.element),
+            c=b.at(self.c, rows * self.c_row, t.element),
+        )
 
 
-_PARAMS = (POINTER, INT, INT, POINTER, INT, POINTER, INT, INT, BOOL)
+_PARAMS = (POINTER, INT, INT, POINTER, INT, POINTER, INT, POINTER, INT, INT)
+_ZEROS = "unfold.zeros"
+
+
+def zeros(b: Body, t: Tiling) -> Value:
+    """The address of a row of zeros, as wide as a panel."""
+    if _ZEROS not in b.module.defined:
+        b.module.defined.add(_ZEROS)
+        size = t.columns * t.itemsize
+        b.module.add(f"@{_ZEROS} = internal constant [{size} x i8] zeroinitializer, align 64")
+    return Value(b, POINTER, f"@{_ZEROS}")
 
 
 def blocks(b: Body, t: Tiling, panel: Panel, rows: Value | int, o: Operands) -> None:
@@ -58,21 +75,13 @@ def blocks(b: Body, t: Tiling, panel: Panel, rows: Value | int, o: Operands) -> 
     if isinstance(rows, int):
         parts = -(-rows // ROWS)
         low, extra = divmod(rows, parts)
-        counts: list[tuple[Value | int, int]] = [(extra, low + 1), (parts - extra, low)]
-        for count, height in counts:
+        for count, height in ((extra, low + 1), (parts - extra, low)):
             if count:
                 name = _kernel(b.module, t, panel, height)
                 b.call_void(name, b.const(INT, count), *o.values(), last)
-                done = count * height
-                o = _advanced(b, t, o, b.const(INT, done))
+                o = o.advanced(b, t, b.const(INT, count * height))
         return
     b.call_void(_any_rows(b.module, t, panel), rows, *o.values(), last)
-
-
-def _advanced(b: Body, t: Tiling, o: Operands, rows: Value) -> Operands:
-    a = b.at(o.a, rows * o.a_row, t.element)
-    c = b.at(o.c, rows * o.c_row, t.element)
-    return Operands(a, o.a_row, o.a_k, o.b, o.b_k, c, o.c_row, o.terms, o.accumulate)
 
 
 def _suffix(t: Tiling, panel: Panel) -> str:
@@ -91,7 +100,7 @@ def _any_rows(module: ir.Module, t: Tiling, panel: Panel) -> str:
         extra = rows - low * parts
         taller = extra * (low + 1)
         _switch(b, t, panel, low + 1, extra, o, last)
-        _switch(b, t, panel, low, parts - extra, _advanced(b, t, o, taller), last)
+        _switch(b, t, panel, low, parts - extra, o.advanced(b, t, taller), last)
 
     name = f"unfold.rows.{_suffix(t, panel)}"
     return define(module, name, VOID, (INT, *_PARAMS, INT), write)
@@ -121,43 +130,38 @@ def _kernel(module: ir.Module, t: Tiling, panel: Panel, height: int) -> str:
         count, *operands, last = b.args
         o = Operands(*operands)
 
-        def step(values: list[Value]) -> tuple[Value, Sequence[Value]]:
-            left, a, c = values
-            _block(
-                b, t, panel, height, Operands(a, o.a_row, o.a_k, o.b, o.b_k, c, *operands[6:]), last
-            )
+        def step(values: list[Value]) -> tuple[Value, list[Value]]:
+            left, a, start, c = values
+            here = replace(o, a=a, start=start, c=c)
+            _block(b, t, panel, height, here, last)
+            there = here.advanced(b, t, b.const(INT, height))
             left = left - 1
-            return left.ne(0), (
-                left,
-                b.at(a, o.a_row * height, t.element),
-                b.at(c, o.c_row * height, t.element),
-            )
+            return left.ne(0), [left, there.a, there.start, there.c]
 
-        b.repeat([count, o.a, o.c], step)
+        b.repeat([count, o.a, o.start, o.c], step)
 
     name = f"unfold.block.{height}x{_suffix(t, panel)}"
     return define(module, name, VOID, (INT, *_PARAMS, INT), write)
 
 
 def _block(b: Body, t: Tiling, panel: Panel, height: int, o: Operands, last: Value) -> None:
-    """One block of C: start from zeros or from C, sum over K, store."""
+    """One block of C: load what the sums start with, sum over K, store."""
     kind = Type(t.element.element, panel.width)
     count = height * panel.vectors
     sums = t.sums(panel.vectors)
     zero = b.const(kind, 0.0)
-    places = [
-        b.at(b.at(o.c, o.c_row * i, t.element), n * panel.width, t.element)
-        for i in range(height)
-        for n in range(panel.vectors)
-    ]
+
+    def places(base: Value, row: Value) -> list[Value]:
+        lines = [b.at(base, row * i, t.element) for i in range(height)]
+        return [
+            b.at(line, n * panel.width, t.element) for line in lines for n in range(panel.vectors)
+        ]
+
     mask = None if panel.is_full else _mask(b, panel, last)
     masks = [mask if n == panel.vectors - 1 else None for n in range(panel.vectors)] * height
 
-    def old() -> list[Value]:
-        return [_load(b, p, kind, m) for p, m in zip(places, masks, strict=True)]
-
-    first = b.when(o.accumulate, old, [zero] * count)
-    state = first + [zero] * (count * (sums - 1))
+    first = zip(places(o.start, o.start_row), masks, strict=True)
+    state = [_load(b, place, kind, m) for place, m in first] + [zero] * (count * (sums - 1))
     rows = [o.a_row * i for i in range(height)]
 
     def term(pointers: Sequence[Value], state: Sequence[Value]) -> list[Value]:
@@ -203,7 +207,7 @@ def _block(b: Body, t: Tiling, panel: Panel, height: int, o: Operands, last: Val
         while len(state) > count:
             half = len(state) // 2
             state = [x + y for x, y in zip(state[:half], state[half:], strict=True)]
-    for value, place, m in zip(state, places, masks, strict=True):
+    for value, place, m in zip(state, places(o.c, o.c_row), masks, strict=True):
         _store(b, value, place, m)
 
 

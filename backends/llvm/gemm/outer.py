@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import ir
 from ..body import BOOL, INT, POINTER, VOID, Body, Value, define
 from ..jit import HostTarget
-from .kernel import Operands, blocks
+from .kernel import Operands, blocks, zeros
 from .packing import copy_panel, over_panels
 from .tiling import Panel, Tiling, tiling
 
@@ -41,6 +41,8 @@ def outer_sum(module: ir.Module, target: HostTarget, dtype: str, N1: int, N2: in
             left = rows - start
             terms = left.lt(t.chunk).select(left, t.chunk)
             add = accumulate | start.gt(0)
+            from_c, from_row = add.select(c, zeros(b, t)), add.select(ldc, 0)
+            column = add.convert("zext", "i64")
 
             def panel_of(panel: Panel, first: Value) -> None:
                 source = b.at(b.at(from_b, start * ldb, t.element), first, t.element)
@@ -50,7 +52,8 @@ def outer_sum(module: ir.Module, target: HostTarget, dtype: str, N1: int, N2: in
                     source, stride = work, b.const(INT, panel.padded)
                 o = Operands(
                     a=b.at(a, start * lda, t.element), a_row=one, a_k=lda, b=source, b_k=stride,
-                    c=b.at(c, first, t.element), c_row=ldc, terms=terms, accumulate=add,
+                    start=b.at(from_c, first * column, t.element), start_row=from_row,
+                    c=b.at(c, first, t.element), c_row=ldc, terms=terms,
                 )  # fmt: skip
                 blocks(b, t, panel, N1, o)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .. import ir
-from ..body import BOOL, INT, POINTER, VOID, Body, Value, define
+from ..body import INT, POINTER, VOID, Body, Value, define
 from ..jit import HostTarget
 from .dot import dot_rows
-from .kernel import Operands, blocks
+from .kernel import Operands, blocks, zeros
 from .packing import copy_panel, over_panels, transpose_panel
 from .tiling import DOT_COLUMNS, ROWS, ROWS_BYTES, Panel, Tiling, evenly, tiling
 
@@ -82,37 +82,50 @@ def _pack_columns(
 
 
 def product(module: ir.Module, target: HostTarget, dtype: str, N: int, K: int) -> str:
-    """``void (i64 rows, ptr A, i64 lda, ptr packed, ptr C, i64 ldc, i1 accumulate)``.
+    """``void (i64 rows, ptr A, i64 lda, ptr packed, ptr start, i64 lds, ptr C, i64 ldc)``.
 
-    ``C[rows, N] = A[rows, K] @ B``, or ``+=`` with ``accumulate``; ``packed`` is what `pack` made
-    of B. ``lda`` and ``ldc`` are the strides of the rows in elements. A and C do not overlap.
+    ``C[rows, N] = start[rows, N] + A[rows, K] @ B``; ``packed`` is what `pack` made of B. ``start``
+    may be null (zeros), C itself (add to it), or a row for all rows (a bias; its stride is then 0).
+    ``lda``, ``lds`` and ``ldc`` are the strides of the rows in elements. C overlaps neither A nor
+    ``start``, unless it is ``start``.
     """
     t = tiling(target, dtype)
 
     def write(b: Body) -> None:
-        rows, a, lda, packed, c, ldc, accumulate = b.args
+        rows, a, lda, packed, start, lds, c, ldc = b.args
         if _by_dots(t, N, K):
-            dot_rows(b, t, N, K, rows, a, lda, packed, c, ldc, accumulate)
+            dot_rows(b, t, N, K, rows, a, lda, packed, start, lds, c, ldc)
             return
         chunks = evenly(K, t.chunk)
         panels = t.panels(N)
+        given = start.ne(0)
+        first_start = given.select(start, zeros(b, t))
+        first_lds = given.select(lds, 0)
+        first_column = given.convert("zext", "i64")
 
-        def some(first_row: Value, count: Value) -> None:
-            from_a = b.at(a, first_row * lda, t.element)
-            to_c = b.at(c, first_row * ldc, t.element)
-            start = 0
+        def some(row: Value, count: Value) -> None:
+            from_a = b.at(a, row * lda, t.element)
+            to_c = b.at(c, row * ldc, t.element)
+            from_start = b.at(first_start, row * first_lds, t.element)
+            done = 0
             for terms in chunks:
-                step(from_a, to_c, count, start, terms)
-                start += terms
+                begin = (to_c, ldc, b.const(INT, 1))
+                if done == 0:
+                    begin = (from_start, first_lds, first_column)
+                step(from_a, to_c, begin, count, done, terms)
+                done += terms
 
-        def step(from_a: Value, to_c: Value, count: Value, start: int, terms: int) -> None:
+        def step(
+            from_a: Value, to_c: Value, begin: tuple[Value, Value, Value], count: Value, done: int,
+            terms: int,
+        ) -> None:  # fmt: skip
             def one(panel: Panel, first: Value) -> None:
-                at = first * K + start * panel.padded
+                at = first * K + done * panel.padded
                 o = Operands(
-                    a=b.at(from_a, start, t.element), a_row=lda, a_k=b.const(INT, 1),
+                    a=b.at(from_a, done, t.element), a_row=lda, a_k=b.const(INT, 1),
                     b=b.at(packed, at, t.element), b_k=b.const(INT, panel.padded),
+                    start=b.at(begin[0], first * begin[2], t.element), start_row=begin[1],
                     c=b.at(to_c, first, t.element), c_row=ldc, terms=b.const(INT, terms),
-                    accumulate=accumulate if start == 0 else b.const(BOOL, 1),
                 )  # fmt: skip
                 blocks(b, t, panel, count, o)
 
@@ -131,36 +144,41 @@ def product(module: ir.Module, target: HostTarget, dtype: str, N: int, K: int) -
 
         b.loop(rows, [], part, by=most)
 
-    params = (INT, POINTER, INT, POINTER, POINTER, INT, BOOL)
+    params = (INT, POINTER, INT, POINTER, POINTER, INT, POINTER, INT)
     return define(module, f"unfold.product.{t.element.suffix}.{N}x{K}", VOID, params, write)
 
 
 def matvec(
     module: ir.Module, target: HostTarget, dtype: str, N: int, K: int, *, transposed: bool
 ) -> str:
-    """``void (ptr source, i64 stride, ptr x, ptr y, i1 accumulate)``: one product, no packing.
+    """``void (ptr source, i64 stride, ptr x, ptr start, ptr y)``: one product, no packing.
 
-    ``y[N] = x[K] @ B`` (or ``+=``), where the source is B[K, N], or with ``transposed`` W[N, K]
-    and B = W^T (so ``y = W x``). For a matrix that is used once or a few times.
+    ``y[N] = start[N] + x[K] @ B``, where the source is B[K, N], or with ``transposed`` W[N, K]
+    and B = W^T (so ``y = W x``); ``start`` may be null (zeros) or y. For a matrix that is used
+    once or a few times.
     """
     t = tiling(target, dtype)
 
     def write(b: Body) -> None:
-        source, stride, x, y, accumulate = b.args
+        source, stride, x, start, y = b.args
         one = b.const(INT, 1)
         if transposed:
-            dot_rows(b, t, 1, K, b.const(INT, N), source, stride, x, y, one, accumulate)
+            dot_rows(b, t, 1, K, b.const(INT, N), source, stride, x, start, one, y, one)
             return
+
+        given = start.ne(0)
+        begin = given.select(start, zeros(b, t))
+        column = given.convert("zext", "i64")
 
         def panel_of(panel: Panel, first: Value) -> None:
             o = Operands(
                 a=x, a_row=one, a_k=one, b=b.at(source, first, t.element), b_k=stride,
+                start=b.at(begin, first * column, t.element), start_row=one,
                 c=b.at(y, first, t.element), c_row=one, terms=b.const(INT, K),
-                accumulate=accumulate,
             )  # fmt: skip
             blocks(b, t, panel, 1, o)
 
         over_panels(b, t.exact_panels(N), panel_of)
 
     name = f"unfold.matvec{'.t' if transposed else ''}.{t.element.suffix}.{N}x{K}"
-    return define(module, name, VOID, (POINTER, INT, POINTER, POINTER, BOOL), write)
+    return define(module, name, VOID, (POINTER, INT, POINTER, POINTER, POINTER), write)
