@@ -1,67 +1,30 @@
-"""From Lark's tree to ours: one method a rule of the grammar, and what the grammar cannot say.
+"""From Lark's tree to ours: files and statements, one method a rule of the grammar.
 
-The few rules of syntax that an LALR grammar would say badly are checked here: what can stand left
-of `=`, that a called thing has a name, that keywords come last, where `der` belongs.
+The few rules of syntax that an LALR grammar would say badly are checked here and in expressions.py:
+what can stand left of `=`, that a called thing has a name, that keywords come last, where `der`
+belongs. A statement that breaks one is reported and left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import Any
 
 from unfold.syntax import tree as t
 from unfold.syntax.diagnostics import Diagnostic, error
+from unfold.syntax.expressions import ExpressionBuilder, ProblemError, is_rule
 from unfold.syntax.lalr import Token, Tree
-from unfold.syntax.lines import STARTERS, too_deep
+from unfold.syntax.lost import LOST, broken
 from unfold.syntax.span import Source, Span
 
-#: Levels of an expression; what is deeper would exhaust the stacks of later stages.
-DEEPEST = 200
-#: The name that stands for one that could not be read; no text can contain it.
-LOST = "?"
 
-
-class ProblemError(Exception):
-    """A statement of the right form that still says nothing."""
-
-    def __init__(self, diagnostic: Diagnostic) -> None:
-        self.diagnostic = diagnostic
-
-
-class Builder:
-    """Builds the nodes of one source; `diagnostics` and `broken` collect what it could not."""
+class Builder(ExpressionBuilder):
+    """Builds the tree of one source; `diagnostics` and `broken` collect what it could not."""
 
     def __init__(self, source: Source) -> None:
-        self.source = source
+        super().__init__(source)
         self.diagnostics: list[Diagnostic] = []
         self.broken: list[t.Broken] = []
-        self.depth = 0
-
-    # What the methods are made of ---------------------------------------------------------------
-
-    def build(self, item: Any) -> Any:
-        """A token as it is, a tree as the node (or the tuple of nodes) of its rule."""
-        if isinstance(item, Token):
-            return item
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise ProblemError(too_deep(self._span([item])))
-        method: Callable[[list[Any]], Any] = getattr(self, item.data)
-        result = method(item.children)
-        self.depth -= 1
-        return result
-
-    def _all(self, children: Iterable[Any]) -> tuple[Any, ...]:
-        """The nodes of all children that are not punctuation."""
-        return tuple(self.build(child) for child in children if isinstance(child, Tree))
-
-    def _span(self, children: Sequence[Any]) -> Span:
-        return Span(self.source, _edge(children[0], 0), _edge(children[-1], -1))
-
-    def _fail(self, code: str, message: str, *labels: tuple[Span, str], help: str = "") -> NoReturn:  # noqa: A002
-        raise ProblemError(error(code, message, *labels, helps=[help] if help else []))
 
     # Files --------------------------------------------------------------------------------------
 
@@ -103,7 +66,7 @@ class Builder:
         return t.Path(token[1:-1], span=span) if token[0] == '"' else t.Name(str(token), span=span)
 
     def model(self, children: list[Any]) -> t.Model:
-        head = [child for child in children if not _is(child, "body")]
+        head = [child for child in children if not is_rule(child, "body")]
         name, *formals = self._all(head)
         body = self._body(children[-1], "model")
         return t.Model(name, formals[0] if formals else (), body, span=self._span(head))
@@ -117,7 +80,7 @@ class Builder:
 
     def _body(self, body: Tree, owner: str) -> tuple[Any, ...]:
         nodes = []
-        statements = next(child for child in body.children if _is(child, "statements"))
+        statements = next(child for child in body.children if is_rule(child, "statements"))
         for statement in _flattened(statements):
             node = self._guarded(statement)
             if node is None or _lost(node):
@@ -168,7 +131,7 @@ class Builder:
         return t.Minimize(*self._all(children), span=self._span(children))
 
     def solve(self, children: list[Any]) -> t.Solve:
-        head = [child for child in children if not _is(child, "body")]
+        head = [child for child in children if not is_rule(child, "body")]
         targets, *start, method = self._all(head)
         first = start[0] if start else ()
         self._paired(targets, first)
@@ -176,7 +139,7 @@ class Builder:
         return t.Solve(targets, first, method, body, span=self._span(head))
 
     def flow(self, children: list[Any]) -> t.Flow:
-        head = [child for child in children if not _is(child, "body")]
+        head = [child for child in children if not is_rule(child, "body")]
         targets, start, method = self._all(head)
         self._paired(targets, start)
         body = self._body(children[-1], "flow")
@@ -193,13 +156,7 @@ class Builder:
 
     # Parts of statements ------------------------------------------------------------------------
 
-    def name(self, children: list[Any]) -> t.Name:
-        return t.Name(str(children[0]), span=self._span(children))
-
-    def names(self, children: list[Any]) -> tuple[t.Name, ...]:
-        return self._all(children)
-
-    declarations = targets = clauses = expressions = items = arguments = names
+    declarations = targets = ExpressionBuilder.names
 
     def declared(self, children: list[Any]) -> t.Declared:
         name, *indices = self._all(children)
@@ -255,173 +212,6 @@ class Builder:
             )
         return t.Subscript(base, items[0], span=span)
 
-    def member(self, children: list[Any]) -> t.Member:
-        return t.Member(*self._all(children), span=self._span(children))
-
-    def range(self, children: list[Any]) -> t.Range:
-        return t.Range(*self._all(children), span=self._span(children))
-
-    # Expressions --------------------------------------------------------------------------------
-
-    def conditional(self, children: list[Any]) -> t.Conditional:
-        return t.Conditional(*self._all(children), span=self._span(children))
-
-    def logical_or(self, children: list[Any]) -> t.Logical:
-        return t.Logical("or", self._all(children), span=self._span(children))
-
-    def logical_and(self, children: list[Any]) -> t.Logical:
-        return t.Logical("and", self._all(children), span=self._span(children))
-
-    def comparison(self, children: list[Any]) -> t.Comparison:
-        operators: tuple[Any, ...] = tuple(str(child.children[0]) for child in children[1::2])
-        operands = tuple(self.build(child) for child in children[::2])
-        return t.Comparison(operators, operands, span=self._span(children))
-
-    def unary(self, children: list[Any]) -> t.Unary:
-        operator: Any = str(children[0])
-        return t.Unary(operator, self.build(children[1]), span=self._span(children))
-
-    def binary(self, children: list[Any]) -> t.Binary:
-        operator: Any = str(children[1])
-        left, right = self._all(children)
-        return t.Binary(operator, left, right, span=self._span(children))
-
-    def reverse(self, children: list[Any]) -> t.Reverse:
-        call = self.build(children[1])
-        if not isinstance(call, t.Call):
-            self._fail(
-                "E0120",
-                "only a model can be reversed",
-                (call.span, "not a call of a model"),
-                help="`reverse gru(x, H)` runs the model `gru` from T to 1",
-            )
-        return t.Reverse(call, span=self._span(children))
-
-    def transpose(self, children: list[Any]) -> t.Transpose:
-        return t.Transpose(*self._all(children), span=self._span(children))
-
-    def subscript(self, children: list[Any]) -> t.Subscript:
-        base, items = self._all(children)
-        for item in items:
-            if isinstance(item, t.Member):
-                self._fail(
-                    "E0102",
-                    "`in` does not belong between these brackets",
-                    (item.span, "a range of an index"),
-                    help="`sum[s in 1..t](…)` reduces over a range; a slice is written `v[0:H]`",
-                )
-        return t.Subscript(base, items, span=self._span(children))
-
-    def slice(self, children: list[Any]) -> t.Slice:
-        colon = next(i for i, child in enumerate(children) if isinstance(child, Token))
-        start = self.build(children[0]) if colon == 1 else None
-        stop = self.build(children[-1]) if colon < len(children) - 1 else None
-        return t.Slice(start, stop, span=self._span(children))
-
-    def call(self, children: list[Any]) -> t.Call | t.Reduction:
-        callee = children[0]
-        arguments = self.build(children[2]) if _is(children[2], "arguments") else ()
-        span = self._span(children)
-        if _is(callee, "name"):
-            return self._call(self.build(callee), arguments, span)
-        if _is(callee, "subscript") and _is(callee.children[0], "name"):
-            function, binders = self._all(callee.children)
-            for binder in binders:
-                if isinstance(binder, t.Slice):
-                    self._fail(
-                        "E0102",
-                        "a reduction runs over an index, not over a slice",
-                        (binder.span, "a slice"),
-                        help=f"name the index: `{function.text}[s](…)` or "
-                        f"`{function.text}[s <= t](…)`",
-                    )
-            call = self._call(function, arguments, span)
-            return t.Reduction(function, binders, call.arguments, call.keywords, span=span)
-        return self._fail(
-            "E0120",
-            "this cannot be called",
-            (self._span([callee]), "neither a function nor a model"),
-            help="a product is written with `*` (element-wise) or `@` (matrices)",
-        )
-
-    def _call(self, function: t.Name, arguments: tuple[t.Node, ...], span: Span) -> t.Call:
-        keywords = tuple(x for x in arguments if isinstance(x, t.Keyword))
-        positional: Any = tuple(x for x in arguments if not isinstance(x, t.Keyword))
-        if arguments[len(positional) :] != keywords:
-            late = next(x for x in positional if x.span.start > keywords[0].span.start)
-            self._fail(
-                "E0120",
-                "an argument without a name follows one with a name",
-                (late.span, "this has no name"),
-                (keywords[0].span, "this has one"),
-                help=f"if that was meant as a comparison, write `==`: "
-                f"`{keywords[0].name.text} == {keywords[0].value.span.text}`",
-            )
-        seen: dict[str, t.Keyword] = {}
-        for keyword in keywords:
-            first = seen.setdefault(keyword.name.text, keyword)
-            if first is not keyword:
-                self._fail(
-                    "E0120",
-                    f"the argument `{keyword.name.text}` is given twice",
-                    (keyword.span, "again"),
-                    (first.span, "first here"),
-                )
-        return t.Call(function, positional, keywords, span=span)
-
-    def keyword(self, children: list[Any]) -> t.Keyword:
-        return t.Keyword(*self._all(children), span=self._span(children))
-
-    def number(self, children: list[Any]) -> t.Number:
-        text, span = str(children[0]), self._span(children)
-        whole = text.isdigit()
-        value = float(text) if len(text) < 400 or not whole else float("inf")
-        if value == float("inf") or (whole and value > 2**53):
-            self._fail(
-                "E0116",
-                "this number is too large",
-                (span, "whole numbers are below 2**53" if whole else "reals end at 1.8e308"),
-                help="write it as a real number, with a point or an exponent; infinity is `inf`",
-            )
-        return t.Number(int(text) if whole else value, span=span)
-
-    def group(self, children: list[Any]) -> t.Node:
-        node: t.Node = self.build(children[1])
-        return replace(node, span=self._span(children))
-
-    def stack(self, children: list[Any]) -> t.Stack:
-        return t.Stack(self.build(children[1]), span=self._span(children))
-
-    def concat(self, children: list[Any]) -> t.Concat:
-        return t.Concat(self._all(children), span=self._span(children))
-
-
-def broken(source: Source, tokens: Sequence[Token]) -> t.Broken:
-    """What can be said of a statement that could not be read: see `tree.Broken`."""
-    names = [x for x in tokens if x.type == "NAME" and x != LOST]
-    mentions = frozenset(str(x) for x in names)
-    kind = tokens[0].type
-    defines: set[str] = set()
-    depth = 0
-    for token in tokens:
-        depth += (token in ("(", "[")) - (token in (")", "]"))
-        if depth == 0 and (token in ("=", ":", "~") or token.type in ("BY", "FROM")):
-            break
-        if token in names and (depth == 0 or kind == "DER"):
-            defines.add(str(token))
-    else:
-        # No sign says where the defined names end: any of them may be one.
-        if kind not in STARTERS:
-            defines = set(mentions)
-        elif kind in ("OUTPUT", "MINIMIZE"):
-            defines = set()
-    if kind in ("MODEL", "FROM"):
-        defines = set(mentions)
-    elif kind in ("FOR", "IF", "ELSE"):
-        defines = set()
-    span = Span(source, tokens[0].start_pos or 0, tokens[-1].end_pos or 0)
-    return t.Broken(frozenset(defines), mentions, str(tokens[0]), span=span)
-
 
 def _misplaced(node: t.Node, owner: str) -> Diagnostic | None:
     """What is wrong with a statement of this kind in the body of a model, solve or flow."""
@@ -460,18 +250,6 @@ def _flattened(entries: Tree) -> list[Tree]:
         entries, item = entries.children
         found.append(item)
     return found[::-1]
-
-
-def _is(item: Any, rule: str) -> bool:
-    return isinstance(item, Tree) and item.data == rule
-
-
-def _edge(item: Any, side: int) -> int:
-    """The first (side 0) or last (side -1) offset of a token or tree."""
-    while isinstance(item, Tree):
-        item = item.children[side]
-    position = item.start_pos if side == 0 else item.end_pos
-    return int(position or 0)
 
 
 def _count(number: int, noun: str) -> str:

@@ -10,27 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from difflib import get_close_matches
 
-from unfold.syntax import foreign
+from unfold.syntax import declarations, foreign, placement
 from unfold.syntax.diagnostics import Diagnostic, error
-from unfold.syntax.lines import BLOCKS, STARTERS
+from unfold.syntax.lines import STARTERS
 from unfold.syntax.span import Span
 from unfold.syntax.trouble import OPERANDS, Trouble
 
-_EXAMPLES = {
-    "INPUT": "input x[t]: real[D]",
-    "PARAM": "param W: real[H, D] ~ glorot",
-    "RANDOM": "random e[t]: real[H] ~ normal",
-    "AXIS": "axis s: S",
-    "CONST": "const dt = 0.1",
-    "LET": "let a = W @ x0",
-    "OUTPUT": "output h[t], loss",
-    "MINIMIZE": "minimize loss",
-    "MODEL": "model gru(D, H):",
-    "SOLVE": "solve z[t] by newton(tol = 1e-10):",
-    "FLOW": "flow h[t] from h[t-1] by rk4(dt):",
-    "FROM": "from cells use lstm, gru",
-    "DER": "der(h) = A @ h",
-}
 _STATEMENTS = (
     "statements begin with input, param, const, let, axis, random, solve, flow, output or\n"
     "minimize, or are equations: `h[t] = …`"
@@ -48,20 +33,10 @@ def explain_trouble(trouble: Trouble) -> Diagnostic:
     return error("E0102", f"{found} does not fit here", label)
 
 
-def nested(span: Span) -> Diagnostic:
-    """The diagnostic for a `model` or `from` line inside the body of a model."""
-    return error(
-        "E0106",
-        f"a `{span.text}` line cannot stand inside a model",
-        (span, "indented, so part of the model above"),
-        helps=["begin it at the left margin"],
-    )
-
-
 def _nested(x: Trouble) -> Diagnostic | None:
     if x.at or x.found is None or x.found.type not in ("MODEL", "FROM"):
         return None
-    return nested(x.span)
+    return placement.nested(x.span)
 
 
 def _reserved(x: Trouble) -> Diagnostic | None:
@@ -172,61 +147,6 @@ def _left_side(x: Trouble) -> Diagnostic | None:
         "this is not an equation",
         (x.between(0, len(x.words)), "what is equal to this?"),
         helps=[f"give it a name: `y = {whole}`; what a model gives is listed: `output …`"],
-    )
-
-
-def _part(x: Trouble) -> Diagnostic | None:
-    """Single parts of declarations that are often written otherwise."""
-    kind, found = x.line.first, x.found
-    example = _EXAMPLES.get(kind, "")
-    if found is None:
-        return None
-    if kind in BLOCKS and x.before == ":" and not x.open:
-        return error(
-            "E0105",
-            f"the body of a `{x.words[0]}` stands on lines of its own",
-            (x.span, "expected the end of the line"),
-            helps=["write it below, indented by four spaces"],
-        )
-    declares = kind in ("INPUT", "PARAM", "RANDOM") and not any(w == ":" for w in x.flat)
-    if kind in ("INPUT", "PARAM", "RANDOM") and found == "(" and not x.open:
-        message, label = "indices and sizes stand in square brackets", "expected `[`"
-        help_ = f"`{example}`"
-    elif declares and len(x.open) == 1:
-        message, label = "a declaration names the indices it lives on", "not the name of an index"
-        help_ = f"`{example}`; single elements are given by equations: `h[0] = …`"
-    elif kind == "INPUT" and found in ("=", "~"):
-        message, label = "an input has no value of its own: it comes from the caller", "a value"
-        help_ = "a fixed value is a `const`, a learnt one a `param`"
-    elif kind == "PARAM" and found.type == "NAME" and "TILDE" in x.accepts:
-        message, label = "an initialiser is introduced by `~`", "expected `~` or `=`"
-        help_ = f"`~ {found}`"
-    elif kind == "DER" and x.at == 3:
-        message, label = "a derivative is one of a whole state", "expected `)`"
-        help_ = f"`der({x.before}) = …`, without an index"
-    elif kind in ("OUTPUT", "MINIMIZE") and found == "=":
-        message, label = f"an equation is no part of `{x.words[0]}`", "expected the end of the line"
-        help_ = f"write it on a line of its own, and `{x.words[0]} {x.text(1, x.at)}`"
-    elif kind == "MINIMIZE" and found == "," and not x.open:
-        message, label = "each loss has a line of its own", "expected the end of the line"
-        help_ = "write `minimize` again for the next loss, or minimize the sum"
-    else:
-        return None
-    return error("E0123", message, (x.span, label), helps=[help_])
-
-
-def _declaration(x: Trouble) -> Diagnostic | None:
-    """Declarations with a part missing or too much."""
-    example = _EXAMPLES.get(x.line.first)
-    if example is None or x.open or (x.at > 1 and (x.wants_expression or x.wants_operator)):
-        return None
-    found = "the line ends here" if x.found is None else f"found `{x.found}`"
-    place = "line" if x.line.first == "FROM" else f"`{x.words[0]}`"
-    return error(
-        "E0123",
-        f"expected {x.expected()} in this {place}",
-        (x.span, found),
-        helps=[f"it is written like this: `{example}`"],
     )
 
 
@@ -345,9 +265,9 @@ _RULES: tuple[Callable[[Trouble], Diagnostic | None], ...] = (
     _reserved,
     _comparison,
     _left_side,
-    _part,
+    declarations.part,
     _range,
-    _declaration,
+    declarations.whole,
     _too_short,
     _separator,
     _side_by_side,

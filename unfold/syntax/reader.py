@@ -13,17 +13,16 @@ from typing import Any
 
 from lark.exceptions import UnexpectedToken
 
+from unfold.syntax import placement
 from unfold.syntax import tree as t
-from unfold.syntax.build import LOST, broken
-from unfold.syntax.diagnostics import Diagnostic, error
-from unfold.syntax.foreign import WORDS, comment
-from unfold.syntax.hints import explain_trouble, nested
+from unfold.syntax.diagnostics import Diagnostic
+from unfold.syntax.foreign import comment
+from unfold.syntax.hints import explain_trouble
 from unfold.syntax.lalr import Token, accepted, fork, new_parser
-from unfold.syntax.lines import BLOCKS, STARTERS, Line, span_of
-from unfold.syntax.span import Source, Span
+from unfold.syntax.lines import BLOCKS, Line, span_of
+from unfold.syntax.lost import LOST, broken
+from unfold.syntax.span import Source
 from unfold.syntax.trouble import Trouble
-
-_MODEL = "a model begins with its name and sizes, and its body is indented:"
 
 
 @dataclass
@@ -63,7 +62,7 @@ class Reader:
             self._settle(line, deeper)
             self._read(line, deeper)
         if self.head is not None:
-            self._bodiless(self.head, self.mended)
+            self._close(self.head, self.mended)
         while len(self.levels) > 1:
             self._leave()
         self.result = self.parser.feed_token(Token("$END", ""))
@@ -84,11 +83,11 @@ class Reader:
             self.levels.append(_Level(line.indent))
             return
         if head is not None:
-            self._bodiless(head, mended, line)
+            self._close(head, mended, line)
         elif line.indent > top.indent:
             if excused is None:
-                self._unexpected_indent(line)
-                excused = _Level(0, fed=False, silent=_goes_on(line))
+                self.diagnostics.append(placement.too_far_right(self.source, line))
+                excused = _Level(0, fed=False, silent=placement.goes_on(line))
             self.levels.append(replace(excused, indent=line.indent))
             return
         while self._ends_level(line, deeper):
@@ -106,10 +105,12 @@ class Reader:
             return False
         if line.indent > outer.indent:
             if not level.silent:
-                self._between(line)
+                self.diagnostics.append(placement.in_between(self.source, line))
             return False
         if len(self.levels) == 2 and level.fed and not opens_entry:
-            self._outdented(line)
+            width = level.indent - line.indent
+            self.diagnostics.append(placement.too_far_left(self.source, line, width))
+            level.flat, level.indent = True, line.indent
             return False
         return True
 
@@ -144,7 +145,10 @@ class Reader:
                 self.parser.feed_token(token)
             accepts = accepted(self.parser)
             if at == len(line.tokens) and line.first in BLOCKS and "COLON" in accepts:
-                self._missing_colon(line)
+                self.diagnostics.append(placement.missing_colon(self.source, line))
+                self._feed("COLON", ":", line.tokens[-1])
+                self._feed("_NEWLINE")
+                self.head, self.mended = line, True
                 return
             self.parser = before
             trouble = Trouble(self.source, line, at, accepts)
@@ -186,69 +190,19 @@ class Reader:
     def _lose(self, line: Line) -> None:
         self.broken.append(broken(self.source, line.tokens))
 
-    # What can be wrong with the place of a line -------------------------------------------------
+    # Lines in wrong places ----------------------------------------------------------------------
 
-    def _missing_colon(self, line: Line) -> None:
-        self._feed("COLON", ":", line.tokens[-1])
-        self._feed("_NEWLINE")
-        self.head, self.mended = line, True
-        end = line.tokens[-1].end_pos or 0
-        self.diagnostics.append(
-            error(
-                "E0104",
-                f"the head of a `{line.tokens[0]}` ends with a colon",
-                (Span(self.source, end, end), "expected `:`"),
-            )
-        )
-
-    def _bodiless(self, head: Line, mended: bool, line: Line | None = None) -> None:
-        """A head without an indented body; `line` is the one that follows it."""
-        what = f"`{head.tokens[0]}`"
-        span = span_of(self.source, *head.tokens)
+    def _close(self, head: Line, mended: bool, line: Line | None = None) -> None:
+        """Give a head without an indented body one; `line` is what follows it."""
         self._feed("_INDENT")
         if line is None or line.first in ("MODEL", "FROM") or head.first != "MODEL":
             self._feed("_DEDENT")
-            trouble = error(
-                "E0105",
-                f"this {what} has no body",
-                (span, "nothing follows that is indented below it"),
-                helps=["its statements stand on the next lines, indented by four spaces"],
-            )
+            trouble = placement.no_body(self.source, head)
         else:
             self.levels.append(_Level(self.levels[-1].indent, flat=True))
-            trouble = error(
-                "E0105",
-                f"the body of a {what} is indented",
-                (span_of(self.source, line.tokens[0]), "expected four spaces before this"),
-                (span, "in the body of this"),
-            )
+            trouble = placement.body_not_indented(self.source, head, line)
         if not mended:
             self.diagnostics.append(trouble)
-
-    def _outdented(self, line: Line) -> None:
-        """A statement that stands left of its model's body: it is taken as part of it."""
-        level = self.levels[-1]
-        wide = level.indent - line.indent
-        level.flat, level.indent = True, line.indent
-        self.diagnostics.append(
-            error(
-                "E0103",
-                "this statement stands outside of the model",
-                (span_of(self.source, line.tokens[0]), "not indented like the lines above"),
-                helps=[f"indent it by {wide} spaces more if it belongs to the model above"],
-            )
-        )
-
-    def _between(self, line: Line) -> None:
-        """A statement left of its body but right of what is around it: it is taken as inside."""
-        self.diagnostics.append(
-            error(
-                "E0106",
-                "this indentation fits no line above",
-                (span_of(self.source, line.tokens[0]), "neither in this body nor outside of it"),
-                helps=["statements of one body stand below each other"],
-            )
-        )
 
     def _nested(self, line: Line) -> None:
         """`model` inside the body of a model: it is taken as standing outside."""
@@ -256,77 +210,31 @@ class Reader:
             self._leave()
         self.levels.append(_Level(line.indent, fed=False))
         self.outside = True
-        self.diagnostics.append(nested(span_of(self.source, line.tokens[0])))
-
-    def _unexpected_indent(self, line: Line) -> None:
-        if _goes_on(line):
-            message, words = "a line goes on only while a bracket is open", "a new line begins here"
-            help_ = "put `( … )` around an expression that needs several lines"
-        else:
-            message, words = "this line is indented too far", "deeper than the line above"
-            help_ = "statements of one body stand below each other"
-        label = (span_of(self.source, line.tokens[0]), words)
-        self.diagnostics.append(error("E0106", message, label, helps=[help_]))
+        self.diagnostics.append(placement.nested(span_of(self.source, line.tokens[0])))
 
     def _stray(self, trouble: Trouble, deeper: bool) -> None:
         """A line outside of any model that is neither a model nor a `from` line."""
         line = trouble.line
         if line.ends_with_colon and deeper:
-            self.diagnostics.append(self._headless(line))
+            self.diagnostics.append(placement.headless(self.source, line))
             self._lose(line)
             self._make_up(line, ["MODEL", LOST, ":"])
             return
-        foreign = comment(trouble) or _foreign_word(self.source, line)
+        foreign = comment(trouble) or placement.foreign_word(self.source, line)
         if foreign is not None:
             self.diagnostics.append(foreign)
             self._lose(line)
             return
         if not self.outside and trouble.found and trouble.found.type not in ("UNICODE", "STRAY"):
             self.outside = True
-            text = self.source.line(line.tokens[0].line or 1).strip()
-            self.diagnostics.append(
-                error(
-                    "E0103",
-                    "this statement stands outside of any model",
-                    (span_of(self.source, line.tokens[0]), "no model has begun"),
-                    helps=[f"{_MODEL}\nmodel name(D, H):\n    {text}"],
-                )
-            )
-        for text, kind in (("model", "MODEL"), (LOST, "NAME"), (":", "COLON")):
-            self._feed(kind, text, line.tokens[0])
-        self._feed("_NEWLINE")
+            self.diagnostics.append(placement.outside(self.source, line))
+        # Read it, and what follows, as the body of a model that has no name.
+        self._make_up(line, ["MODEL", LOST, ":"])
+        self.head = None
         self._feed("_INDENT")
         self.levels.append(_Level(line.indent, flat=True))
         self._read(line, deeper)
 
-    def _headless(self, line: Line) -> Diagnostic:
-        """`gru(D, H):` or `def gru(D, H):` where `model gru(D, H):` is meant."""
-        name = next((i for i, x in enumerate(line.tokens) if x == "("), len(line.tokens) - 1) - 1
-        span = span_of(self.source, *line.tokens[: max(name, 1)])
-        rest = self.source.text[line.tokens[max(name, 0)].start_pos : line.tokens[-1].end_pos]
-        return error(
-            "E0103",
-            "a model begins with the word `model`",
-            (span, "expected `model`"),
-            helps=[f"`model {rest}`"],
-        )
-
-
-def _foreign_word(source: Source, line: Line) -> Diagnostic | None:
-    """`import numpy` and its like outside of any model."""
-    word = str(line.tokens[0])
-    if word not in WORDS or not line.tokens[1:] or line.tokens[1] in ("=", "["):
-        return None
-    label = (span_of(source, line.tokens[0]), "a word of other languages")
-    return error("E0112", f"no statement begins with `{word}`", label, helps=[WORDS[word]])
-
 
 def _newline(line: Line) -> Token:
     return Token.new_borrow_pos("_NEWLINE", "", line.tokens[-1])
-
-
-def _goes_on(line: Line) -> bool:
-    """Whether a line can only be the continuation of the one before."""
-    if line.first == "NAME":
-        return not any(token in ("=", ":") for token in line.tokens)
-    return line.first not in STARTERS | {"UNICODE", "STRAY", "IF", "FOR"}
