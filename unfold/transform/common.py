@@ -93,7 +93,8 @@ def refit(program: Program) -> Program:
                     others = [i for i in eq.indices if i != eq.indices[k]]
                     shadow = eq.domain.project_out(others)
                     domains.append(shadow.subs({eq.indices[k]: Poly.symbol(axis.index)}))
-                lo, hi = axis_range(domains, axis.index, (), given)
+                # Where no affine end covers all pieces (2 and T, say), the old range stays.
+                lo, hi = hull(domains, axis.index, given) or (axis.lo, axis.hi)
                 axes.append(Axis(axis.index, lo, hi))
             variables[name] = replace(v, axes=tuple(axes))
     return program.with_(vars=variables)
