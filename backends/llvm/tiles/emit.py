@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from unfold.expr import Call, Expr, walk
 from unfold.poly import Poly
 
+from .. import gemm
 from ..components import add, dims, extreme
 from ..elementwise import RULES, convert, is_float
 from ..indexing import Indexer
@@ -55,6 +56,7 @@ class TileEmitter:
         self.lanes = lanes
         self.generator = generator
         self.known = known
+        self.is_repeated = False
 
     def ops(self, ops: Sequence[Op]) -> None:
         """Emit operations in order."""
@@ -427,37 +429,22 @@ class TileEmitter:
             g.module.add(str(f))
         return f'"{name}"'
 
-    def packed(self, m: Matrix) -> tuple[Matrix, Value] | None:
-        """A copy of a parameter's matrix with its rows in a line; made once per call."""
+    def packed(self, m: Matrix, at: Value, stride: Value, transposed: bool) -> Value:
+        """The address of a shared matrix in panels: made once per call if that can be."""
         v, g = m.view, self.generator
-        lengths = set(g.plan.lengths)
-        if v.pick is not None or not v.shared or v.storage in g.temporaries:
-            return None
-        if any(p.symbols - lengths for p in v.position):
-            return None
-        name = g.packs.setdefault(m, f"%pack{len(g.packs)}")
-        pointer = g.work(self.f, name)
-        view = View(name, (), (m.rows, m.columns), (m.columns, 1), shared=True)
-        return Matrix(view, m.rows, m.columns, m.columns, 1), pointer
+        early = v.pick is None and v.storage not in g.temporaries
+        early = early and not any(p.symbols - set(g.plan.lengths) for p in v.position)
+        name = g.pack_storage(m, early)
+        target = g.work(self.f, name)
+        if not early:
+            self.pack(m, at, stride, transposed, target)
+        return target
 
-    def pack(self, m: Matrix, name: str) -> None:
-        """Fill a packed copy."""
-        f, tile = self.f, self.tile
-        stored = tile.stored(m.view.storage)
-        size = tile.formats.bytes("real")
-        source, target = tile.base(m.view), self.generator.work(f, name)
-
-        def one(at: list[Value], width: int) -> None:
-            here = f.offset(source, stored, f.binary("mul nsw", at[0], integer(m.down)))
-            here = f.offset(here, stored, f.binary("mul nsw", at[1], integer(m.right)))
-            v = Value(vector(stored, width), "poison")
-            for k in range(width):
-                x = f.load(stored, f.offset(here, stored, integer(k * m.right)), size)
-                v = x if width == 1 else f.with_lane(v, x, k)
-            place = f.binary("mul nsw", at[0], integer(m.columns))
-            f.store(v, f.offset(target, stored, f.binary("add", place, at[1])), size)
-
-        self.over_components((m.rows, m.columns), 1, one)
+    def pack(self, m: Matrix, at: Value, stride: Value, transposed: bool, target: Value) -> None:
+        """Bring a matrix into panels."""
+        g = self.generator
+        name = gemm.pack(g.module, g.target, g.dtype, m.columns, m.rows, transposed=transposed)
+        self.f.call_void(name, at, stride, target)
 
     def count(self, e: Indexer, size: int, ranges: Sequence[tuple[Poly, Poly]]) -> Value:
         """How many components some positions have."""
@@ -502,11 +489,13 @@ class TileEmitter:
         self.counted(op.index, lo, hi, 1, op.body)
 
     def counted(self, index: str, lo: Value, hi: Value, direction: int, body: Sequence[Op]) -> None:
+        outer, self.is_repeated = self.is_repeated, True
         with self.tile.index_scope(index):
             loop = self.f.loop(lo, hi, direction)
             self.tile.env[index] = loop.index
             self.ops(body)
         loop.close()
+        self.is_repeated = outer
 
     def stretch(self, op: Stretch) -> None:
         tile, f = self.tile, self.f

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from unfold.plan import Buffer, Plan, Result
 
+from .. import gemm, jit
 from ..elementwise import Formats
 from ..indexing import Indexer
 from ..ir import Function, Module, Value, integer
@@ -59,8 +60,11 @@ class Generator:
         self.sum_adjoints = sum_adjoints
         self.summed = summed_buffers(plan) if sum_adjoints else frozenset()
         self.module = Module()
+        self.target = jit.host()
+        self.dtype = "float64" if formats.real == "double" else "float32"
         self.kernels: set[str] = set()
-        self.packs: dict[Matrix, str] = {}
+        self.packs: dict[Matrix, tuple[str, bool]] = {}
+        self.scratch_size = 0
         selector = Selector(plan, self.summed)
         shared = selector.nodes(plan.shared)
         body = selector.nodes(plan.body)
@@ -72,8 +76,12 @@ class Generator:
         self.run()
 
     def layout(self) -> Layout:
-        packs = {name: m.rows * m.columns for m, name in self.packs.items()}
-        return Layout(self.plan, self.summed, self.temporaries, packs)
+        packs = {
+            name: gemm.packed_size(self.target, self.dtype, m.columns, m.rows)
+            for m, (name, _) in self.packs.items()
+        }
+        extra = {"%scratch": self.scratch_size, **packs}
+        return Layout(self.plan, self.summed, self.temporaries, extra)
 
     # --- functions --------------------------------------------------------------------------------
 
@@ -162,9 +170,23 @@ class Generator:
         for r in self.plan.results:
             deliver.result(r, self.given(te.f, "results", r.name))
 
+    def pack_storage(self, m: Matrix, early: bool) -> str:
+        """The storage for a packed matrix; with ``early`` it is filled before everything else."""
+        return self.packs.setdefault(m, (f"%pack{len(self.packs)}", early))[0]
+
+    def scratch(self, f: Function, size: int) -> Value:
+        """The address of space for so many reals, for the use of one kernel at a time."""
+        self.scratch_size = max(self.scratch_size, size)
+        return self.work(f, "%scratch")
+
     def pack(self, te: TileEmitter) -> None:
-        for m, name in self.packs.items():
-            te.pack(m, name)
+        """Fill what is packed once per call."""
+        for m, (name, early) in self.packs.items():
+            if early:
+                by_rows = m.is_by_rows
+                stride = integer(m.down if by_rows else m.right)
+                at, target = te.tile.base(m.view), self.work(te.f, name)
+                te.pack(m, at, stride, not by_rows, target)
 
     def is_summed(self, r: Result) -> bool:
         """Whether a result is the sum over the batch."""
@@ -197,8 +219,7 @@ class Generator:
 
     def clear(self, e: Indexer, r: Result, pointer: Value) -> None:
         f, b = e.f, self.plan.buffers[r.name]
-        stored, size = self.formats.stored(b.type.kind), self.formats.bytes(b.type.kind)
-        total = integer(b.size * size)
+        total = integer(b.size * self.formats.bytes(b.type.kind))
         for lo, hi in r.ranges:
             extent = f.intrinsic("llvm.smax", e.position(hi - lo + 1), integer(0))
             total = f.binary("mul nsw", total, extent)

@@ -1,6 +1,6 @@
-"""Kernels for matrix products: register-blocked loops with constant sizes.
+"""A kernel for products of matrices whose entries stand at any distances.
 
-Each is a function of its own, made once for each set of sizes and strides.
+The kernels of `unfold.backends.llvm.gemm` want adjacent entries; this one is for the rest.
 """
 
 from __future__ import annotations
@@ -67,62 +67,6 @@ def rows_by_matrix(
 
         lanes = te.lanes if b_stride == 1 or columns == 1 else 1
         over_blocks(f, rows, columns, lanes, block)
-
-    return te.function(name, write)
-
-
-def contraction(
-    te: TileEmitter,
-    height: int,
-    columns: int,
-    u_step: int,
-    u_stride: int,
-    v_step: int,
-    v_stride: int,
-    c_down: int,
-    c_right: int,
-) -> str:
-    """``void(u, v, c, rows)``: ``c[i, j] += sum_r u[r, i] v[r, j]``."""
-    key = (height, columns, u_step, u_stride, v_step, v_stride, c_down, c_right)
-    name = "contraction." + ".".join(str(k) for k in key)
-
-    def write(f: Function) -> None:
-        u, v, c, rows = f.args
-        kind = te.tile.formats.real
-        size = te.tile.formats.bytes("real")
-
-        def block(row: Value, tall: int, at: Value, count: int, width: int) -> None:
-            wide = vector(kind, width)
-            left = f.offset(u, kind, _times(f, row, u_stride))
-            right = f.offset(v, kind, _times(f, at, v_stride))
-            loop = f.loop(
-                integer(0), f.binary("sub", rows, integer(1)), 1, [real(0.0, wide)] * (tall * count)
-            )
-            line = f.offset(right, kind, _times(f, loop.index, v_step))
-            vectors = [
-                _load(f, line, kind, size, n * width * v_stride, width, v_stride)
-                for n in range(count)
-            ]
-            here = f.offset(left, kind, _times(f, loop.index, u_step))
-            state = []
-            for i in range(tall):
-                one = f.load(kind, f.offset(here, kind, integer(i * u_stride)), size)
-                x = f.splat(one, width)
-                for n in range(count):
-                    term = f.binary("fmul contract", x, vectors[n])
-                    state.append(f.binary("fadd contract", loop.state[i * count + n], term))
-            sums = loop.close(state)
-            for i in range(tall):
-                line = _at(f, c, kind, row, i, c_down)
-                line = f.offset(line, kind, _times(f, at, c_right))
-                for n in range(count):
-                    step = n * width * c_right
-                    old = _load(f, line, kind, size, step, width, c_right)
-                    total = f.binary("fadd", old, sums[i * count + n])
-                    _store(f, total, line, kind, size, step, c_right)
-
-        lanes = te.lanes if v_stride == 1 and c_right == 1 else 1
-        over_blocks(f, integer(height), columns, lanes, block)
 
     return te.function(name, write)
 

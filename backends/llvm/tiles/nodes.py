@@ -123,11 +123,12 @@ class Fold:
 
 @dataclass(frozen=True)
 class Product:
-    """``target = left @ right`` for each row; ``kind`` is that of the operands' ranks."""
+    """``target = start + left @ right`` for each row; no ``start`` is zeros, it may be the target."""
 
     target: View
     left: View
     right: View
+    start: View | None = None
 
 
 @dataclass(frozen=True)

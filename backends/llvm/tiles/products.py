@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .. import gemm
 from ..ir import Value, integer
-from .kernels import contraction, rows_by_matrix
+from .kernels import rows_by_matrix
 from .nodes import Contract, Product, View
 
 if TYPE_CHECKING:
     from .emit import TileEmitter
+
+NULL = Value("ptr", "null")
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,11 @@ class Matrix:
     @property
     def transposed(self) -> Matrix:
         return Matrix(self.view, self.columns, self.rows, self.right, self.down)
+
+    @property
+    def is_by_rows(self) -> bool:
+        """Whether the entries of a row are adjacent."""
+        return self.right == 1 or self.columns == 1
 
 
 def as_left(v: View) -> Matrix:
@@ -43,95 +52,127 @@ def as_right(v: View) -> Matrix:
 
 
 def product(te: TileEmitter, op: Product) -> None:
-    """``target = left @ right`` in every row."""
+    """``target = start + left @ right`` in every row."""
     a, b = as_left(op.left), as_right(op.right)
-    c = Matrix(op.target, a.rows, b.columns, *_result_strides(op, a, b))
-    if b.columns == 1 and op.left.shared and not op.right.shared:
-        # One matrix and a vector in each row: the rows' vectors are the left matrix of a product.
+    c = _result(op, op.target)
+    d = None if op.start is None else _result(op, op.start)
+    # One matrix and a vector in each row: the rows' vectors are the left matrix of a product.
+    # Elsewhere, a vector goes to the left if that puts the matrix's rows in a line.
+    if b.columns == 1 and a.rows > 1 and (op.left.shared or a.down == 1):
         a, b, c = b.transposed, a.transposed, c.transposed
-    elif b.columns == 1 and a.rows > 1 and a.down == 1:
-        a, b, c = b.transposed, a.transposed, c.transposed
+        d = None if d is None else d.transposed
     tile = te.tile
-    if a.rows == 1 and b.view.shared and not a.view.shared:
-        many_rows(te, a, b, c, tile.rows, tile.row_step(a.view), tile.row_step(c.view))
-        return
-    steps = tile.row_step(a.view), tile.row_step(c.view)
-    if b.view.shared and not a.view.shared and steps == (a.rows * a.down, a.rows * c.down):
-        # The rows of all matrices stand in one line.
-        total = te.f.binary("mul nsw", tile.rows, integer(a.rows))
-        many_rows(te, a, b, c, total, a.down, c.down)
-        return
+    operands = [m for m in (a, b, c, d) if m is not None]
+    if b.view.shared and not a.view.shared and not any(m.view.pick for m in operands):
+        steps = {m: tile.row_step(m.view) for m in operands}
+        start = [tile.base(m.view) for m in operands]
+        if a.rows == 1:
+            call(te, operands, start, tile.rows, steps)
+            return
+        if all(steps[m] == a.rows * m.down for m in operands if m is not b):
+            # The rows of all matrices stand in one line.
+            total = te.f.binary("mul nsw", tile.rows, integer(a.rows))
+            call(te, operands, start, total, {m: m.down for m in operands})
+            return
 
     def row(at: Value) -> None:
-        pointers = [tile.row_base(m.view, at) for m in (a, b, c)]
-        call(te, a, b, c, *pointers, integer(a.rows), a.down, c.down)
+        start = [tile.row_base(m.view, at) for m in operands]
+        call(te, operands, start, integer(a.rows), {m: m.down for m in operands})
 
     te.over_rows(op.target, row)
 
 
-def _result_strides(op: Product, a: Matrix, b: Matrix) -> tuple[int, int]:
-    strides = iter(op.target.strides)
-    down = next(strides) if len(op.left.shape) == 2 else 0
-    right = next(strides) if len(op.right.shape) == 2 else 0
-    return down, right
-
-
-def many_rows(
-    te: TileEmitter, a: Matrix, b: Matrix, c: Matrix, rows: Value, a_step: int, c_step: int
-) -> None:
-    """One product whose left matrix is made of all rows of the tile."""
-    pointers = [te.tile.base(m.view) for m in (a, b, c)]
-    if a.view.pick is None and c.view.pick is None and b.view.pick is None:
-        call(te, a, b, c, *pointers, rows, a_step, c_step)
-        return
-
-    def row(at: Value) -> None:
-        found = [te.tile.row_base(m.view, at) for m in (a, b, c)]
-        call(te, a, b, c, *found, integer(1), a_step, c_step)
-
-    loop = te.f.loop(integer(0), te.last(rows), 1)
-    with te.tile.scope():
-        row(loop.index)
-    loop.close()
+def _result(op: Product, v: View) -> Matrix:
+    """A view of the product's shape as a matrix."""
+    extents, strides = iter(v.shape), iter(v.strides)
+    rows, down = (next(extents), next(strides)) if len(op.left.shape) == 2 else (1, 0)
+    columns, right = (next(extents), next(strides)) if len(op.right.shape) == 2 else (1, 0)
+    return Matrix(v, rows, columns, down, right)
 
 
 def call(
     te: TileEmitter,
-    a: Matrix,
-    b: Matrix,
-    c: Matrix,
-    a_at: Value,
-    b_at: Value,
-    c_at: Value,
+    operands: Sequence[Matrix],
+    addresses: Sequence[Value],
     rows: Value,
-    a_step: int,
-    c_step: int,
+    steps: Mapping[Matrix, int],
 ) -> None:
-    """Call the kernel for ``rows`` rows of ``a``; ``b`` is copied first if its rows have gaps."""
-    if b.columns > 1 and b.right != 1:
-        packed = te.packed(b)
-        if packed is not None:
-            b, b_at = packed
-    name = rows_by_matrix(
-        te, a.columns, b.columns, a_step, a.right, b.down, b.right, c_step, c.right
-    )
-    te.f.call_void(name, a_at, b_at, c_at, rows)
+    """The product of ``rows`` rows of ``a`` (``steps[a]`` apart) with the matrix ``b`` into ``c``.
+
+    ``operands`` are a, b, c and possibly what the sum starts with.
+    """
+    f, g = te.f, te.generator
+    a, b, c = operands[:3]
+    a_at, b_at, c_at = addresses[:3]
+    N, K = b.columns, b.rows
+    by_rows = b.is_by_rows
+    stride = integer(b.down if by_rows else b.right)
+    plain = all(m.is_by_rows for m in operands if m is not b)
+    begin, skip = (addresses[3], steps[operands[3]]) if len(operands) > 3 else (NULL, 0)
+    if not plain or not (by_rows or b.transposed.is_by_rows):
+        name = rows_by_matrix(te, K, N, steps[a], a.right, b.down, b.right, steps[c], c.right)
+        f.call_void(name, a_at, b_at, c_at, rows)
+        if len(operands) > 3:
+            add_start(te, operands[3], begin, skip, c, c_at, steps[c], rows)
+    elif b.view.shared and (rows.name != "1" or te.is_repeated):
+        packed = te.packed(b, b_at, stride, not by_rows)
+        name = gemm.product(g.module, g.target, g.dtype, N, K)
+        f.call_void(
+            name, rows, a_at, integer(steps[a]), packed, begin, integer(skip), c_at,
+            integer(steps[c]),
+        )  # fmt: skip
+    else:
+        name = gemm.matvec(g.module, g.target, g.dtype, N, K, transposed=not by_rows)
+        loop = f.loop(integer(0), te.last(rows), 1)
+        kind = g.formats.real
+
+        def at(pointer: Value, step: int) -> Value:
+            return f.offset(pointer, kind, f.binary("mul nsw", loop.index, integer(step)))
+
+        x, y = at(a_at, steps[a]), at(c_at, steps[c])
+        first = begin if begin is NULL else at(begin, skip)
+        f.call_void(name, b_at, stride, x, first, y)
+        loop.close()
+
+
+def add_start(
+    te: TileEmitter, d: Matrix, d_at: Value, d_step: int, c: Matrix, c_at: Value, c_step: int,
+    rows: Value,
+) -> None:  # fmt: skip
+    """Add what a sum starts with, entry by entry."""
+    f, kind = te.f, te.generator.formats.real
+    size = te.generator.formats.bytes("real")
+    loop = f.loop(integer(0), te.last(rows), 1)
+    inner = f.loop(integer(0), integer(c.columns - 1), 1)
+    places = []
+    for pointer, step, right in ((c_at, c_step, c.right), (d_at, d_step, d.right)):
+        line = f.offset(pointer, kind, f.binary("mul nsw", loop.index, integer(step)))
+        places.append(f.offset(line, kind, f.binary("mul nsw", inner.index, integer(right))))
+    total = f.binary("fadd", *(f.load(kind, p, size) for p in places))
+    f.store(total, places[0], size)
+    inner.close()
+    loop.close()
 
 
 def contract(te: TileEmitter, op: Contract) -> None:
     """``target += sum over rows of outer(left, right)``."""
-    tile = te.tile
-    u, v = op.left, op.right
-    target = op.target
-    name = contraction(
-        te, u.size, v.size, tile.row_step(u), u.strides[0], tile.row_step(v), v.strides[0],
-        *target.strides,
-    )  # fmt: skip
-    if u.pick is None and v.pick is None:
-        te.f.call_void(name, tile.base(u), tile.base(v), tile.base(target), tile.rows)
+    f, g, tile = te.f, te.generator, te.tile
+    u, v, c = as_left(op.left), as_left(op.right), as_right(op.target)
+    name = gemm.outer_sum(g.module, g.target, g.dtype, u.columns, v.columns)
+    work = g.scratch(f, gemm.outer_work(g.target, g.dtype, u.columns, v.columns))
+    steps = [integer(tile.row_step(m.view)) for m in (u, v)]
+
+    def sums(rows: Value, left: Value, right: Value) -> None:
+        target = tile.base(c.view)
+        f.call_void(
+            name, rows, left, steps[0], right, steps[1], target, integer(c.down),
+            integer(1, "i1"), work,
+        )  # fmt: skip
+
+    if u.view.pick is None and v.view.pick is None:
+        sums(tile.rows, tile.base(u.view), tile.base(v.view))
         return
-    loop = te.f.loop(integer(0), te.last(tile.rows), 1)
+    loop = f.loop(integer(0), te.last(tile.rows), 1)
     with tile.scope():
-        left, right = (tile.row_base(x, loop.index) for x in (u, v))
-        te.f.call_void(name, left, right, tile.base(target), integer(1))
+        sums(integer(1), *(tile.row_base(m.view, loop.index) for m in (u, v)))
     loop.close()

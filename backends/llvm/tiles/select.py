@@ -196,7 +196,7 @@ class Selector:
             self.reduced(target, e)
         elif isinstance(e, Call) and e.op in SPECIAL:
             SPECIAL[e.op](self, target, e)
-        else:
+        elif not (isinstance(e, Call) and e.op == "add" and self.products(e, target)):
             leaves: dict[Expr, View] = {}
             rhs = self.inline(e, leaves)
             self.ops.append(Map(target, rhs, leaves))
@@ -209,12 +209,58 @@ class Selector:
         if found is not None:
             leaves[e] = found
             return e
+        if isinstance(e, Call) and e.op == "add":
+            rest = self.products(e)
+            if rest is not None:
+                return self.inline(rest, leaves)
         if isinstance(e, Call) and (e.op in RULES or e.op in THROUGH):
             return with_children(e, tuple(self.inline(a, leaves) for a in children(e)))
         if isinstance(e, Call) and e.op == "reshape" and _same_but_ones(e):
             return with_children(e, (self.inline(e.args[0], leaves),))
         leaves[e] = self.view(e)
         return e
+
+    def terms(self, e: Expr) -> list[Expr]:
+        """The terms of a sum of expressions of one shape, down to what is known."""
+        if isinstance(e, Call) and e.op == "add" and self.known(e) is None:
+            if all(a.shape == e.shape for a in e.args):
+                return [t for a in e.args for t in self.terms(a)]
+        return [e]
+
+    def products(self, e: Call, target: View | None = None) -> Expr | None:
+        """Of a sum, the matrix products one on top of the other, on one other term if one fits.
+
+        Returns the sum with those terms replaced by one that is known, or ``None`` if there are no
+        products. A ``target`` is used only if all terms are of this kind; then ``e`` is returned.
+        """
+        terms = self.terms(e)
+        fits = [t for t in terms if isinstance(t, Call) and t.op == "matmul" and not self.known(t)]
+        starts = [t for t in terms if t not in fits and self.can_start(t)]
+        if not fits or e.type.kind != "real":
+            return None
+        used = [*fits, *starts[:1]]
+        rest = [t for t in terms if t not in used]
+        if target is not None and rest:
+            return None
+        if len(used) == 1:
+            return None
+        shared = self.is_shared(e) if target is not None else all(map(self.is_shared, used))
+        place = target or self.temporary(dims(e.shape), "real", shared)
+        start = self.in_place(starts[0]) if starts else None
+        for t in fits:
+            left, right = (self.view(a) for a in t.args)
+            self.ops.append(Product(place, left, right, start))
+            start = place
+        partial = _sum(used)
+        self.scopes[-1][partial] = place
+        return _sum([partial, *rest])
+
+    def can_start(self, t: Expr) -> bool:
+        """Whether a product can begin its sums with a term."""
+        view = self.in_place(t) if t.type.kind == "real" else None
+        return view is not None and view.pick is None and all(
+            s == d for s, d in zip(view.strides, dense(view.shape), strict=True)
+        )  # fmt: skip
 
     def guarded(self, target: View, e: Guard) -> None:
         with self.collected() as then:
@@ -262,9 +308,9 @@ class Selector:
 
     def add_rows(self, target: View, e: Expr) -> None:
         """Add an expression, summed over all sequences, to a target that they share."""
-        if isinstance(e, Call) and e.op == "add" and all(a.shape == e.shape for a in e.args):
-            for a in e.args:
-                self.add_rows(target, a)
+        if len(terms := self.terms(e)) > 1:
+            for t in terms:
+                self.add_rows(target, t)
         elif isinstance(e, Guard):
             with self.collected() as ops:
                 self.add_rows(target, e.body)
@@ -285,19 +331,19 @@ class Selector:
             else:
                 self.ops.extend(nest(e, body))
         elif isinstance(e, Call) and e.op == "outer" and not self.is_shared(e):
-            left, right = (self.unshared(self.view(a), a) for a in e.args)
+            left, right = (self.own_rows(self.view(a), a) for a in e.args)
             self.ops.append(Contract(target, left, right))
         elif isinstance(e, Call) and e.op == "scatter" and not self.is_shared(e):
-            source, index = (self.unshared(self.view(a), a) for a in e.args)
+            source, index = (self.own_rows(self.view(a), a) for a in e.args)
             self.ops.append(ScatterSum(target, source, index, e.attr("axis")))
         else:
             leaves: dict[Expr, View] = {}
             rhs = self.inline(e, leaves)
             self.ops.append(ColumnSum(target, rhs, leaves, self.is_shared(e)))
 
-    def unshared(self, view: View, e: Expr) -> View:
-        """A copy for every row of what the rows share."""
-        if not view.shared:
+    def own_rows(self, view: View, e: Expr) -> View:
+        """A copy with adjacent components in every row, unless the view is like that."""
+        if not view.shared and view.is_dense:
             return view
         copy = self.temporary(view.shape, e.type.kind, False)
         self.ops.append(Map(copy, e, {e: view}))
@@ -347,6 +393,13 @@ def nest(e: Reduce, body: tuple[Op, ...]) -> tuple[Op, ...]:
         body = (Points(index, e.domain.project_out(inner), body),)
     outside = Domain.of(p for p in e.domain.constraints if not p.symbols & set(e.indices))
     return (Branch(outside, body, ()),) if outside.constraints else body
+
+
+def _sum(terms: Sequence[Expr]) -> Expr:
+    total = terms[0]
+    for t in terms[1:]:
+        total = total + t
+    return total
 
 
 def _same_but_ones(e: Call) -> bool:
