@@ -10,5 +10,6 @@
 Within a parse, in this order: lalr.py (words, and Lark's tables), lines.py (logical lines),
 reader.py (line by line through the grammar), build.py and expressions.py (Lark's tree to ours).
 When a line cannot be read, trouble.py says where and why, hints.py with foreign.py, letters.py,
-declarations.py and placement.py make a sentence of it, and lost.py keeps the names.
+declarations.py and placement.py make a sentence of it, and lost.py keeps the names. habits.py knows
+what an unknown name was perhaps meant to say.
 """
