@@ -14,8 +14,8 @@ from ..expr import BOOL, INT, REAL, Call, Const, Expr, Guard, Type
 from ..ops import call
 from ..poly import Poly, ShapeError, broadcast
 from ..syntax import tree as t
-from .misfits import misfit
-from .operands import Hole, Value, is_literal, poly_of, settled
+from .operands import Hole, Value, is_literal, poly_of, settled, show
+from .report import Failed
 from .scope import Env
 
 if TYPE_CHECKING:
@@ -137,6 +137,9 @@ def _split(reader: Reader, node: t.Expr, env: Env) -> tuple[t.Expr, t.Expr] | No
     return joined(sure), joined(rest)
 
 
+_MIXED = "a truth value in one branch of a choice, and a number in another"
+
+
 def guarded(
     reader: Reader, branches: list[tuple[tuple[Domain, ...], t.Expr]], node: t.Expr, env: Env
 ) -> Value:
@@ -158,18 +161,40 @@ def guarded(
     kind = _kind(exprs)
     if not terms:
         return exprs[0]
+    texts = [text for _, _, text in pairs]
+    if len({e.type.kind == "bool" for e in exprs}) > 1:
+        raise _differ(reader, exprs, texts, "E0601", _MIXED)
+    try:
+        shape = broadcast(*(e.shape for e in exprs))
+    except ShapeError:
+        raise _differ(reader, exprs, texts, "E0302", "shapes do not fit in a choice") from None
     result = terms[0]
     for term in terms[1:]:
-        try:
-            total = call("or" if kind == BOOL else "add", result, term)
-        except ShapeError as error:
-            texts = [text for _, _, text in pairs]
-            raise misfit(reader, "where", error, [result, term], node, texts[:2], {}) from None
+        total = call("or" if kind == BOOL else "add", result, term)
         result = Call(total.op, total.args, total.attrs, total.shape, kind)
-    shape = broadcast(*(e.shape for e in exprs))
     if result.shape != shape:
         result = call("broadcast", result, shape=shape)
     return result
+
+
+def _differ(
+    reader: Reader, values: list[Expr], texts: list[t.Expr], code: str, message: str
+) -> Failed:
+    """Branches of a choice that cannot both be its value."""
+    first = next(k for k, v in enumerate(values) if v.shape or code == "E0601")
+    other = next(
+        k
+        for k, v in enumerate(values)
+        if (v.type.kind == "bool") != (values[first].type.kind == "bool")
+        or (code == "E0302" and k > first and v.shape and v.shape != values[first].shape)
+    )
+    return reader.report.error(
+        code,
+        message,
+        (texts[first].span, show(values[first])),
+        (texts[other].span, show(values[other])),
+        notes=["all branches of a choice have one shape and type; a scalar such as `0` fits any"],
+    )
 
 
 def _same_type(values: list[Value]) -> list[Value]:

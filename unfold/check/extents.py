@@ -162,14 +162,15 @@ def sites(scope: Scope, name: str) -> Iterator[tuple[Piece, Site]]:
 
 def _no_end(scope: Scope, d: Definition, piece: Piece, index: str) -> None:
     lows, highs = piece.domain.bounds(index)
-    side, end = ("begins", "first") if not lows else ("ends", "last")
+    side, which = ("begins", "first") if not lows else ("ends", "last")
     known = lows or highs
     text = piece.target.text
-    lo, hi = ("-3", known[0]) if side == "begins" and highs else (known[0] if known else "T+1", "T+3")
+    end = known[0].compact() if known else "T+1"
+    lo, hi = ("-3", end) if side == "begins" else (end, "T+3")
     scope.report.error(
         "E0404",
         f"nothing says where this equation of `{d.name}` {side}",
-        (piece.span, f"the {end} {index} is unknown"),
+        (piece.span, f"the {which} {index} is unknown"),
         notes=["the end of such an equation is the farthest position that is read, "
                "or that its own reads allow"],
         helps=[f"say it: `{text} = … for {index} in {lo}..{hi}`"],

@@ -47,7 +47,8 @@ def call(reader: Reader, node: t.Call, env: Env) -> Value:
                    "its variables"],
         )  # fmt: skip
     if not is_function(name):
-        _quietly(reader, node, env)
+        if nearest(name, reader.scope.models) is None:
+            _quietly(reader, node, env)
         raise _unknown(reader, node.function)
     if name in ("max", "min") and len(node.arguments) > 1:
         _keywords(reader, node, ())
@@ -96,7 +97,7 @@ def _unknown(reader: Reader, function: t.Name) -> Failed:
             "E0205",
             f"`{name}` is not a function",
             (function.span, "called like one"),
-            helps=[f"elements are read with brackets, `{name}[t]`; a product needs `*` or `@`"],
+            helps=[_product_or_element(reader, name)],
         )
     if name in reader.scope.lost:
         return Failed()
@@ -105,6 +106,13 @@ def _unknown(reader: Reader, function: t.Name) -> Failed:
     return reader.report.error(
         "E0205", f"there is no function or model `{name}`", (function.span, "unknown"), helps=helps
     )
+
+
+def _product_or_element(reader: Reader, name: str) -> str:
+    d = reader.scope.definitions.get(name)
+    if d is None or d.axes:
+        return f"elements are read with brackets, `{name}[t]`; a product needs its sign"
+    return f"a product needs its sign: `{name} @ (…)` for matrices, `{name} * (…)` for all else"
 
 
 def _quietly(reader: Reader, node: t.Call, env: Env) -> None:
@@ -124,14 +132,17 @@ def _count(
         want = str(least) if least == most else f"{least} to {most}"
         name = node.function.text
         form = CALLS.get(name, "")
-        for k, letter in enumerate("abc"):
+        letters = ("condition", "a", "b") if name == "where" else ("a", "b", "c")
+        for k, letter in enumerate(letters):
             form = form.replace(f"{{{k}}}", letter)
+        if name in ("max", "min"):
+            form, want = f"{name}(a, b)` or `{name}(v)", "1 or more"
         helps = [f"it is written `{form}`"] if form and "{" not in form else []
         raise reader.report.error(
             "E0209",
             f"`{name}` takes {want} argument{'' if want == '1' else 's'}, here "
             + (f"is {have}" if have == 1 else f"are {have}"),
-            (node.span, ""),
+            node.span,
             helps=helps,
         )
     _keywords(reader, node, keywords)
@@ -303,6 +314,6 @@ def _definition(reader: Reader, name: str, node: t.Call, env: Env) -> Value:
     try:
         return function(*known, **({"axis": axis} if along and axis is not None else {}))
     except ShapeError as error:
-        raise misfit(reader, name, error, known, node, node.arguments, {}) from None
+        raise misfit(reader, name, error, known, node, node.arguments) from None
 
 

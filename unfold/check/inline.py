@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ..domain import Domain
 from ..expr import (
     Call,
     Const,
@@ -92,21 +93,24 @@ class Transplant:
 
     def equation(self, eq: Equation) -> Equation:
         """An equation in the names that hold here."""
+        indices, domain, values = self.place(eq)
+        rhs = self._start(eq) or self.expr(eq.rhs, values)
+        return equation(self.name(eq.name), indices, domain, rhs, eq.span)
+
+    def place(self, eq: Equation) -> tuple[tuple[str, ...], Domain, dict[str, Poly]]:
+        """The indices and domain of an equation here, and what its symbols stand for."""
         v = self.program.vars[eq.name]
-        mirrored = [
-            i for i, a in zip(eq.indices, v.axes, strict=True) if self.mirror and self.is_time(a.index)
-        ]
+        mirrored = {i for i, a in zip(eq.indices, v.axes, strict=True) if self.is_time(a.index)}
+        inner = {i for n in walk(eq.rhs) if isinstance(n, Reduce) for i in n.indices}
         values = dict(self.everything)
-        for i in {i for n in walk(eq.rhs) if isinstance(n, Reduce) for i in n.indices} | {*eq.indices}:
+        for i in {*inner, *eq.indices}:
             values.setdefault(i, Poly.symbol(i))
             # Indices that run under a reduction are reflected too: any order of them is as good.
-            if i in mirrored or (self.mirror and i not in eq.indices and self.is_time(i)):
-                assert self.mirror is not None
+            reflected = i in mirrored or (i not in eq.indices and self.is_time(i))
+            if self.mirror is not None and reflected:
                 values[i] = self.mirror - values[i]
-        rhs = self._start(eq) or self.expr(eq.rhs, values)
-        domain = eq.domain.subs(values)
         indices = tuple(self.instance.indices.get(i, i) for i in eq.indices)
-        return equation(self.name(eq.name), indices, domain, rhs, eq.span)
+        return indices, eq.domain.subs(values), values
 
     def _start(self, eq: Equation) -> Expr | None:
         """What is given as the start of a state, in the place of `h[0] = …`."""

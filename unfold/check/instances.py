@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import networkx as nx
+
 from ..domain import Domain
 from ..expr import fresh
 from ..poly import Poly
@@ -19,7 +21,7 @@ from ..program import Program, Var
 from ..syntax import tree as t
 from ..syntax.span import Span
 from . import sizes
-from .names import is_function, where_defined
+from .names import defined_twice, is_function, where_defined
 from .report import Failed, listed, nearest, plural
 from .scope import Definition, Instance, Piece, Scope
 
@@ -50,13 +52,14 @@ def instantiate(scope: Scope) -> None:
         _open(scope, request)
     waiting = [i for i in scope.instances.values() if not i.broken]
     while waiting:
-        done = [i for i in waiting if _ready(scope, i)]
+        done = [i for i in waiting if i.broken or _ready(scope, i)]
         if not done:
-            _circle(scope, waiting)
+            _circles(scope, waiting)
             return
         for instance in done:
             try:
-                _bind(scope, instance)
+                if not instance.broken:
+                    _bind(scope, instance)
             except Failed:
                 instance.broken = True
             _members(scope, instance)
@@ -95,13 +98,14 @@ def _requests(scope: Scope, eq: t.Equation) -> list[_Request]:
             )
         before = where_defined(scope, target.text)
         if before is not None or target.text in scope.instances:
-            raise _twice(scope, target.text, target.span, before)
+            first = before or scope.instances[target.text].span
+            raise defined_twice(scope, target.text, target.span, first)
         return [_Request(target.text, eq, {})]
     assert isinstance(target.base, t.Name)
     stack = target.base.text
     before = where_defined(scope, stack)
     if before is not None:
-        raise _twice(scope, stack, target.span, before)
+        raise defined_twice(scope, stack, target.span, before)
     if len(target.items) != 1 or isinstance(target.items[0], t.Slice):
         raise scope.report.error(
             "E0208",
@@ -116,17 +120,6 @@ def _requests(scope: Scope, eq: t.Equation) -> list[_Request]:
         scope.stacks[stack][number] = name
         made.append(_Request(name, eq, env))
     return made
-
-
-def _twice(scope: Scope, name: str, span: Span, before: Span | None) -> Failed:
-    first = before or scope.instances[name].span
-    return scope.report.error(
-        "E0202",
-        f"`{name}` is defined twice",
-        (span, "here again"),
-        (first, "first here"),
-        helps=["give one of them another name"],
-    )
 
 
 def _layer(scope: Scope, stack: str, number: int, span: Span) -> str:
@@ -245,9 +238,10 @@ def _open(scope: Scope, request: _Request) -> None:
         helps = [f"did you mean `{near}`?"] if near else [
             f"models come from above in this file, or from a library: `from cells use {name}`"
         ]  # fmt: skip
-        what = f"`{name}` is a function, and cannot be reversed" if is_function(name) else (
-            f"there is no model `{name}`"
-        )  # fmt: skip
+        what = f"there is no model `{name}`"
+        if is_function(name):
+            what = f"`{name}` is a function, and only a model can be reversed"
+            helps = ["elements in reverse order are read by their position: `x[T+1-t]`"]
         scope.report.error("E0206", what, (call.function.span, "not a model"), helps=helps)
     if program is None:
         program = Program(name, (), {}, {}, (), ())
@@ -260,7 +254,11 @@ def _open(scope: Scope, request: _Request) -> None:
 def _ready(scope: Scope, instance: Instance) -> bool:
     """Whether every sub-model that is given by name has its variables already."""
     for node in _actuals(instance):
-        name = _given_name(scope, node, instance.env)
+        try:
+            name = _given_name(scope, node, instance.env)
+        except Failed:
+            instance.broken = True
+            return True
         owner = (name or "").rpartition(".")[0]
         for needed in (name, owner):
             other = scope.instances.get(needed or "")
@@ -297,17 +295,29 @@ def _given_name(scope: Scope, node: t.Expr, env: dict[str, Poly]) -> str | None:
     return None
 
 
-def _circle(scope: Scope, waiting: list[Instance]) -> None:
-    names = [i.name for i in waiting]
-    scope.report.error(
-        "E0211",
-        f"the sub-models {listed(names)} are given each other"
-        if len(names) > 1
-        else f"the sub-model `{names[0]}` is given itself",
-        *((i.call.span, "" if n else "needs another of them first") for n, i in enumerate(waiting)),
-        helps=["to feed something back, take it from the step before: "
-               "`dec = gru([x[t]; dec.h[t-1]], H)`"],
-    )  # fmt: skip
+def _circles(scope: Scope, waiting: list[Instance]) -> None:
+    """Sub-models that are given each other as a whole."""
+    needs: nx.DiGraph[str] = nx.DiGraph()
+    for instance in waiting:
+        needs.add_node(instance.name)
+        for node in _actuals(instance):
+            given = _given_name(scope, node, instance.env) or ""
+            for name in (given, given.rpartition(".")[0]):
+                if name in scope.instances:
+                    needs.add_edge(instance.name, name)
+    for members in nx.strongly_connected_components(needs):
+        if len(members) == 1 and not needs.has_edge(*members, *members):
+            continue
+        circle = [i for i in waiting if i.name in members]
+        scope.report.error(
+            "E0211",
+            f"the sub-models {listed(i.name for i in circle)} are given each other"
+            if len(circle) > 1
+            else f"the sub-model `{circle[0].name}` is given itself",
+            *((i.call.span, "") for i in circle),
+            helps=["to feed something back, take it from the step before: "
+                   "`dec = gru([x[t]; dec.h[t-1]], H)`"],
+        )  # fmt: skip
     for instance in waiting:
         instance.broken = True
         _members(scope, instance)
@@ -386,11 +396,22 @@ def _bind(scope: Scope, instance: Instance) -> None:
         )
     actuals.update(zip(open_sizes, rest, strict=False))
     missing = [v.name for v in program.inputs if v.name not in actuals]
+    size = next(
+        (
+            node
+            for name, node in actuals.items()
+            if isinstance(node, t.Name) and node.text in scope.sizes and name not in program.sizes
+            and program.vars.get(name) in program.inputs
+        ),
+        None,
+    )
+    if size is not None:
+        missing = [*missing, next(n for n, node in actuals.items() if node is size)]
     if missing:
         raise scope.report.error(
             "E0210",
             f"`{program.name}` needs the input {listed(missing)}",
-            (call.span, "not given"),
+            (call.span, "not given") if size is None else (size.span, "a size"),
             helps=[f"it is used as `{signature(program)}`"],
         )
     if failed:

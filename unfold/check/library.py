@@ -42,6 +42,8 @@ class Library:
         self.programs: dict[str, Program | None] = {}
         self.models: dict[str, t.Model] = {}
         self.makers: dict[str, Maker] = {}
+        self.inside: set[str] = set()  # models that another model uses
+        self.active: list[str] = []
         for use in self.file.uses:
             self._use(use)
         for model in self.file.models:
@@ -50,8 +52,9 @@ class Library:
     def diagnostics(self) -> list[Diagnostic]:
         """Everything found so far, here and in the files used."""
         found = [*self.syntax, *self.report.all()]
-        for report in self.reports.values():
-            found += report.all()
+        for name, report in self.reports.items():
+            # A model inside another is read by the names of its variables: it needs no output.
+            found += [d for d in report.all() if d.code != "W0804" or name not in self.inside]
         if self.syntax:
             # What stands in lines that could not be read may be just what a warning misses.
             found = [d for d in found if d.severity == "error" and d.code not in LATER]
@@ -66,7 +69,7 @@ class Library:
         Raises ``KeyError`` for a name that is no model of this file.
         """
         for name in self.models:
-            self.makers[name]()
+            self.program(name)
         if model is None:
             return self.programs.get(next(reversed(self.models), ""))
         if model not in self.models:
@@ -85,15 +88,36 @@ class Library:
             )
             return
         self.models[name] = model
-        self.makers[name] = lambda: self.program(name)
+        self.makers[name] = lambda: self.used_inside(name)
+
+    def used_inside(self, name: str) -> Program | None:
+        """A model of this file, as part of another one."""
+        self.inside.add(name)
+        if name in self.active:
+            self._circle(self.active[self.active.index(name) :])
+        return self.program(name)
 
     def program(self, name: str) -> Program | None:
         """A model of this file; ``None`` if something is wrong with it."""
         if name not in self.programs:
             report = self.reports[name] = Report()
             self.programs[name] = None
+            self.active.append(name)
             self.programs[name] = check_model(self.models[name], self.makers, report)
+            self.active.pop()
         return self.programs[name]
+
+    def _circle(self, names: list[str]) -> None:
+        whom = "itself" if len(names) == 1 else "each other"
+        self.report.error(
+            "E0211",
+            f"the model{'s' if len(names) > 1 else ''} {listed(names)} "
+            f"use{'' if len(names) > 1 else 's'} {whom}",
+            *((self.models[n].name.span, "" if k else f"contains {whom}")
+              for k, n in enumerate(names)),
+            helps=["a model inside a model is copied there, so that none can contain itself; "
+                   "what goes on over time is a recurrence: `h[t] = … h[t-1] …`"],
+        )  # fmt: skip
 
     # --- files ----------------------------------------------------------------------------------
 

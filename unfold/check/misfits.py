@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..expr import Ref
 from ..ops import OPS
-from ..poly import Poly, Shape, ShapeError, show_shape
+from ..poly import Poly, Shape, ShapeError
 from ..syntax import tree as t
 from .operands import Hole, Value, show
 from .report import Failed, plural
+from .scope import Env
 from .spelling import CALLS, INFIX, PREFIX
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def misfit(
     args: Sequence[Value],
     node: t.Expr,
     operands: Sequence[t.Expr],
-    attrs: dict[str, Any],
+    env: Env | None = None,
 ) -> Failed:
     """The diagnostic for operands that an op refuses."""
     kinds = ["?" if isinstance(a, Hole) else a.type.kind for a in args]
@@ -40,7 +42,7 @@ def misfit(
     if op == "where" and sorted(kinds[1:]) != kinds[1:] and "bool" in kinds[1:]:
         return _number_needed(reader, op, args, node, operands)
     if op == "matmul":
-        return _product(reader, error, args, operands)
+        return _product(reader, error, args, node, operands, env)
     if op in OPS and OPS[op].elementwise and all(a.shape is not None for a in args):
         return _elementwise(reader, op, args, node, operands)
     if "integer" in str(error) or "int<" in str(error):
@@ -50,7 +52,7 @@ def misfit(
         f"shapes do not fit in {_what(op)}",
         *_labels(args, operands),
         notes=[str(error)],
-        helps=_shape_help(op, args, operands, attrs),
+        helps=_shape_help(op, args, operands),
     )
 
 
@@ -112,8 +114,13 @@ def _integer(
     whole = not isinstance(value, Hole) and value.type.kind == "int"
     code = "E0603" if whole else "E0602"
     helps = []
-    if not whole and isinstance(node, t.Name):
-        helps = [f"declare it as `{node.text}: int<K>`"]
+    name = node.base if isinstance(node, t.Subscript) else node
+    if not whole and isinstance(name, t.Name):
+        d = reader.scope.definitions.get(name.text)
+        if d is not None and d.role == "input":
+            index = f"[{', '.join(d.axes)}]" if d.axes else ""
+            size = args[0].shape[0] if op in ("take", "cross_entropy") and args[0].shape else "K"
+            helps = [f"declare it as an integer: `input {d.name}{index}: int<{size}>`"]
     if whole and op in ("take", "cross_entropy"):
         size = args[0].shape[0] if args[0].shape else "K"
         helps = [f"an `int<{size}>` fits; `mod(i, {size})` makes one of any integer"]
@@ -125,9 +132,7 @@ def _integer(
     )
 
 
-def _shape_help(
-    op: str, args: Sequence[Value], operands: Sequence[t.Expr], attrs: dict[str, Any]
-) -> list[str]:
+def _shape_help(op: str, args: Sequence[Value], operands: Sequence[t.Expr]) -> list[str]:
     shapes = [a.shape or () for a in args]
     if op == "transpose" and len(shapes[0]) == 1:
         text = operands[0].span.text
@@ -137,11 +142,6 @@ def _shape_help(
         return ["scalars make a vector with commas: `[a, b]`; `[a; b]` puts vectors end to end"]
     if op == "stack" and len({len(s) for s in shapes}) > 1:
         return ["vectors are put end to end with semicolons: `[a; b]`"]
-    if op == "reshape":
-        volume = Poly.const(1)
-        for n in shapes[0]:
-            volume = volume * n
-        return [f"it has {volume} components"] if "shape" in attrs else []
     return []
 
 
@@ -168,13 +168,30 @@ def _elementwise(
         f"shapes do not fit in {_what(op)}",
         (operands[first].span, show(args[first])),
         (operands[second].span, show(args[second])),
+        *_origin(reader, [args[first], args[second]]),
         notes=notes,
         helps=helps,
     )
 
 
+def _origin(reader: Reader, values: Sequence[Value]) -> list[tuple[Any, str]]:
+    """Where a variable that is read in its own equation has its shape from."""
+    piece = reader.piece
+    for value in values:
+        if isinstance(value, Ref) and piece is not None and value.name == piece.name:
+            others = [p for p in reader.scope.definitions[value.name].pieces if p is not piece]
+            if others:
+                return [(others[0].span, f"`{value.name}` is {show(value)} by this")]
+    return []
+
+
 def _product(
-    reader: Reader, error: ShapeError, args: Sequence[Value], operands: Sequence[t.Expr]
+    reader: Reader,
+    error: ShapeError,
+    args: Sequence[Value],
+    node: t.Expr,
+    operands: Sequence[t.Expr],
+    env: Env | None,
 ) -> Failed:
     left, right = operands
     a, b = args[0].shape or (), args[1].shape or ()
@@ -191,34 +208,86 @@ def _product(
             f"{_short(left)} has {_count(a[-1], 'column' if len(a) == 2 else 'component')}, and "
             f"{_short(right)} has {_count(b[0], 'row' if len(b) == 2 else 'component')}"
         ]
-        helps = list(_product_help(reader, left, right, a, b))[:1]
+        meant = [*_neighbours(reader, node, left, right, a, b, env), *_near(reader, left, right, a, b)]
+        helps = [_wanted(reader, meant)] if meant else []
     return reader.report.error(
         "E0301",
         "shapes do not fit in a matrix product",
         *_labels(args, operands),
+        *_origin(reader, args),
         notes=notes,
         helps=helps,
     )
 
 
-def _product_help(
-    reader: Reader, left: t.Expr, right: t.Expr, a: Shape, b: Shape
-) -> Iterator[str]:
-    """What may have been meant, the most likely first."""
+#: A suggestion: the shape that it would give, and its words.
+Meant = tuple[Shape, str]
+
+
+def _wanted(reader: Reader, meant: list[Meant]) -> str:
+    """The first suggestion that gives what the equation's variable is, or simply the first."""
+    piece = reader.piece
+    d = reader.scope.definitions.get(piece.name) if piece is not None else None
+    fitting = [text for shape, text in meant if d is not None and shape == d.shape]
+    return (fitting or [text for _, text in meant])[0]
+
+
+def _neighbours(
+    reader: Reader,
+    node: t.Expr,
+    left: t.Expr,
+    right: t.Expr,
+    a: Shape,
+    b: Shape,
+    env: Env | None,
+) -> Iterator[Meant]:
+    """What the other products of the same equation suggest: perhaps two operands are swapped."""
+    piece = reader.piece
+    if piece is None or piece.value is None or env is None or len(a) != 2 or len(b) != 1:
+        return
+    for other in t.walk(piece.value):
+        if not isinstance(other, t.Binary) or other.operator != "@" or other is node:
+            continue
+        for operand, swapped in ((other.right, right), (other.left, left)):
+            shape = _quiet_shape(reader, operand, env)
+            if swapped is right and shape == (a[1],) and operand.span.text != right.span.text:
+                yield a[:1], f"did you mean `{_brackets(left)} @ {_brackets(operand)}`?"
+            elif swapped is left and shape is not None and len(shape) == 2 and shape[1] == b[0]:
+                yield shape[:1], f"did you mean `{_brackets(operand)} @ {_brackets(right)}`?"
+
+
+def _quiet_shape(reader: Reader, node: t.Expr, env: Env) -> Shape | None:
+    from .values import Reader as Other
+
+    reader.report.muted += 1
+    try:
+        return Other(reader.scope, final=False).value(node, env).shape
+    except Failed:
+        return None
+    finally:
+        reader.report.muted -= 1
+
+
+def _near(reader: Reader, left: t.Expr, right: t.Expr, a: Shape, b: Shape) -> Iterator[Meant]:
+    """Transposes, and declared variables that fit."""
     if len(a) == 2 and a[0] == b[0]:
-        yield f"the transpose fits: `{_brackets(left)}' @ {_brackets(right)}`"
+        text = f"{_brackets(left)}' @ {_brackets(right)}"
+        yield (a[1], *b[1:]), f"the transpose fits: `{text}`"
     if len(b) == 2 and a[-1] == b[1]:
-        yield f"the transpose fits: `{_brackets(left)} @ {_brackets(right)}'`"
+        text = f"{_brackets(left)} @ {_brackets(right)}'"
+        yield (*a[:-1], b[0]), f"the transpose fits: `{text}`"
+    declared = [d for d in reader.scope.definitions.values() if d.instance is None]
     if len(b) == 1 and len(a) == 2:
-        for d in reader.scope.definitions.values():
-            if d.role == "input" and d.shape == (a[1],) and d.instance is None:
+        for d in declared:
+            if d.role == "input" and d.shape == (a[1],):
                 index = f"[{', '.join(d.axes)}]" if d.axes else ""
-                yield f"did you mean `{_brackets(left)} @ {d.name}{index}`?"
-        for d in reader.scope.definitions.values():
-            if d.role == "param" and d.shape == (a[0], b[0]) and d.instance is None:
-                yield f"did you mean `{d.name} @ {_brackets(right)}`?"
+                yield a[:1], f"did you mean `{_brackets(left)} @ {d.name}{index}`?"
+        for d in declared:
+            if d.role == "param" and not d.axes and d.shape == (a[0], b[0]):
+                yield a[:1], f"did you mean `{d.name} @ {_brackets(right)}`?"
     if len(a) == 1 and len(b) == 1:
-        yield f"`outer({left.span.text}, {right.span.text})` is the matrix of all products"
+        text = f"outer({left.span.text}, {right.span.text})"
+        yield (*a, *b), f"`{text}` is the matrix of all products"
 
 
 def _count(n: Poly, word: str) -> str:
@@ -235,9 +304,4 @@ def _short(node: t.Expr) -> str:
 def _brackets(node: t.Expr) -> str:
     text = node.span.text
     simple = isinstance(node, (t.Name, t.Number, t.Subscript, t.Call, t.Transpose))
-    return text if simple else f"({text})"
-
-
-def describe(shape: Shape) -> str:
-    """`[H]`, or `a scalar`."""
-    return show_shape(shape) or "a scalar"
+    return text if simple or text.startswith("(") else f"({text})"

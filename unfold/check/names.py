@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import networkx as nx
+
 from ..expr import Type
 from ..ops import DEFINITIONS, OPS
 from ..poly import Poly
@@ -15,7 +17,7 @@ from ..program import Init, Program
 from ..syntax import tree as t
 from ..syntax.span import Span
 from . import sizes
-from .report import Failed, Report
+from .report import Failed, Report, listed, plural
 from .scope import Definition, Scope
 from .spelling import CONSTANTS, SUGAR
 
@@ -44,11 +46,38 @@ def declare(
 def lose(scope: Scope) -> None:
     """Names that a line with a syntax error may have defined are known, and nothing about them."""
     for name in scope.lost:
+        scope.lets.pop(name, None)
+        scope.constants.pop(name, None)
         if name in scope.definitions:
             scope.definitions[name].broken = True
         elif name not in scope.known_names():
             span = scope.model.name.span
             scope.definitions[name] = Definition(name, "variable", span, broken=True)
+
+
+def forbid_circles(scope: Scope) -> None:
+    """Report constants and shorthands that are defined by themselves."""
+    inlined: dict[str, t.Const | t.Let] = {**scope.constants, **scope.lets}
+    needs: nx.DiGraph[str] = nx.DiGraph()
+    for name, statement in inlined.items():
+        for node in t.walk(statement.value):
+            if isinstance(node, t.Name) and node.text in inlined:
+                needs.add_edge(name, node.text)
+    for members in nx.strongly_connected_components(needs):
+        if len(members) == 1 and not needs.has_edge(*members, *members):
+            continue
+        circle = [n for n in inlined if n in members]
+        recurrent = any(isinstance(inlined[n], t.Let) and inlined[n].name.indices for n in circle)  # type: ignore[union-attr]
+        scope.lost |= members
+        scope.report.error(
+            "E0211",
+            f"{listed(circle)} {'is' if len(circle) == 1 else 'are'} defined by "
+            + ("itself" if len(circle) == 1 else "each other"),
+            *((inlined[n].name.span, "put in place of its name, again and again" if k == 0 else "")
+              for k, n in enumerate(circle)),
+            helps=[f"a recurrence is an equation, without `let`: `{circle[0]}[t] = …`"]
+            if recurrent else (),
+        )  # fmt: skip
 
 
 def where_defined(scope: Scope, name: str) -> Span | None:
@@ -93,21 +122,30 @@ def _is_free(scope: Scope, name: t.Name) -> bool:
     if text == "T" or text in scope.lengths:
         scope.report.error(
             "E0202",
-            f"`{text}` is a length, known when the model is called",
+            f"`{text}` is the length of an axis, known when the model is called",
             (name.span, "choose another name"),
+            helps=["the length `T` of `t` is there from the start"] if text == "T" else (),
         )
         return False
     before = where_defined(scope, text)
     if before is not None:
-        scope.report.error(
-            "E0202",
-            f"`{text}` is defined twice",
-            (name.span, "here again"),
-            (before, "first here"),
-            helps=["give one of them another name"],
-        )
+        defined_twice(scope, text, name.span, before)
         return False
     return True
+
+
+def defined_twice(scope: Scope, name: str, one: Span, other: Span) -> Failed:
+    """Report two definitions of a name; nothing is said of its uses then."""
+    if name not in scope.sizes:
+        scope.lost |= {name}
+    first, again = sorted((one, other), key=lambda span: span.start)
+    return scope.report.error(
+        "E0202",
+        f"`{name}` is defined twice",
+        (again, "here again"),
+        (first, "first here"),
+        helps=["give one of them another name"],
+    )
 
 
 def _formals(scope: Scope) -> None:
@@ -303,7 +341,7 @@ def _initial(scope: Scope, param: t.Param, shape: tuple[Poly, ...]) -> Init:
         raise scope.report.error(
             "E0303",
             "only a matrix can be orthogonal",
-            (param.type.span, f"{len(shape)} dimensions" if shape else "a scalar"),
+            (param.type.span, plural(len(shape), "axis") if shape else "a scalar"),
             (call.span, "asks for a matrix"),
             helps=["use `~ normal(0.1)` or `= 0`"],
         )

@@ -10,7 +10,7 @@ from ..causality import CausalityError, Link
 from ..program import Program
 from ..schedule import schedule
 from ..syntax.span import Span
-from .report import Report
+from .report import listed
 from .scope import Scope
 
 
@@ -19,42 +19,60 @@ def check(scope: Scope, program: Program) -> None:
     try:
         schedule(program)
     except CausalityError as error:
-        _report(scope.report, error, scope.model.name.span)
+        if error.kind == "instant":
+            _instant(scope, program, error.cycle)
+        else:
+            _mixed(scope, error.cycle)
 
 
-def _report(report: Report, error: CausalityError, fallback: Span) -> None:
-    labels = []
-    for link in error.cycle:
-        span = _place(link) or fallback
-        labels.append((span, _words(link)))
-    names = list(dict.fromkeys(link.equation.name for link in error.cycle))
-    steps = " -> ".join(_element(link) for link in error.cycle)
-    first = error.cycle[0]
-    closing = f"{steps} -> {_element(first)}"
-    if error.kind == "instant":
-        message = (
-            f"`{names[0]}` depends on itself within one step"
-            if len(names) == 1
-            else f"{', '.join(f'`{n}`' for n in names)} depend on each other within one step"
-        )
-        scalar = not first.equation.indices
-        cure = (
-            "an equation says what a thing is: what stands on its left cannot be needed for it"
-            if scalar
-            else f"let one of the reads look at another step: `{_shifted(first)}`"
-        )
-        report.error(
-            "E0501", message, *labels, notes=[f"the cycle: {closing}"], helps=[cure]
-        )
-        return
-    report.error(
+def _instant(scope: Scope, program: Program, cycle: tuple[Link, ...]) -> None:
+    names = list(dict.fromkeys(link.equation.name for link in cycle))
+    timeless = all(not link.equation.indices for link in cycle)
+    step = "" if timeless else " within one step"
+    message = (
+        f"`{names[0]}` depends on itself{step}"
+        if len(names) == 1
+        else f"{listed(names)} depend on each other{step}"
+    )
+    path = " -> ".join(_element(link) for link in cycle)
+    scope.report.error(
+        "E0501",
+        message,
+        *_labels(scope, cycle),
+        notes=[f"the cycle: {path} -> {_element(cycle[0])}"],
+        helps=[_cure(program, cycle)],
+    )
+
+
+def _mixed(scope: Scope, cycle: tuple[Link, ...]) -> None:
+    names = list(dict.fromkeys(link.equation.name for link in cycle))
+    scope.report.error(
         "E0502",
-        f"no direction of time serves {' and '.join(f'`{n}`' for n in names)}",
-        *labels,
+        f"no direction of time serves {listed(names)}",
+        *_labels(scope, cycle),
         notes=["some of these reads look back and others ahead, so that neither running forward "
                "nor running backward has what it needs"],
         helps=["split it into two variables, one that runs forward and one that runs backward"],
     )  # fmt: skip
+
+
+def _labels(scope: Scope, cycle: tuple[Link, ...]) -> list[tuple[Span, str]]:
+    """A label at each read of the cycle, those of the model's own text first."""
+    labels = [(_place(scope, link), _words(link)) for link in cycle]
+    own = scope.model.name.span.source
+    return sorted(dict.fromkeys(labels), key=lambda label: label[0].source != own)
+
+
+def _place(scope: Scope, link: Link) -> Span:
+    """The read in the text of its equation; the whole equation for one of a sub-model."""
+    ref, span = link.read.ref, link.equation.span
+    d = scope.definitions.get(link.equation.name)
+    for piece in d.pieces if d is not None else ():
+        if piece.span == span:
+            for site in piece.sites:
+                if site.name == ref.name and (site.index == ref.index or len(piece.sites) == 1):
+                    return site.span
+    return span if isinstance(span, Span) else scope.model.name.span
 
 
 def _words(link: Link) -> str:
@@ -65,10 +83,8 @@ def _element(link: Link) -> str:
     eq = link.equation
     if not eq.indices:
         return eq.name
-    parts = []
-    for i in eq.indices:
-        at = eq.domain.fixed(i)
-        parts.append(i if at is None else at.compact())
+    fixed = {i: eq.domain.fixed(i) for i in eq.indices}
+    parts = [i if (at := fixed[i]) is None else at.compact() for i in eq.indices]
     return f"{eq.name}[{', '.join(parts)}]"
 
 
@@ -78,32 +94,34 @@ def _read(link: Link) -> str:
 
 
 def _distance(link: Link) -> str:
+    """`, one step back`, `, of the same step`; for other indices than t their name is said."""
     said = []
     for index, span in link.distances.items():
         steps = span.exact
-        if steps is None:
-            said.append(f"{index}: varies")
-        elif steps == 0:
-            said.append(f"the same {index}")
-        else:
+        step = "step" if index == "t" else index
+        if steps == 0:
+            said.append(f"of the same {step}")
+        elif steps is not None:
             way = "back" if steps > 0 else "ahead"
-            count = abs(steps)
-            said.append(f"{count} {'step' if count == 1 else 'steps'} {way} in {index}")
-    return f" ({', '.join(said)})" if said else ""
+            said.append(f"{abs(steps)} {step if abs(steps) == 1 else step + 's'} {way}")
+    if link.read.bound and not said:
+        said.append(f"of every {link.read.bound[0]}")
+    return f", {' and '.join(said)}" if said else ""
 
 
-def _shifted(link: Link) -> str:
-    index = link.read.ref.index
-    if not index:
-        return link.read.ref.name
-    first = (index[0] - 1).compact()
-    return f"{link.read.ref.name}[{', '.join([first, *(p.compact() for p in index[1:])])}]"
-
-
-def _place(link: Link) -> Span | None:
-    """The read in the text of its equation; the whole equation if it cannot be told."""
-    span = link.equation.span
-    return span if isinstance(span, Span) else None
-
-
-
+def _cure(program: Program, cycle: tuple[Link, ...]) -> str:
+    """Which of the reads was probably meant to look at the step before."""
+    reduced = next((link for link in cycle if link.read.bound), None)
+    if reduced is not None:
+        return (f"{_element(reduced)} takes every {reduced.read.ref.name}, and each of them needs "
+                "it first: let it take earlier steps only, or something else")  # fmt: skip
+    indexed = [link for link in cycle if link.read.ref.index]
+    if not indexed:
+        return "an equation says what a name stands for: its right-hand side must not need it"
+    # A state is what has a beginning: h[0] = ….
+    states = [link for link in indexed if len(program.pieces(link.read.ref.name)) > 1]
+    link = (states or indexed)[0]
+    position, *rest = link.read.ref.index
+    before = ", ".join([(position - 1).compact(), *(p.compact() for p in rest)])
+    name = link.read.ref.name
+    return f"let one of the reads look at the step before: `{name}[{before}]` for `{_read(link)}`"

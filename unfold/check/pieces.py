@@ -19,8 +19,7 @@ from .values import Reader
 
 
 def lay_out(scope: Scope) -> None:
-    """Give every variable its indices and its pieces."""
-    _name_axes(scope)
+    """Give every variable its pieces."""
     for eq in scope.equations:
         for number, target in enumerate(eq.targets):
             try:
@@ -52,7 +51,7 @@ def _items(target: t.Name | t.Subscript) -> tuple[t.Expr, ...]:
     return tuple(item for item in target.items if not isinstance(item, t.Slice))
 
 
-def _name_axes(scope: Scope) -> None:
+def name_axes(scope: Scope) -> None:
     """The usual index of each axis of a variable: the first name that stands there."""
     found: dict[str, list[str | None]] = {}
     first: dict[str, t.Name | t.Subscript] = {}
@@ -132,10 +131,13 @@ def _equation(scope: Scope, eq: t.Equation, target: t.Name | t.Subscript, number
             raise _not_affine(scope, clause)
         found = conditions.domains(reader, clause, inner)
         parts = tuple(a & b for a in parts for b in found)
+    clauses = eq.clauses[0].span.to(eq.clauses[-1].span).text if eq.clauses else ""
     for clause_domain in parts:
         whole, open_ = _within(scope, eq, domain, bare, clause_domain, ranges)
         d.pieces.append(
-            Piece(d.name, indices, env, whole, value, target.span, eq.span, part, open_)
+            Piece(
+                d.name, indices, env, whole, value, target.span, eq.span, part, open_, clauses
+            )
         )
 
 
@@ -260,13 +262,15 @@ def _share(scope: Scope, eq: t.Equation, number: int) -> tuple[int, int] | None:
     if len(value.arguments) == 2 and not value.keywords:
         count = sizes.literal(scope, value.arguments[1])
     if count != len(eq.targets):
+        names = plural(len(eq.targets), "name")
         raise scope.report.error(
             "E0209",
-            f"`split` into {len(eq.targets)} names is written `split(v, {len(eq.targets)})`",
-            (value.span, "not as many parts as names"
-             if count is not None else "the number of parts is missing"),
-            (eq.targets[0].span.to(eq.targets[-1].span), plural(len(eq.targets), "name")),
-        )  # fmt: skip
+            f"`split` into {count} parts needs {count} names on the left"
+            if isinstance(count, int)
+            else "`split` takes a vector and the number of parts",
+            (value.span, f"expected `split(v, {len(eq.targets)})`"),
+            (eq.targets[0].span.to(eq.targets[-1].span), names),
+        )
     return number, len(eq.targets)
 
 

@@ -142,6 +142,12 @@ def _inside(
                     "E0406", "this condition never holds", (binder.span, "false for every index")
                 )
         rest.append(binder)
+    if (domain & env.domain).is_empty(reader.scope.given):
+        raise reader.report.error(
+            "E0406",
+            "this reduction has no terms",
+            (node.binders[0].span.to(node.binders[-1].span), "holds for no index"),
+        )
     inside = replace(inside, domain=inside.domain & domain, inner=inside.inner & domain)
     return tuple(names.values()), inside, domain, rest
 
@@ -222,8 +228,8 @@ def _softmax(reader: Reader, node: t.Reduction, bound: tuple[str, ...], env: Env
             "E0204",
             f"a softmax over `{loose[0]}` gives a weight for each {loose[0]}",
             (node.span, f"which {loose[0]}?"),
-            helps=[f"`a[t, {loose[0]}] = softmax[{loose[0]}](…)` defines the weights, and "
-                   f"`sum[{loose[0]}](a[t, {loose[0]}] * …)` uses them"],
+            helps=[f"`a[{loose[0]}] = softmax[{loose[0]}](…)` defines the weights, and "
+                   f"`sum[{loose[0]}](a[{loose[0]}] * …)` uses them"],
         )  # fmt: skip
     body = node.arguments[0]
     total = _reduce(reader, "logsumexp", node, bound, body, env)

@@ -75,8 +75,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     for other in names:
         if other.lower() == name.lower() and other != name:
             return other
-    # Names of one letter resemble nothing; longer ones may have one wrong letter in three.
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    # Names of one letter resemble nothing; longer ones may have one wrong letter in four.
+    close = get_close_matches(name, names, n=1, cutoff=0.7)
     return close[0] if close and len(name) > 1 else None
 
 

@@ -37,7 +37,7 @@ def _find(scope: Scope, node: t.Expr, text: str) -> Definition:
         name = first
     d = scope.definitions.get(scope.extended.get(name, name))
     if d is None:
-        if name in scope.lost:
+        if scope.is_lost(name):
             raise Failed
         near = nearest(text, {*scope.definitions, *scope.instances})
         raise scope.report.error(

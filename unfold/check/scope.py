@@ -71,6 +71,8 @@ class Piece:
         part: for ``a, b = split(…)``: which share, of how many.
         target: the left-hand side's place.
         span: the equation's place.
+        open: indices that lack a bound.
+        clauses: what stands behind `for`, as it is written.
         rhs: the elaborated right-hand side.
         sites, choices: what it reads.
         copy_of: for the first piece of an extended input: the input itself.
@@ -85,6 +87,7 @@ class Piece:
     span: Span
     part: tuple[int, int] | None = None
     open: frozenset[str] = frozenset()
+    clauses: str = ""
     rhs: Expr | None = None
     sites: list[Site] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
@@ -101,7 +104,8 @@ class Definition:
         shape, type: ``None`` until they are known.
         ranges: the stored range of each axis; ``None`` until known.
         instance: for a variable of a sub-model: the sub-model's name here.
-        broken: some mistake about it has been reported; whatever needs it stays silent.
+        broken: it is not known for what it stands; whatever needs it stays silent.
+        shapeless: its equations are known, but not their shape, for a mistake in one of them.
         generated: named by the compiler.
     """
 
@@ -117,7 +121,13 @@ class Definition:
     ranges: tuple[tuple[Poly, Poly], ...] | None = None
     instance: str | None = None
     broken: bool = False
+    shapeless: bool = False
     generated: bool = False
+
+    @property
+    def unusable(self) -> bool:
+        """Whether nothing can be said about expressions that read it."""
+        return self.broken or self.shapeless
 
 
 @dataclass
@@ -199,6 +209,21 @@ class Scope:
             for poly in inst.symbols.values():
                 known.update({s: self.minimum.get(s, 1) for s in poly.symbols if s not in known})
         return Domain.of(Poly.symbol(n) - k for n, k in known.items())
+
+    @property
+    def broken(self) -> bool:
+        """Whether something could not be understood, here or in a model that is used."""
+        return any(d.unusable for d in self.definitions.values()) or any(
+            i.broken for i in self.instances.values()
+        )
+
+    def is_lost(self, name: str) -> bool:
+        """Whether a name belongs to something broken, so that nothing is to be said about it."""
+        parts = name.split(".")
+        owners = [".".join(parts[:k]) for k in range(1, len(parts))]
+        return name in self.lost or any(
+            o in self.lost or (o in self.instances and self.instances[o].broken) for o in owners
+        )
 
     def default(self, index: str, symbol: str | None = None) -> Domain:
         """The declared range of an index, said of ``symbol``."""

@@ -62,7 +62,9 @@ def _grow(scope: Scope, d: Definition, level: int) -> bool:
             reader = Reader(scope, final=False, guess=level >= VECTORS)
             values.append(piece_value(reader, piece))
         except (Failed, sizes.Unsolved):
-            continue
+            if level >= SCALARS:
+                # There is a mistake in it: no guess, which would only be a source of more.
+                return False
     before = d.shape, d.type
     shapes = [v.shape for v in values if v.shape is not None and not _is_number(v)]
     if d.shape is not None:
@@ -111,6 +113,7 @@ def join(types: list[Type]) -> Type:
 def piece_value(reader: Reader, piece: Piece) -> Value:
     """The value of a piece's right-hand side, as it is read."""
     assert piece.value is not None
+    reader.piece = piece
     env = Env(
         piece.env,
         domain=piece.domain,
@@ -221,16 +224,16 @@ def settle_shapes(scope: Scope) -> None:
             if d.instance is None and d.pieces:
                 unknown.append(d)
             else:
-                d.broken = True
+                d.shapeless = True
     scope.report.muted += 1
     failed = True
     while failed:
         # A mistake in an equation explains an unknown shape, and those that follow from it.
         failed = False
-        for d in [d for d in unknown if not d.broken and _has_mistake(scope, d)]:
-            d.broken = failed = True
+        for d in [d for d in unknown if not d.shapeless and _has_mistake(scope, d)]:
+            d.shapeless = failed = True
     scope.report.muted -= 1
-    left = [d for d in unknown if not d.broken]
+    left = [d for d in unknown if not d.shapeless]
     if left:
         _no_shape(scope, left)
 
@@ -247,7 +250,7 @@ def _has_mistake(scope: Scope, d: Definition) -> bool:
 
 def _no_shape(scope: Scope, unknown: list[Definition]) -> None:
     for d in unknown:
-        d.broken = True
+        d.shapeless = True
     first = unknown[0]
     names = listed(d.name for d in unknown)
     scope.report.error(
@@ -272,9 +275,19 @@ def _missing_sizes(scope: Scope, instance: Instance) -> None:
     missing = [s for s in program.sizes if s not in instance.symbols]
     if not missing:
         return
+    for formal, actual in instance.bound.items():
+        d = scope.definitions.get(actual)
+        if d is not None and d.shape is not None and d.type is not None:
+            v = formal_of(instance, formal)
+            if len(d.shape) > len(v.shape) or (v.role == "input" and len(d.shape) < len(v.shape)):
+                _misfit(scope, instance, formal, d)
+            elif v.type.kind != d.type.kind and not (v.type.kind, d.type.kind) == ("real", "int"):
+                _misfit(scope, instance, formal, d)
+    if instance.broken:
+        return
     instance.broken = True
     waiting = any(
-        (d := scope.definitions.get(a)) is None or d.broken or d.shape is None
+        (d := scope.definitions.get(a)) is None or d.unusable or d.shape is None
         for a in instance.bound.values()
     )
     if waiting and scope.report.errors:
@@ -303,12 +316,13 @@ def read_all(scope: Scope) -> None:
 
 def _read(scope: Scope, d: Definition, piece: Piece) -> None:
     reader = Reader(scope, final=True)
+    # What could be read of a wrong equation counts: its other reads are checked all the same.
+    piece.sites, piece.choices = reader.sites, reader.choices
     try:
         value = piece_value(reader, piece)
     except (Failed, sizes.Unsolved):
         return
-    piece.sites, piece.choices = reader.sites, reader.choices
-    if d.broken or d.shape is None or d.type is None or isinstance(value, Hole):
+    if d.unusable or d.shape is None or d.type is None or isinstance(value, Hole):
         return
     try:
         piece.rhs = fit(scope, d, piece, value)
@@ -363,23 +377,32 @@ def _check_arguments(scope: Scope, instance: Instance) -> None:
     for formal, actual in instance.bound.items():
         v = formal_of(instance, formal)
         d = scope.definitions.get(actual)
-        if d is None or d.broken or d.shape is None or d.type is None:
+        if d is None or d.unusable or d.shape is None or d.type is None:
             continue
-        span = instance.arguments.get(formal, instance.call.span)
         want = tuple(n.subs(instance.symbols) for n in v.shape)
         bound = v.type.bound
         kind = v.type if bound is None else Type(v.type.kind, bound.subs(instance.symbols))
         if not _fits(d, want, kind):
-            declared = f"{v.type}{show_shape(v.shape)}"
-            wanted = f"{kind}{show_shape(want)}"
-            scope.report.error(
-                "E0304" if d.type.kind == kind.kind else "E0601",
-                f"the argument `{formal}` of `{instance.program.name}` does not fit",
-                (span, f"{d.type}{show_shape(d.shape)}"),
-                notes=[f"`{formal}` is declared as {declared}"
-                       + (f", which is {wanted} here" if wanted != declared else "")],
-            )  # fmt: skip
-            instance.broken = True
+            _misfit(scope, instance, formal, d)
+
+
+def _misfit(scope: Scope, instance: Instance, formal: str, d: Definition) -> None:
+    """An argument of another shape or type than the sub-model declares."""
+    assert d.shape is not None
+    assert d.type is not None
+    v = formal_of(instance, formal)
+    want = tuple(n.subs(instance.symbols) for n in v.shape)
+    bound = v.type.bound
+    kind = v.type if bound is None else Type(v.type.kind, bound.subs(instance.symbols))
+    declared, wanted = f"{v.type}{show_shape(v.shape)}", f"{kind}{show_shape(want)}"
+    scope.report.error(
+        "E0304" if d.type.kind == kind.kind else "E0601",
+        f"the argument `{formal}` of `{instance.program.name}` does not fit",
+        (instance.arguments.get(formal, instance.call.span), f"{d.type}{show_shape(d.shape)}"),
+        notes=[f"`{formal}` is declared as {declared}"
+               + (f", which is {wanted} here" if wanted != declared else "")],
+    )  # fmt: skip
+    instance.broken = True
 
 
 def _fits(d: Definition, want: Shape, kind: Type) -> bool:

@@ -63,8 +63,8 @@ def _poly(scope: Scope, node: t.Expr, lengths: bool) -> Poly:
             "E0307",
             f"`{left}` does not divide by `{right}` for every value of its sizes",
             (node.span, "a size must be a whole number"),
-            helps=["make the quotient a size of its own and multiply: "
-                   "with sizes A and D, write `A*D` for the product"],
+            helps=[f"let the model's head name the quotient, `N` say, and write `{right}*N` for "
+                   f"`{left}`"],
         )  # fmt: skip
     raise scope.report.error(
         "E0307",
@@ -105,7 +105,9 @@ def _name(scope: Scope, node: t.Name, lengths: bool) -> Poly:
             return Poly.const(value)
     near = nearest(name, scope.sizes)
     helps = [f"did you mean `{near}`?"] if near else []
-    if not near and name.isidentifier():
+    if not near and name[:1].islower():
+        helps = ["sizes have upper-case names, and stand in the model's head"]
+    elif not near and name.isidentifier():
         formals = ", ".join([*scope.sizes, name])
         helps = [f"sizes are listed in the model's head: `model {scope.model.name.text}({formals}):`"]
     raise scope.report.error("E0201", f"there is no size `{name}`", (node.span, "unknown"), helps=helps)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..program import Program
 from ..syntax import tree as t
-from . import build, coverage, extents, instances, names, order, pieces, results, shapes, usage
+from . import build, coverage, extents, gaps, instances, names, order, pieces, results, shapes, usage
 from .report import Report
 
 
@@ -16,7 +16,9 @@ def check_model(
     """The program of one model; ``None`` if something is wrong, which ``report`` then holds."""
     scope = names.declare(model, models, report)
     names.sort_equations(scope)
+    names.forbid_circles(scope)
     names.lose(scope)
+    pieces.name_axes(scope)
     instances.instantiate(scope)
     pieces.lay_out(scope)
     results.collect(scope)
@@ -25,8 +27,9 @@ def check_model(
     shapes.read_all(scope)
     results.check_losses(scope)
     extents.close(scope)
-    coverage.check(scope)
-    if report.errors or model.broken:
+    coverage.find_minimum(scope)
+    gaps.report(scope)
+    if report.errors or model.broken or scope.broken:
         return None
     program = build.build(scope)
     order.check(scope, program)

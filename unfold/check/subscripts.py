@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias, Union
 
-from ..expr import INT, Const, Position, Ref
+from ..expr import INT, Const, Expr, Position, Ref, walk
 from ..poly import Poly
 from ..syntax import tree as t
 from .operands import Hole, Value, poly_of
@@ -63,6 +63,8 @@ def _element(
         raise _too_few(reader, d, base, items, node)
     index = _positions(reader, d, items[:count], env)
     reader.visit(d, index, env, node.span)
+    if d.shapeless:
+        raise Failed
     if d.shape is None or d.type is None:
         value: Value = Hole(d.shape, d.type)
     else:
@@ -131,14 +133,13 @@ def affine(reader: Reader, item: Item, env: Env, what: str) -> Poly:
         return poly
     if isinstance(value, Hole) and value.type is None:
         raise Failed
-    kind = "unknown" if isinstance(value, Hole) else str(value.type)
-    data = kind.startswith("int") and poly is None
+    data = isinstance(value, Expr) and any(isinstance(n, Ref) for n in walk(value))
     raise reader.report.error(
         "E0405",
         f"{what} must be affine in the indices",
-        (item.span, "depends on data" if data else "not a sum of multiples of indices and lengths"),
-        helps=["positions on an axis are like `t-1`, `T+1-t`, `2*t`, `4`; to look something up "
-               "by data, make it a component: `E[x[t]]` with `E: real[K, H]`"],
+        (item.span, "depends on data" if data else "not a whole multiple of indices and lengths"),
+        helps=["to look something up by data, make it a component: `E[n[t]]` with `E: real[K, H]`"
+               if data else "positions on an axis are like `t-1`, `T+1-t`, `2*t`, `4`"],
     )  # fmt: skip
 
 
@@ -230,12 +231,12 @@ def components(
 ) -> Value:
     """Components of a value: each item takes one, or slices, along the next axis."""
     axis = 0
+    ranks = 0 if value.shape is None else len(value.shape)
     for item in items:
         if isinstance(value, Hole) and value.shape is None:
             return Hole(None, value.type)
-        rank = len(value.shape or ())
-        if axis >= rank:
-            raise _no_component(reader, base, rank, item)
+        if axis >= len(value.shape or ()):
+            raise _no_component(reader, base, ranks, item, len(items))
         if isinstance(item, t.Slice):
             value = _slice(reader, value, base, item, node, axis)
             axis += 1
@@ -244,13 +245,18 @@ def components(
     return value
 
 
-def _no_component(reader: Reader, base: t.Expr, rank: int, item: Item) -> Failed:
+def _no_component(
+    reader: Reader, base: t.Expr, rank: int, item: Item, count: int
+) -> Failed:
     text = base.span.text
+    d = reader.scope.definitions.get(text)
+    if d is not None and d.axes:
+        text = f"{text}[{', '.join(d.axes)}]"
     have = "is a scalar" if rank == 0 else f"has {plural(rank, 'axis')} of components"
     return reader.report.error(
         "E0306",
-        f"`{text}` {have}",
-        (item.span, "no component left to choose from"),
+        f"`{text}` {have}" + (f", and {count} are chosen from" if rank else ""),
+        (item.span, "no component left to choose from" if rank else "there is nothing to choose"),
     )
 
 
@@ -265,7 +271,15 @@ def _slice(
         return value
     if (hi - lo).constant == 0:
         raise reader.report.error(
-            "E0306", "an empty slice", (item.span, f"from {lo} to {hi}, the end excluded")
+            "E0306",
+            "this slice is empty",
+            (item.span, f"from {lo} to {hi}, the end excluded"),
+        )
+    if any((p.constant or 0) < 0 for p in (lo, hi - lo, n - hi)):
+        raise reader.report.error(
+            "E0306",
+            f"`{base.span.text}` does not have the components {lo.compact()}:{hi.compact()}",
+            (item.span, f"there are {n}, counted 0..{n - 1}; the end of a slice is excluded"),
         )
     return reader.apply("slice", [value], node, [base], axis=axis, lo=lo, hi=hi)
 
@@ -298,13 +312,13 @@ def _take(
             if isinstance(value, Const) and axis == 0:
                 return _entry(value, known)
             return reader.apply("take", [value, Const(known, (), INT)], node, [base, item], axis=axis)
-        reader.choose(poly, n, env, item.span, base.span.text)
-        if known is not None:
+        if known is not None or (n - poly - 1).constant in range(-1_000_000, 0):
             raise reader.report.error(
                 "E0306",
-                f"`{base.span.text}` has no component {number}",
+                f"`{base.span.text}` has no component {item.span.text}",
                 (item.span, f"there are {n}, counted 0..{n - 1}"),
             )
+        reader.choose(poly, n, env, item.span, base.span.text)
         at = Position(poly)
     return reader.apply("take", [value, at], node, [base, item], axis=axis)
 

@@ -13,12 +13,13 @@ from typing import Any
 from ..expr import BOOL, REAL, Const
 from ..poly import Poly, ShapeError
 from ..syntax import tree as t
+from ..syntax.habits import otherwise
 from ..syntax.span import Span
 from . import conditions, functions, reductions, subscripts
 from .misfits import misfit
 from .operands import LITERAL, Hole, Value, apply, array, literal, position
 from .report import Failed, nearest
-from .scope import Choice, Definition, Env, Scope, Site
+from .scope import Choice, Definition, Env, Piece, Scope, Site
 from .spelling import CONSTANTS, INFIX
 
 _BINARY = {sign: op for op, (sign, level) in INFIX.items() if level > 4}
@@ -33,6 +34,7 @@ class Reader:
         self.report = scope.report
         self.final = final
         self.guess = guess
+        self.piece: Piece | None = None  # whose right-hand side is being read
         self.sites: list[Site] = []
         self.choices: list[Choice] = []
 
@@ -57,13 +59,19 @@ class Reader:
         return values
 
     def apply(
-        self, op: str, args: Sequence[Value], node: t.Expr, operands: Sequence[t.Expr], **attrs: Any
+        self,
+        op: str,
+        args: Sequence[Value],
+        node: t.Expr,
+        operands: Sequence[t.Expr],
+        env: Env | None = None,
+        **attrs: Any,
     ) -> Value:
         """An op applied; operands that do not fit are reported in the model's own words."""
         try:
             result = apply(op, args, frozenset(self.scope.sizes), **attrs)
         except ShapeError as error:
-            raise misfit(self, op, error, args, node, operands, attrs) from None
+            raise misfit(self, op, error, args, node, operands, env) from None
         if self.guess and op == "matmul" and isinstance(result, Hole) and result.shape is None:
             # Only what stands beside a matrix is unknown: most probably a vector.
             a, b = args
@@ -129,7 +137,7 @@ class Reader:
 
     def binary(self, node: t.Binary, env: Env) -> Value:
         operands = (node.left, node.right)
-        return self.apply(_BINARY[node.operator], self.all(operands, env), node, operands)
+        return self.apply(_BINARY[node.operator], self.all(operands, env), node, operands, env)
 
     def comparison(self, node: t.Comparison, env: Env) -> Value:
         values = self.all(node.operands, env)
@@ -189,31 +197,31 @@ class Reader:
     def unknown(self, node: t.Name) -> Failed:
         """A name that nothing defines."""
         name, scope = node.text, self.scope
-        if name in scope.lost:
+        if scope.is_lost(name):
             return Failed()
         owner, _, member = name.rpartition(".")
         if owner in scope.instances:
-            if scope.instances[owner].broken:
-                return Failed()
-            inside = [n.removeprefix(owner + ".") for n in scope.definitions if n.startswith(owner + ".")]
-            near = nearest(member, inside)
-            what = scope.instances[owner].program.name
+            program = scope.instances[owner].program
+            near = nearest(member, program.vars)
+            what = ", ".join(v.name for v in program.role("variable"))
             return self.report.error(
                 "E0201",
-                f"the model `{what}` has no `{member}`",
-                (node.span, f"`{owner}` is a `{what}`"),
-                helps=[f"did you mean `{owner}.{near}`?" if near else
-                       "it has " + ", ".join(inside)],
-            )  # fmt: skip
+                f"the model `{program.name}` has no `{member}`",
+                (node.span, f"`{owner}` is a `{program.name}`"),
+                helps=[f"did you mean `{owner}.{near}`?" if near else f"its variables are {what}"],
+            )
         near = nearest(name, scope.known_names() - {"?"})
-        helps = [f"did you mean `{near}`?"] if near else []
-        if not near and name in scope.models:
+        meant = otherwise(name, scope.known_names(), scope.indices)
+        if not meant and near:
+            meant = f"did you mean `{near}`?"
+        helps = [meant]
+        if not meant and name in scope.models:
             helps = [f"`{name}` is a model: give it a name where it is used, `enc = {name}(…)`"]
-        elif not near and functions.is_function(name):
+        elif not meant and functions.is_function(name):
             helps = [f"`{name}` is a function: `{name}(…)`"]
-        elif not near:
-            helps = [f"what is data is declared as `input {name}: real`, what is learnt as "
-                     f"`param {name}: real`; anything else needs an equation `{name} = …`"]  # fmt: skip
+        elif not meant:
+            helps = [f"declare it if it is data (`input {name}: real`) or learnt "
+                     f"(`param {name}: real`);\nanything else needs an equation, `{name} = …`"]  # fmt: skip
         return self.report.error(
             "E0201", f"there is no `{name}`", (node.span, "unknown name"), helps=helps
         )
