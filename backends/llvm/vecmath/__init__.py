@@ -14,7 +14,6 @@ from .error_function import erf
 from .exponential import cosh, exp, expm1, sigmoid, sinh, tanh
 from .inverse import acos, asin, atan
 from .logarithm import log, log1p, softplus
-from .parts import at_least
 from .powers import power
 from .steps import absolute, floordiv, maximum, minimum, mod, sign
 from .trigonometric import cos, sin, tan
@@ -59,7 +58,7 @@ def _direct(intrinsic: str) -> Rule:
 
 def _relu(b: Body, x: Value) -> Value:
     """max(x, 0); NaN stays NaN."""
-    return at_least(x, 0.0)
+    return x.le(0.0).select(0.0, x)
 
 
 def _exp_diff(b: Body, x: Value, y: Value) -> Value:
