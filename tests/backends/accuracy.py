@@ -80,7 +80,7 @@ def native(
             to[:count] = given
         result = np.empty(room, dtype)
         run(room, *(a.ctypes.data for a in padded), result.ctypes.data)
-        assert library  # the code lives as long as this function
+        assert library is not None  # the code lives as long as this function
         return result[:count]
 
     return call
