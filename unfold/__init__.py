@@ -1,8 +1,8 @@
 """A compiler for recurrences: from `.rec` equations to graphs, adjoints and native gradients.
 
-    model = unfold.load("gru.rec")
-    fn = unfold.compile(model, D=8, H=16, K=3)
-    loss, grads = fn.value_and_grad(fn.init(seed=0), x=x, y=y)
+model = unfold.load("gru.rec")
+fn = unfold.compile(model, D=8, H=16, K=3)
+loss, grads = fn.value_and_grad(fn.init(seed=0), x=x, y=y)
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from .graph import Graph
 from .model import Model
 from .outputs import Outputs
 from .streaming import Stepper
+from .transform import Horizon, Window
 
 __all__ = [
     "Function",
     "GradCheck",
     "Graph",
+    "Horizon",
     "InputError",
     "Model",
     "Outputs",
     "RecError",
     "Stepper",
     "UnfoldError",
+    "Window",
     "compile",
     "grad_check",
     "load",

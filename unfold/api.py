@@ -15,6 +15,7 @@ from .inputs import kind_of, listed, nearest
 from .model import Model
 from .program import Program
 from .stages import front
+from .transform import Horizon, Window
 
 BACKENDS = ("llvm", "numpy")
 DTYPES = ("float64", "float32")
@@ -49,6 +50,7 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
     dtype: Any = "float64",
     threads: int = 1,
     check_finite: bool = False,
+    truncate: Window | Horizon | None = None,
     sizes: Mapping[str, float] | None = None,
     **sizes_and_constants: float,
 ) -> Function:
@@ -60,6 +62,8 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
         dtype: of all reals, ``"float64"`` or ``"float32"``.
         threads: how many threads share a batch.
         check_finite: whether to refuse arrays with NaN or infinities.
+        truncate: cut the gradient in time, never the values: `Window` (10) at the borders of
+            windows of ten steps, `Horizon` (20) so that each loss term sees twenty steps back.
         sizes: sizes and constants by name, beside or instead of keywords.
         sizes_and_constants: the model's sizes (``H=16``), all of them, and those of its constants
             that are to differ from their defaults.
@@ -83,7 +87,13 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
     if not isinstance(threads, int) or threads < 1:
         raise InputError(f"threads is a positive integer, not {threads!r}")
     fixed, constants = bindings(program, {**(sizes or {}), **sizes_and_constants})
-    return Function(program, fixed, constants, Options(backend, name, threads, check_finite))
+    options = Options(backend, name, threads, check_finite, truncate)
+    try:
+        return Function(program, fixed, constants, options)
+    except ValueError as error:
+        if truncate is None:
+            raise
+        raise InputError(f"truncate: {error}") from None
 
 
 def as_program(model: Model | Program | str | os.PathLike[str]) -> Program:

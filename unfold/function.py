@@ -20,10 +20,11 @@ from .init import initial_params
 from .inputs import Call, Signature, bind, listed, nearest, signature
 from .outputs import Outputs
 from .program import Output, Program, Var, verify
-from .transform import adjoint, simplify, tangent
+from .transform import Horizon, Window, adjoint, simplify, tangent, truncate
 
 if TYPE_CHECKING:
-    from .streaming import StepProgram, Stepper
+    from .jacobian import Bias
+    from .streaming import Stepper, StepProgram
 
 Array = NDArray[Any]
 REDUCTIONS = ("mean", "sum", "none")
@@ -49,6 +50,7 @@ class Options:
     dtype: str = "float64"
     threads: int = 1
     check_finite: bool = False
+    truncate: Window | Horizon | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,11 @@ class Function:
         self.constants = dict(constants)
         self.options = options
         self.program = verify(declared.bind(sizes, constants))
+        #: What derivatives are taken of: the program, or the same one truncated.
+        self.differentiated = (
+            self.program if options.truncate is None else truncate(self.program, options.truncate)
+        )
+        self._full: Function | None = None
         self._lock = threading.RLock()
         self._derived: dict[tuple[Any, ...], Derived] = {}
         self._steps: tuple[StepProgram, tuple[Derived, Derived]] | None = None
@@ -142,7 +149,7 @@ class Function:
         Raises:
             InputError: see `unfold.inputs`.
         """
-        return Outputs(self._run(self._value(), params, data, inputs, lengths)[0])
+        return Outputs(self.run(self._value(), params, data, inputs, lengths)[0])
 
     def value_and_grad(
         self,
@@ -172,7 +179,7 @@ class Function:
         if reduce not in REDUCTIONS:
             raise InputError(f"reduce is one of {listed(REDUCTIONS)}, not {reduce!r}")
         derived = self._gradient(self._wrt(wrt), self._losses(loss))
-        results, call = self._run(derived, params, data, inputs, lengths)
+        results, call = self.run(derived, params, data, inputs, lengths)
         losses = [results[n] for n in self._losses(loss)]
         value: Any = losses[0] if len(losses) == 1 else sum(losses[1:], start=losses[0])
         grads = {name: results[bar] for name, bar in derived.names.items()}
@@ -194,7 +201,7 @@ class Function:
         """
         names = self._directions(tangents, "tangents")
         derived = self._tangent(names)
-        results, _ = self._run(derived, params, data, inputs, lengths, tangents)
+        results, _ = self.run(derived, params, data, inputs, lengths, tangents)
         values = {n: a for n, a in results.items() if n not in derived.names.values()}
         return Outputs(values), Outputs({n: results[d] for n, d in derived.names.items()})
 
@@ -218,10 +225,60 @@ class Function:
         """
         if reduce not in REDUCTIONS:
             raise InputError(f"reduce is one of {listed(REDUCTIONS)}, not {reduce!r}")
-        derived = self._hessian(self._directions(vectors, "vectors"), self._wrt(wrt), self._losses(loss))
-        results, call = self._run(derived, params, data, inputs, lengths, vectors)
+        derived = self._hessian(
+            self._directions(vectors, "vectors"), self._wrt(wrt), self._losses(loss)
+        )
+        results, call = self.run(derived, params, data, inputs, lengths, vectors)
         rows = {name: results[dot] for name, dot in derived.names.items()}
         return _reduced(np.zeros(()), rows, reduce, call)[1]
+
+    def jacobian(
+        self,
+        of: str,
+        wrt: str,
+        params: Mapping[str, Any],
+        data: Mapping[str, Any] | None = None,
+        /,
+        *,
+        mode: str = "auto",
+        **inputs: Any,
+    ) -> Array:
+        """The full derivative of one variable in another, for one sequence.
+
+        Args:
+            of: a variable or an element of it, ``"h[T]"``, ``"loss"``, ``"y"`` (all steps).
+            wrt: an input, a parameter or a state, ``"h[1]"``, ``"W"``, ``"x[3]"``. The derivative
+                in a state is the response to an amount added to it.
+            mode: ``"reverse"`` runs once for each number of ``of``, ``"forward"`` once for each of
+                ``wrt`` (inputs and parameters only), ``"auto"`` takes the fewer runs.
+
+        Returns:
+            An array of the shape of ``of`` followed by that of ``wrt``.
+
+        Raises:
+            InputError: unknown names or positions, a batch.
+        """
+        from .jacobian import jacobian
+
+        return jacobian(self, of, wrt, params, data, mode, **inputs)
+
+    def truncation_bias(
+        self, params: Mapping[str, Any], data: Mapping[str, Any] | None = None, /, **call: Any
+    ) -> Bias:
+        """How far the truncated gradient is from the full one, on these data.
+
+        Takes what `value_and_grad` takes; the function must have been compiled with ``truncate``.
+        """
+        from .jacobian import compare
+
+        if self.options.truncate is None:
+            raise InputError("this function is not truncated: compile(…, truncate=Window(10))")
+        if self._full is None:
+            options = replace(self.options, truncate=None)
+            self._full = Function(self.declared, self.sizes, self.constants, options)
+        _, cut = self.value_and_grad(params, data, **call)
+        _, full = self._full.value_and_grad(params, data, **call)
+        return compare(cut, full)
 
     # --- one step at a time ---
 
@@ -249,28 +306,28 @@ class Function:
     # --- derived programs ---
 
     def _value(self) -> Derived:
-        return self._derive(("value",), lambda: (simplify(_with_losses(self.program)), {}))
+        return self.derive(("value",), lambda: (simplify(_with_losses(self.program)), {}))
 
     def _gradient(self, wrt: tuple[str, ...], losses: tuple[str, ...]) -> Derived:
         def build() -> tuple[Program, dict[str, str]]:
-            result = adjoint(self.program.with_(outputs=()), wrt, losses)
+            result = adjoint(self.differentiated.with_(outputs=()), wrt, losses)
             return result, _marked(result, "adjoint_of", wrt)
 
-        return self._derive(("gradient", wrt, losses), build)
+        return self.derive(("gradient", wrt, losses), build)
 
     def _tangent(self, wrt: tuple[str, ...]) -> Derived:
         def build() -> tuple[Program, dict[str, str]]:
-            result = tangent(_with_losses(self.program), wrt)
+            result = tangent(_with_losses(self.differentiated), wrt)
             names = [v.tangent_of for v in map(result.vars.get, _outputs(result)) if v]
             return result, _marked(result, "tangent_of", [n for n in names if n])
 
-        return self._derive(("tangent", wrt), build)
+        return self.derive(("tangent", wrt), build)
 
     def _hessian(
         self, vectors: tuple[str, ...], wrt: tuple[str, ...], losses: tuple[str, ...]
     ) -> Derived:
         def build() -> tuple[Program, dict[str, str]]:
-            first = adjoint(self.program.with_(outputs=()), wrt, losses)
+            first = adjoint(self.differentiated.with_(outputs=()), wrt, losses)
             bars = _marked(first, "adjoint_of", wrt)
             only = tuple(o for o in first.outputs if o.name in bars.values())
             second = tangent(first.with_(outputs=only), vectors)
@@ -279,7 +336,7 @@ class Function:
             second = simplify(second.with_(outputs=only))
             return second, {name: dots[bar] for name, bar in bars.items()}
 
-        return self._derive(("hessian", vectors, wrt, losses), build)
+        return self.derive(("hessian", vectors, wrt, losses), build)
 
     def step_program(self) -> StepProgram:
         """The program of one step. Raises `InputError` if the model looks ahead."""
@@ -298,7 +355,7 @@ class Function:
                 self._steps = plan, compile_steps(self, plan)
             return self._steps
 
-    def _derive(
+    def derive(
         self, key: tuple[Any, ...], build: Callable[[], tuple[Program, dict[str, str]]]
     ) -> Derived:
         found = self._derived.get(key)
@@ -334,7 +391,7 @@ class Function:
         )
         return Derived(program, kernel, sig, names or {})
 
-    def _run(
+    def run(
         self,
         derived: Derived,
         params: Mapping[str, Any],
@@ -401,7 +458,7 @@ class Function:
             if not self.program.losses:
                 raise InputError(
                     f"{self.program.name} has no `minimize` line: name what to differentiate, "
-                    "`loss=\"…\"`"
+                    '`loss="…"`'
                 )
             return self.program.losses
         names = (loss,) if isinstance(loss, str) else tuple(loss)
@@ -447,7 +504,7 @@ def _reduced(
         return value.sum(axis=0)[()] if value.ndim else value[()], grads
     if call.batch == 0:
         raise InputError(
-            "the mean over a batch of no sequences is undefined; `reduce=\"sum\"` gives zeros"
+            'the mean over a batch of no sequences is undefined; `reduce="sum"` gives zeros'
         )
     share = 1.0 / call.batch
     return (

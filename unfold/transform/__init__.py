@@ -5,5 +5,6 @@ from __future__ import annotations
 from .adjoint import adjoint
 from .simplify import simplify
 from .tangent import tangent
+from .truncate import Horizon, Window, truncate
 
-__all__ = ["adjoint", "simplify", "tangent"]
+__all__ = ["Horizon", "Window", "adjoint", "simplify", "tangent", "truncate"]

@@ -1,0 +1,286 @@
+"""Full Jacobians, and how far a truncated gradient is from the full one.
+
+A Jacobian is computed row by row with the adjoint of ``seed · output`` (reverse mode) or column by
+column with the tangent along unit directions (forward mode), whichever needs fewer runs; in
+reverse mode any state may be the one to differentiate in, since its adjoint is its sensitivity.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .domain import Domain
+from .errors import InputError
+from .expr import Expr, Reduce, Ref, fresh
+from .inputs import nearest
+from .ops.record import sum_over
+from .poly import Poly
+from .program import Axis, Output, Program, Var, equation, verify
+from .transform import adjoint, tangent
+from .transform.adjoint import full_output
+
+if TYPE_CHECKING:
+    from .function import Function
+
+Array = NDArray[Any]
+MODES = ("auto", "forward", "reverse")
+
+
+@dataclass(frozen=True)
+class Element:
+    """A variable, or one element of it: ``h[T]``. Without positions all of ``1..T`` is meant."""
+
+    name: str
+    index: tuple[Poly, ...] | None
+
+    @staticmethod
+    def of(text: str, program: Program) -> Element:
+        """Read ``"h[T]"``, ``"h"``, ``"enc.h[T-1]"``. Raises `InputError`."""
+        name, bracket, rest = text.partition("[")
+        name = name.strip()
+        v = program.vars.get(name)
+        if v is None:
+            raise InputError(f"{program.name} has no {name}{nearest(name, program.vars)}")
+        if v.type.kind != "real":
+            raise InputError(f"{name} is {v.type}; there is a derivative in real numbers only")
+        if not bracket:
+            return Element(name, None)
+        try:
+            parts = [_affine(p) for p in rest.rstrip().removesuffix("]").split(",")]
+        except (SyntaxError, ValueError):
+            raise InputError(f"{text}: a position is like 1, T or T-1") from None
+        if len(parts) != len(v.axes):
+            raise InputError(f"{text}: {name} has {len(v.axes)} positions, not {len(parts)}")
+        unknown = sorted({s for p in parts for s in p.symbols} - set(program.lengths))
+        if unknown:
+            raise InputError(f"{text}: {unknown[0]} is no length of {program.name}")
+        return Element(name, tuple(parts))
+
+
+def _affine(text: str) -> Poly:
+    def value(node: ast.expr) -> Poly:
+        if isinstance(node, ast.Constant) and isinstance(node.value, int):
+            return Poly.const(node.value)
+        if isinstance(node, ast.Name):
+            return Poly.symbol(node.id)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            return -value(node.operand)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
+            left, right = value(node.left), value(node.right)
+            return left + right if isinstance(node.op, ast.Add) else left - right
+        raise ValueError(text)
+
+    return value(ast.parse(text.strip(), mode="eval").body)
+
+
+def jacobian(
+    fn: Function,
+    of: str,
+    wrt: str,
+    params: Mapping[str, Any],
+    data: Mapping[str, Any] | None = None,
+    mode: str = "auto",
+    **inputs: Any,
+) -> Array:
+    """The derivative of ``of`` in ``wrt``, for one sequence; see `Function.jacobian`."""
+    if mode not in MODES:
+        raise InputError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
+    rows, columns = Element.of(of, fn.program), Element.of(wrt, fn.program)
+    moving = fn.program.vars[columns.name].role in ("input", "param")
+    if mode == "forward" and not moving:
+        raise InputError(f"forward mode moves inputs and parameters; {columns.name} is a state")
+    given = {**(data or {}), **inputs}
+    if moving and mode != "reverse":
+        values = given if columns.name in given else params
+        width = np.size(values.get(columns.name, ()))
+        if mode == "forward" or width < _width(fn.program, rows):
+            return _forward(fn, rows, columns, params, given)
+    return _reverse(fn, rows, columns, params, given)
+
+
+def _width(program: Program, element: Element) -> float:
+    """How many numbers an element has; a whole sequence counts as many."""
+    v = program.vars[element.name]
+    if v.axes and element.index is None:
+        return float("inf")
+    return float(np.prod([n.constant or 0 for n in v.shape], initial=1.0))
+
+
+def _reverse(
+    fn: Function, rows: Element, columns: Element, params: Mapping[str, Any], data: dict[str, Any]
+) -> Array:
+    key = ("jacobian", rows, columns.name)
+
+    def build() -> tuple[Program, dict[str, str]]:
+        probed, seed, probe = _with_probe(fn.program, rows)
+        result = adjoint(probed.with_(outputs=()), [columns.name], [probe])
+        bar = next(o.name for o in result.outputs if o.name != probe)
+        return result, {"seed": seed, "bar": bar}
+
+    derived = fn.derive(key, build)
+    value = _element(fn, rows, params, data)
+    found = []
+    for k in range(value.size):
+        unit = np.zeros(value.size)
+        unit[k] = 1.0
+        call = {**data, derived.names["seed"]: unit.reshape(value.shape)}
+        results, checked = fn.run(derived, params, None, call, None)
+        if checked.batch is not None:
+            raise InputError("a Jacobian is that of one sequence, not of a batch")
+        bar = derived.names["bar"]
+        found.append(_pick(derived.program, bar, columns, results[bar], checked.lengths))
+    shape = np.shape(found[0]) if found else ()
+    return np.stack(found).reshape(*value.shape, *shape) if found else np.zeros(value.shape)
+
+
+def _with_probe(program: Program, rows: Element) -> tuple[Program, str, str]:
+    """The program with an input ``seed`` and a scalar ``probe = seed · rows``."""
+    v = program.vars[rows.name]
+    seed = fresh("seed", program.vars)
+    probe = fresh("probe", {*program.vars, seed})
+    index: tuple[Poly, ...] = rows.index or ()
+    axes: tuple[Axis, ...] = ()
+    domain = Domain()
+    if rows.index is None:
+        ranges = full_output(program, rows.name).ranges
+        axes = tuple(Axis(a.index, *r) for a, r in zip(v.axes, ranges, strict=True))
+        index = tuple(Poly.symbol(a.index) for a in axes)
+        for a in axes:
+            domain = domain & Domain.range(a.index, a.lo, a.hi)
+    own: Expr = Ref(seed, index if axes else (), v.shape, v.type)
+    product = own * Ref(rows.name, index, v.shape, v.type)
+    total: Expr = sum_over(product, None) if v.shape else product
+    if axes:
+        total = Reduce("sum", tuple(a.index for a in axes), domain, total)
+    variables = {
+        **program.vars,
+        seed: Var(seed, "input", axes, v.shape),
+        probe: Var(probe, "variable"),
+    }
+    equations = (*program.equations, equation(probe, (), Domain(), total))
+    return verify(program.with_(vars=variables, equations=equations)), seed, probe
+
+
+def _forward(
+    fn: Function, rows: Element, columns: Element, params: Mapping[str, Any], data: dict[str, Any]
+) -> Array:
+    key = ("columns", rows.name, columns.name)
+
+    def build() -> tuple[Program, dict[str, str]]:
+        only = fn.program.with_(outputs=(full_output(fn.program, rows.name),), losses=())
+        result = tangent(only, [columns.name])
+        dot = next(o.name for o in result.outputs if o.name != rows.name)
+        direction = next(
+            v.name for v in result.vars.values()
+            if v.tangent_of == columns.name and v.role != "variable"
+        )  # fmt: skip
+        return result, {"dot": dot, "direction": direction}
+
+    derived = fn.derive(key, build)
+    source = data if columns.name in data else params
+    at = np.asarray(source[columns.name], dtype=float)
+    found = []
+    for k in range(at.size):
+        unit = np.zeros(at.size)
+        unit[k] = 1.0
+        extra = {derived.names["direction"]: unit.reshape(at.shape)}
+        is_input = columns.name in data
+        results, checked = fn.run(
+            derived,
+            params if is_input else {**params, **extra},
+            None,
+            {**data, **extra} if is_input else data,
+            None,
+        )
+        if checked.batch is not None:
+            raise InputError("a Jacobian is that of one sequence, not of a batch")
+        dot = derived.names["dot"]
+        found.append(_pick(derived.program, dot, rows, results[dot], checked.lengths))
+    stacked = np.stack(found, axis=-1)
+    whole = stacked.reshape(*stacked.shape[:-1], *at.shape)
+    if columns.index is None:
+        return whole
+    axes = derived.program.vars[columns.name].axes
+    at_index = tuple(
+        p.evaluate(checked.lengths) - a.lo.evaluate(checked.lengths)
+        for p, a in zip(columns.index, axes, strict=True)
+    )
+    rank = stacked.ndim - 1
+    return whole[(slice(None),) * rank + at_index]
+
+
+def _element(
+    fn: Function, element: Element, params: Mapping[str, Any], data: dict[str, Any]
+) -> Array:
+    """The value of an element, for its shape."""
+    key = ("element", element.name)
+    derived = fn.derive(
+        key, lambda: (fn.program.with_(outputs=(full_output(fn.program, element.name),),
+                                       losses=()), {})
+    )  # fmt: skip
+    results, checked = fn.run(derived, params, None, data, None)
+    if checked.batch is not None:
+        raise InputError("a Jacobian is that of one sequence, not of a batch")
+    found = results[element.name]
+    return _pick(derived.program, element.name, element, found, checked.lengths)
+
+
+def _pick(
+    program: Program, name: str, element: Element, array: Array, lengths: Mapping[str, int]
+) -> Array:
+    """One element of a returned array, or all of it."""
+    if element.index is None:
+        return np.asarray(array)
+    out: Output = next(o for o in program.outputs if o.name == name)
+    at = []
+    for p, (lo, hi) in zip(element.index, out.ranges, strict=True):
+        k, first, last = p.evaluate(lengths), lo.evaluate(lengths), hi.evaluate(lengths)
+        if not first <= k <= last:
+            raise InputError(f"{element.name}[{p.compact()}] lies outside {first}..{last}")
+        at.append(k - first)
+    return np.asarray(array)[tuple(at)]
+
+
+@dataclass(frozen=True)
+class Bias:
+    """How a truncated gradient differs from the full one.
+
+    ``cosine`` is that of the angle between them, ``norm_ratio`` truncated over full,
+    ``relative_error`` the norm of the difference over that of the full gradient; over all
+    parameters at once, and in ``by_param`` for each.
+    """
+
+    cosine: float
+    norm_ratio: float
+    relative_error: float
+    by_param: dict[str, Bias]
+
+    def __str__(self) -> str:
+        def line(name: str, b: Bias) -> str:
+            return f"{name:<12} {b.cosine:8.4f} {b.norm_ratio:11.4f} {b.relative_error:9.4f}"
+
+        head = f"{'':<12} {'cosine':>8} {'norm ratio':>11} {'error':>9}"
+        return "\n".join([head, *(line(n, b) for n, b in self.by_param.items()), line("all", self)])
+
+
+def compare(truncated: Mapping[str, Array], full: Mapping[str, Array]) -> Bias:
+    """The `Bias` of one set of gradients against another of the same names."""
+    each = {n: _bias(np.ravel(truncated[n]), np.ravel(full[n]), {}) for n in full}
+    a = np.concatenate([np.ravel(truncated[n]) for n in full])
+    b = np.concatenate([np.ravel(full[n]) for n in full])
+    return _bias(a, b, each)
+
+
+def _bias(a: Array, b: Array, each: dict[str, Bias]) -> Bias:
+    na, nb = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    if nb == 0.0:
+        exact = na == 0.0
+        return Bias(1.0 if exact else 0.0, 1.0 if exact else np.inf, 0.0 if exact else np.inf, each)
+    cosine = float(a @ b) / (na * nb) if na else 0.0
+    return Bias(cosine, na / nb, float(np.linalg.norm(a - b)) / nb, each)
