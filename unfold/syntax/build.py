@@ -125,7 +125,11 @@ class Builder(ExpressionBuilder):
         return t.Derivative(*self._all(children), span=self._span(children))
 
     def output(self, children: list[Any]) -> t.Output:
-        return t.Output(*self._all(children), span=self._span(children))
+        self.ranges = True
+        try:
+            return t.Output(*self._all(children), span=self._span(children))
+        finally:
+            self.ranges = False
 
     def minimize(self, children: list[Any]) -> t.Minimize:
         return t.Minimize(*self._all(children), span=self._span(children))

@@ -29,6 +29,7 @@ class ExpressionBuilder:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.depth = 0
+        self.ranges = False  # whether `h[t in 0..T]` may stand here
 
     # What the methods are made of ---------------------------------------------------------------
 
@@ -112,7 +113,7 @@ class ExpressionBuilder:
     def subscript(self, children: list[Any]) -> t.Subscript:
         base, items = self._all(children)
         for item in items:
-            if isinstance(item, t.Member):
+            if isinstance(item, t.Member) and not self.ranges:
                 self._fail(
                     "E0102",
                     "`in` does not belong between these brackets",
@@ -120,6 +121,17 @@ class ExpressionBuilder:
                     help="`sum[s in 1..t](…)` reduces over a range; a slice is written `v[0:H]`",
                 )
         return t.Subscript(base, items, span=self._span(children))
+
+    def part(self, children: list[Any]) -> t.Part:
+        base = self.build(children[0])
+        if children[1] == ".T":
+            self._fail(
+                "E0124",
+                "the transpose is a sign, not an attribute",
+                (self._span(children[1:]), "expected `'`"),
+                help="`W'` is the transpose of `W`, `x[t]'` that of `x[t]`",
+            )
+        return t.Part(base, str(children[1])[1:], span=self._span(children))
 
     def slice(self, children: list[Any]) -> t.Slice:
         colon = next(i for i, child in enumerate(children) if isinstance(child, Token))

@@ -105,13 +105,6 @@ def sign(x: Trouble) -> Diagnostic | None:
                 (span, "of another language"),
                 helps=[SIGNS[found]],
             )
-    if x.joined(x.at, x.at + 2) == ".T":
-        return error(
-            "E0124",
-            "the transpose is a sign, not an attribute",
-            (x.between(x.at, x.at + 2), "expected `'`"),
-            helps=["`W'` is the transpose of `W`, `x[t]'` that of `x[t]`"],
-        )
     return None
 
 

@@ -123,6 +123,8 @@ def _expression(node: t.Node, tight: bool) -> tuple[str, int]:
             return repr(node.value), _POSTFIX if node.value >= 0 else _FACTOR
         case t.Subscript():
             return f"{_text(node.base, _POSTFIX)}[{_items(node.items)}]", _POSTFIX
+        case t.Part():
+            return f"{_text(node.base, _POSTFIX)}.{node.part}", _POSTFIX
         case t.Call():
             arguments = _list((*node.arguments, *node.keywords))
             return f"{node.function.text}({arguments})", _POSTFIX

@@ -54,6 +54,14 @@ class Subscript(Node):
 
 
 @dataclass(frozen=True)
+class Part(Node):
+    """`layer[l].h`: a variable of one layer of a stack. (`enc.h` is a `Name`.)"""
+
+    base: Expr
+    part: str
+
+
+@dataclass(frozen=True)
 class Slice(Node):
     """`0:H`, `:`, `2:` as an item of a `Subscript`; the end is excluded, as in Python."""
 
@@ -168,6 +176,7 @@ Expr: TypeAlias = (
     Name
     | Number
     | Subscript
+    | Part
     | Call
     | Reduction
     | Reverse
@@ -331,7 +340,7 @@ class Derivative(Node):
 
 @dataclass(frozen=True)
 class Output(Node):
-    """`output h[t], logits`."""
+    """`output h[t], logits`; `output h[t in 0..T]` gives another range of an index."""
 
     items: tuple[Expr, ...]
 
