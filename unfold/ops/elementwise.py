@@ -40,7 +40,7 @@ def _function(
     domain: tuple[float, float] = ANY,
     latex: str | None = None,
 ) -> Op:
-    form = latex or rf"\operatorname{{{name}}}\left({{0}}\right)"
+    form = latex or rf"\operatorname{{{{{name}}}}}\left({{0}}\right)"
     return Op(name, 1, numpy, form, _unary(domain), real_valued, (partial,))
 
 
