@@ -1,0 +1,231 @@
+"""What a drawing shows: boxes in rows and columns, and lines between them.
+
+Nothing here knows about coordinates. A box stands in a *column* (a step of time), at the *margin*
+(parameters, what is computed from them alone, and their gradients) or *free* in a row of its own
+(a scalar such as the loss).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..graph import Graph, Node
+from ..program import Equation
+from ..show.program import equation_text
+from .labels import label
+
+#: What stands on one line: the variable, its indices other than time, the part of its equation.
+Row = tuple[str, tuple[int, ...], int]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A node of the drawing.
+
+    Attributes:
+        name: unique; that of the graph's node, or of the row for one that stands for many.
+        label: what is written in it.
+        kind: ``input``, ``param``, ``variable``, ``loss`` or ``adjoint``.
+        row: see `Row`.
+        column: the number of its column, or ``None`` at the margin and for free boxes.
+        margin: whether it stands at the margin.
+        output: whether the program returns it.
+        elided: whether it stands for the steps that are left out.
+        tooltip: its name, type and equation.
+    """
+
+    name: str
+    label: str
+    kind: str
+    row: Row
+    column: int | None
+    margin: bool
+    output: bool
+    elided: bool
+    tooltip: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A dependence, from operand to user.
+
+    ``kind`` is ``flow`` in the forward graph, ``shared`` from a parameter to one of its uses,
+    ``adjoint`` between adjoints, ``gather`` into a parameter's gradient, and ``recall`` where an
+    adjoint reads a value of the forward graph.
+    """
+
+    start: str
+    end: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What stands over a column: a time, or how many steps are left out."""
+
+    label: str
+    elided: bool
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Everything that is shown, rows and boxes in the order of the graph."""
+
+    title: str
+    boxes: Mapping[str, Box]
+    lines: tuple[Line, ...]
+    columns: tuple[Heading, ...]
+
+
+def picture(graph: Graph, columns: int) -> Picture:
+    """Choose what to show of a graph: at most ``columns`` steps of each length.
+
+    Numbers are no boxes; they stand in the labels of the operations that use them.
+    """
+    return _Painter(graph, columns).paint()
+
+
+class _Painter:
+    def __init__(self, graph: Graph, most: int) -> None:
+        self.graph = graph
+        self.texts: dict[Equation, str] = {}
+        # A node inside an equation is where its element is.
+        self.times = [graph.time(node._replace(part=0)) for node in graph.table]
+        self.columns: list[Heading] = []
+        self.column_of: dict[tuple[str, int], int] = {}
+        for clock in dict.fromkeys(t[0] for t in self.times if t):
+            self.add_columns(clock, most)
+        self.adjoint: list[bool] = []
+        self.moves: list[bool] = []
+        for node, time in zip(graph.table, self.times, strict=True):
+            self.adjoint.append(
+                node.role == "adjoint" or any(self.adjoint[o] for o in node.operands)
+            )
+            self.moves.append(
+                time is not None or node.op == "input" or any(self.moves[o] for o in node.operands)
+            )
+        self.still = {n.var for n, moves in zip(graph.table, self.moves, strict=True) if not moves}
+        self.outputs = {c for r in graph.outputs.values() for c in r.cells}
+
+    def add_columns(self, clock: str, most: int) -> None:
+        """Columns for the times of one length; the middle becomes one if there are too many."""
+        times = sorted({t[1] for t in self.times if t and t[0] == clock})
+        name = self.index_of(clock)
+        first, last = times, list[int]()
+        # One column saved by leaving out two steps would be no gain in clarity.
+        if len(times) > most + 1:
+            first, last = times[: most - most // 2], times[len(times) - most // 2 :]
+        for at in first:
+            self.column_of[clock, at] = len(self.columns)
+            self.columns.append(Heading(f"{name} = {at}", False))
+        if last:
+            hidden = times[len(first) : len(times) - len(last)]
+            self.column_of |= {(clock, at): len(self.columns) for at in hidden}
+            self.columns.append(Heading(f"… {len(hidden)} steps …", True))
+        for at in last:
+            self.column_of[clock, at] = len(self.columns)
+            self.columns.append(Heading(f"{name} = {at}", False))
+
+    def index_of(self, clock: str) -> str:
+        """The usual index of a length: ``t`` for ``T``."""
+        for name, (_, hi) in self.graph.program.indices.items():
+            if clock in hi.symbols:
+                return name
+        return clock
+
+    def paint(self) -> Picture:
+        boxes: dict[str, Box] = {}
+        place: list[str | None] = []
+        for position, node in enumerate(self.graph.table):
+            if node.is_literal and position not in self.outputs:
+                place.append(None)
+                continue
+            box = self.box(position, node)
+            boxes.setdefault(box.name, box)
+            place.append(box.name)
+        lines: dict[Line, None] = {}
+        for position, node in enumerate(self.graph.table):
+            for operand in node.operands:
+                start, end = place[operand], place[position]
+                if start is not None and end is not None and start != end:
+                    if self.within_hidden(operand, position):
+                        continue
+                    kind = self.kind_of_line(operand, position, boxes[start], boxes[end])
+                    lines[Line(start, end, kind)] = None
+        at = ", ".join(f"{k} = {v}" for k, v in self.graph.lengths.items())
+        title = f"{self.graph.program.name}, {at}" if at else self.graph.program.name
+        return Picture(title, boxes, tuple(lines), tuple(self.columns))
+
+    def box(self, position: int, node: Node) -> Box:
+        time = self.times[position]
+        column = None if time is None else self.column_of[time]
+        elided = column is not None and self.columns[column].elided
+        rest = node.index
+        if time is not None:
+            k = next(k for k, at in enumerate(node.index) if self.is_time(node, k, at))
+            rest = node.index[:k] + node.index[k + 1 :]
+        row = (node.var, rest, node.part)
+        name = f"{node.var}{list(rest) if rest else ''}/{node.part} …" if elided else node.name
+        return Box(
+            name,
+            "⋯" if elided else label(self.graph, node),
+            self.kind(position, node),
+            row,
+            column,
+            column is None and self.at_margin(node, position),
+            position in self.outputs and not elided,
+            elided,
+            f"{self.columns[column].label}" if elided and column is not None else self.tip(node),
+        )
+
+    def is_time(self, node: Node, k: int, at: int) -> bool:
+        v = self.graph.program.vars[node.var]
+        clock = (v.axes[k].hi - v.axes[k].lo).symbols & set(self.graph.lengths)
+        return bool(clock) and (min(clock), at) in self.column_of
+
+    def at_margin(self, node: Node, position: int) -> bool:
+        of = self.graph.program.vars[node.var].adjoint_of if node.var in self.vars else None
+        if of is not None:
+            return of in self.still
+        return not self.moves[position] and (bool(node.operands) or node.op in ("param", "const"))
+
+    @property
+    def vars(self) -> Mapping[str, object]:
+        return self.graph.program.vars
+
+    def kind(self, position: int, node: Node) -> str:
+        if node.op in ("input", "param"):
+            return node.op
+        if self.adjoint[position]:
+            return "adjoint"
+        if node.op == "const":
+            return "param"
+        scalar = node.part == 0 and not node.index and not node.shape
+        # The losses of an adjoint program are outputs like others: known by being scalar.
+        if node.var in self.graph.program.losses or (scalar and position in self.outputs):
+            return "loss" if node.part == 0 else "variable"
+        return "variable"
+
+    def within_hidden(self, operand: int, user: int) -> bool:
+        """Whether a line leads from one step to another, both of them left out."""
+        a, b = self.times[operand], self.times[user]
+        if a is None or b is None or a == b:
+            return False
+        return self.column_of[a] == self.column_of[b]
+
+    def kind_of_line(self, operand: int, user: int, start: Box, end: Box) -> str:
+        if self.adjoint[user]:
+            if not self.adjoint[operand]:
+                return "recall"
+            return "gather" if end.margin else "adjoint"
+        return "shared" if start.margin or end.margin else "flow"
+
+    def tip(self, node: Node) -> str:
+        head = f"{node.name}: {node.typed}"
+        if node.equation is None:
+            return head
+        if node.equation not in self.texts:
+            self.texts[node.equation] = equation_text(self.graph.program, node.equation)
+        text = self.texts[node.equation]
+        return f"{head}\n{text}" if node.is_element else f"{head} = {node.op}(…)\n{text}"
