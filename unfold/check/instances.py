@@ -275,6 +275,9 @@ def _given_name(scope: Scope, node: t.Expr, env: dict[str, Poly]) -> str | None:
     """The variable or sub-model that an argument names as a whole, if it does."""
     if isinstance(node, t.Name):
         return scope.aliases.get(node.text, node.text)
+    if isinstance(node, t.Part):
+        layer = _given_name(scope, node.base, env)
+        return None if layer is None else f"{layer}.{node.part}"
     if isinstance(node, t.Subscript) and isinstance(node.base, t.Name):
         if node.base.text in scope.stacks and len(node.items) == 1:
             if isinstance(node.items[0], t.Slice):

@@ -50,7 +50,8 @@ def _find(scope: Scope, node: t.Expr, text: str) -> Definition:
 
 
 def _output(scope: Scope, item: t.Expr) -> None:
-    base, items = item, ()
+    base: t.Expr = item
+    items: tuple[t.Expr | t.Slice | t.Member, ...] = ()
     if isinstance(item, t.Subscript):
         base, items = item.base, item.items
     if isinstance(base, t.Name) and base.text in scope.stacks and items:
@@ -59,6 +60,8 @@ def _output(scope: Scope, item: t.Expr) -> None:
         ).constant
         base = t.Name(f"{base.text}.{number}", span=base.span)
         items = items[1:]
+    if isinstance(base, t.Part):
+        base = subscripts.part_name(Reader(scope, final=False), base, Env({}))
     if not isinstance(base, t.Name):
         raise _unnamed(scope, item)
     d = _find(scope, base, base.text)

@@ -175,6 +175,22 @@ def _let(
     return components(reader, value, base, items[len(names) :], node, env)
 
 
+def part_name(reader: Reader, node: t.Part, env: Env) -> t.Name:
+    """`layer[l].h` as the name `layer.2.h`."""
+    base, items = node.base, ()
+    if isinstance(base, t.Subscript):
+        base, items = base.base, base.items
+    if isinstance(base, t.Name) and base.text in reader.scope.stacks and len(items) == 1:
+        layer, _ = _layer(reader, base, items, node.base, env)
+        return t.Name(f"{layer}.{node.part}", span=node.span)
+    raise reader.report.error(
+        "E0207",
+        "only a sub-model has variables of its own",
+        (node.base.span, f"has no `.{node.part}`"),
+        helps=["a sub-model's variable is `enc.h[t]`, one of a layer `layer[2].h[t]`"],
+    )
+
+
 def _layer(
     reader: Reader, base: t.Name, items: Sequence[Item], node: t.Expr, env: Env
 ) -> tuple[str, Sequence[Item]]:

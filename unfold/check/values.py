@@ -123,9 +123,14 @@ class Reader:
         while isinstance(base, t.Subscript):
             items = (*base.items, *items)
             base = base.base
+        if isinstance(base, t.Part):
+            base = subscripts.part_name(self, base, env)
         if isinstance(base, t.Name) and base.text not in self.scope.constants:
             return subscripts.read(self, base, items, node, env)
         return subscripts.components(self, self.value(base, env), base, items, node, env)
+
+    def part(self, node: t.Part, env: Env) -> Value:
+        return subscripts.read(self, subscripts.part_name(self, node, env), (), node, env)
 
     # --- operators ----------------------------------------------------------------------------
 
