@@ -22,13 +22,14 @@ ARROWS = """
     expr                            : domain
     ops                             : expr
     program                         : ops
+    derivative                      : ops
     syntax.span, syntax.diagnostics :
     errors                          : syntax.diagnostics
     syntax                          : errors grammar
     dependence, causality, schedule : program
     check.spelling                  : ops
     show                            : program check.spelling
-    transform                       : dependence
+    transform                       : dependence derivative
     check                           : syntax transform schedule show
     graph                           : program
     draw                            : graph

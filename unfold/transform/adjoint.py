@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..derivative import cotangents, merge, reduction_cotangent, selection
 from ..domain import Domain
 from ..expr import (
     Call,
@@ -34,13 +35,11 @@ from ..expr import (
     Ref,
     children,
     fresh,
-    lift,
     names,
     subs_positions,
     walk,
 )
-from ..ops import OPS, call
-from ..ops.record import broadcast_to, compare, sum_to, times, where
+from ..ops.record import broadcast_to, where
 from ..poly import Poly
 from ..program import Equation, Output, Program, Var, equation, verify
 from .common import depends_on, is_heavy, is_simple, needed_for, prune, refit
@@ -220,13 +219,13 @@ class _Sweep:
                 self.sweep(eq, node.body, g, scope.under(node), False)
             elif isinstance(node, Reduce):
                 value = _value(eq, node, top and node is root)
-                seed_of_body = _reduction_cotangent(node, g, value)
+                seed_of_body = reduction_cotangent(node, g, value)
                 self.sweep(eq, node.body, seed_of_body, scope.under(node), False)
             elif isinstance(node, Call) and node.op != "detach":
                 value = _value(eq, node, top and node is root)
-                for a, c in zip(node.args, _cotangents(node, g, value), strict=True):
+                for a, c in zip(node.args, cotangents(node, g, value), strict=True):
                     if c is not None and self.is_active(a):
-                        received[a] = _merge(received[a], c) if a in received else c
+                        received[a] = merge(received[a], c) if a in received else c
 
     def named(self, eq: Equation, node: Expr, g: Expr, scope: Scope) -> Expr:
         """Give a computed cotangent a name before it is used more than once."""
@@ -234,9 +233,9 @@ class _Sweep:
             return g
         if not is_heavy(g) and isinstance(node, Call) and len(node.args) == 1:
             return g
-        if (chosen := _selection(g)) is not None:
+        if (chosen := selection(g)) is not None:
             # Only what is selected gets a name: the selection itself must stay in sight of
-            # `_cotangents`.
+            # `cotangents`.
             condition, inner, first = chosen
             inner = self.named(eq, node, inner, scope)
             return where(condition, inner, 0.0) if first else where(condition, 0.0, inner)
@@ -384,72 +383,6 @@ def _uses(e: Expr, bars: dict[str, str]) -> int:
 def _value(eq: Equation, node: Expr, is_root: bool) -> Expr:
     """The value of a node for derivative rules: the variable itself at the root."""
     return Ref(eq.name, eq.element, node.shape, node.type) if is_root else node
-
-
-def _cotangents(node: Call, g: Expr, value: Expr) -> tuple[Expr | None, ...]:
-    """An op's rule, with a selection kept outside of it.
-
-    Below ``where(c, a, b)`` cotangents have the form ``where(c, g, 0)``. Multiplying that by a
-    derivative that is infinite or NaN where ``c`` is false would give NaN; so the product goes
-    inside: ``where(c, g * slope, 0)``, and the branch that was not taken contributes exactly 0.
-    """
-    op = OPS[node.op]
-    attrs = dict(node.attrs)
-    chosen = _selection(g)
-    if chosen is None or node.op == "where" or not (op.elementwise or chosen[0].shape == ()):
-        return op.cotangents(g, value, node.args, attrs)
-    condition, taken, first = chosen
-
-    def select(e: Expr) -> Expr:
-        return where(condition, e, 0.0) if first else where(condition, 0.0, e)
-
-    inner = broadcast_to(taken, g.shape)
-    if not op.partials:
-        found = op.cotangents(inner, value, node.args, attrs)
-        return tuple(None if c is None else select(c) for c in found)
-    # Inside the sums that undo broadcasting.
-    slopes = (lift(p(value, *node.args)) for p in op.partials)
-    return tuple(
-        sum_to(select(times(inner, slope)), x.shape) if x.is_real else None
-        for slope, x in zip(slopes, node.args, strict=True)
-    )
-
-
-def _selection(g: Expr) -> tuple[Expr, Expr, bool] | None:
-    """(c, a, True) for ``where(c, a, 0)``, (c, a, False) for ``where(c, 0, a)``."""
-    if isinstance(g, Call) and g.op == "where":
-        condition, a, b = g.args
-        if _is_zero(b):
-            return condition, a, True
-        if _is_zero(a):
-            return condition, b, False
-    return None
-
-
-def _merge(a: Expr, b: Expr) -> Expr:
-    """The sum of two cotangents; equal selections are merged into one."""
-    if isinstance(a, Call) and isinstance(b, Call) and a.op == b.op == "where":
-        if a.args[0] is b.args[0]:
-            if _is_zero(a.args[2]) and _is_zero(b.args[2]):
-                return where(a.args[0], a.args[1] + b.args[1], 0.0)
-            if _is_zero(a.args[1]) and _is_zero(b.args[1]):
-                return where(a.args[0], 0.0, a.args[2] + b.args[2])
-    return a + b
-
-
-def _is_zero(e: Expr) -> bool:
-    return isinstance(e, Const) and e.shape == () and e.value == 0
-
-
-def _reduction_cotangent(node: Reduce, g: Expr, value: Expr) -> Expr:
-    """What each element of a reduction over indices receives."""
-    if node.op == "sum":
-        return g
-    if node.op == "logsumexp":
-        return g * call("exp_diff", node.body, value)
-    # max, min: equal extremes share equally.
-    winner = where(compare("eq", node.body, value), 1.0, 0.0)
-    return g * winner / Reduce("sum", node.indices, node.domain, winner)
 
 
 __all__ = ["adjoint", "full_output"]

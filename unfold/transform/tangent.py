@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..expr import Call, Const, Expr, Guard, Reduce, Ref, fresh, names
-from ..ops import OPS, call
-from ..ops.record import broadcast_to, compare, where
+from ..derivative import Forward
+from ..expr import Const, Ref, fresh
+from ..ops.record import broadcast_to
 from ..program import Equation, Output, Program, equation, verify
 from .common import depends_on, prune
 from .naming import name_intermediates
@@ -54,7 +54,7 @@ def tangent(program: Program, wrt: Sequence[str] | None = None, simplified: bool
             variables[dots[name]] = replace(
                 v, name=dots[name], tangent_of=name, generated=v.role == "variable"
             )
-    forward = _Forward(dots)
+    forward = Forward(dots)
     extra = [
         _tangent_equation(eq, forward, dots[eq.name]) for eq in program.equations if eq.name in dots
     ]
@@ -80,54 +80,9 @@ def tangent(program: Program, wrt: Sequence[str] | None = None, simplified: bool
     return verify(simplify(result) if simplified else prune(result))
 
 
-def _tangent_equation(eq: Equation, forward: _Forward, dot: str) -> Equation:
+def _tangent_equation(eq: Equation, forward: Forward, dot: str) -> Equation:
     value = Ref(eq.name, eq.element, eq.rhs.shape, eq.rhs.type)
     d = forward.of(eq.rhs, value)
     if d is None:
         d = broadcast_to(Const(0.0), eq.rhs.shape)
     return equation(dot, eq.indices, eq.domain, d, eq.span, eq.solver)
-
-
-class _Forward:
-    """Tangents of expressions; ``None`` stands for zero."""
-
-    def __init__(self, dots: dict[str, str]) -> None:
-        self.dots = dots
-        self.memo: dict[Expr, Expr | None] = {}
-
-    def of(self, e: Expr, value: Expr | None = None) -> Expr | None:
-        """The tangent of ``e``; ``value`` may stand for ``e`` in derivative rules."""
-        if not e.is_real or names(e).isdisjoint(self.dots):
-            return None
-        if value is not None:
-            return self._build(e, value)
-        if e not in self.memo:
-            self.memo[e] = self._build(e, e)
-        return self.memo[e]
-
-    def _build(self, e: Expr, value: Expr) -> Expr | None:
-        if isinstance(e, Ref):
-            return Ref(self.dots[e.name], e.index, e.shape, e.type)
-        if isinstance(e, Guard):
-            inner = self.of(e.body)
-            return None if inner is None else Guard(e.domain, inner)
-        if isinstance(e, Reduce):
-            inner = self.of(e.body)
-            return None if inner is None else _reduction(e, inner, value)
-        if isinstance(e, Call) and e.op != "detach":
-            tangents = tuple(self.of(a) for a in e.args)
-            if all(d is None for d in tangents):
-                return None
-            return OPS[e.op].tangent(tangents, value, e.args, dict(e.attrs))
-        return None
-
-
-def _reduction(e: Reduce, d: Expr, value: Expr) -> Expr:
-    if e.op == "sum":
-        return Reduce("sum", e.indices, e.domain, d)
-    if e.op == "logsumexp":
-        weight = call("exp_diff", e.body, value)
-        return Reduce("sum", e.indices, e.domain, weight * d)
-    winner = where(compare("eq", e.body, value), 1.0, 0.0)
-    count = Reduce("sum", e.indices, e.domain, winner)
-    return Reduce("sum", e.indices, e.domain, winner * d) / count
