@@ -1,4 +1,8 @@
-"""What all tests share: golden files, and the one flag that rewrites them."""
+"""What all tests share: golden files with the one flag that rewrites them, and how chance is used.
+
+The same random programs are drawn in every run, so that a run can be repeated; others are tried by
+`pytest --hypothesis-profile search`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Times say nothing where cores are shared: no deadline, and no complaint about slow drawing.
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeatable", settings.get_profile("search"), derandomize=True)
+settings.load_profile("repeatable")
 
 Golden = Callable[[Path, str], None]
 
