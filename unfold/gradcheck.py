@@ -131,9 +131,7 @@ def grad_check(
     for k, name in enumerate(program.lengths):
         lengths.setdefault(name, program.minimum.get(name, 1) + 4 - k % 3)
     fixed, constants = bindings(program, given)
-    functions = {
-        b: compile(program, backend=b, sizes={**fixed, **constants}) for b in backends
-    }
+    functions = {b: compile(program, backend=b, sizes={**fixed, **constants}) for b in backends}
     first = next(iter(functions.values()))
     generator = np.random.default_rng(seed)
     arrays = random_arrays(first.program, lengths, generator)
@@ -190,12 +188,12 @@ class _Point:
     ) -> None:
         self.functions = functions
         self.arrays = dict(arrays)
-        self.names = [
-            v.name for v in (*program.params, *program.inputs) if v.type.kind == "real"
-        ]
+        self.names = [v.name for v in (*program.params, *program.inputs) if v.type.kind == "real"]
         self.losses = program.losses
         if not self.losses:
-            raise InputError(f"{program.name} has no `minimize` line: there is no gradient to check")
+            raise InputError(
+                f"{program.name} has no `minimize` line: there is no gradient to check"
+            )
         self.params = [v.name for v in program.params]
         self.inputs = [v.name for v in program.inputs]
         fixed = {
@@ -241,7 +239,7 @@ def _row(
     if here.size > 1:
         random = generator.normal(size=here.shape)
         directions.append(random / np.linalg.norm(random))
-    errors = {b: 0.0 for b in gradients}
+    errors = dict.fromkeys(gradients, 0.0)
     judged = kinks = 0
     for d in directions:
         slope = _slope(lambda step, d=d: point.value({name: here + step * d}), scale)  # type: ignore[misc]

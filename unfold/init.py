@@ -21,7 +21,10 @@ Array = NDArray[Any]
 
 
 def initial_params(
-    program: Program, seed: int = 0, lengths: Mapping[str, int] | None = None, dtype: Any = "float64"
+    program: Program,
+    seed: int = 0,
+    lengths: Mapping[str, int] | None = None,
+    dtype: Any = "float64",
 ) -> dict[str, Array]:
     """An array for every parameter of a bound program, by name, in order of declaration.
 

@@ -123,9 +123,7 @@ def signature(
         if v.role in ("input", "param")
     }
     minimum = {n: program.minimum.get(n, 1) for n in program.lengths}
-    return Signature(
-        program.name, specs, program.lengths, minimum, np.dtype(dtype), check_finite
-    )
+    return Signature(program.name, specs, program.lengths, minimum, np.dtype(dtype), check_finite)
 
 
 def bind(
@@ -156,13 +154,20 @@ def bind(
     ragged = _ragged(sig, lengths, batch, found)
     for name, s in sig.specs.items():
         shared = batch is None or s.role == "param"
-        clean = arrays[name] if ragged is None or shared else _blank(s, arrays[name], ragged, found["T"])
+        clean = (
+            arrays[name]
+            if ragged is None or shared
+            else _blank(s, arrays[name], ragged, found["T"])
+        )
         _values(sig, s, clean, None if shared else batch)
         arrays[name] = _ready(clean, _dtype(sig, s))
     return Call(arrays, found, batch, ragged)
 
 
-_ROLES = {"input": "an input", "param": "a parameter"}
+_ROLES = {
+    "input": ("an input", "as a keyword"),
+    "param": ("a parameter", "in the dict of parameters"),
+}
 
 # --- names ------------------------------------------------------------------------------------
 
@@ -192,8 +197,8 @@ def _names(
         if name in wanted:
             continue
         if name in sig.specs:
-            where = "as a keyword" if sig.specs[name].role == "input" else "in the dict of parameters"
-            raise InputError(f"{name} is {_ROLES[sig.specs[name].role]} of {sig.model}: give it {where}")
+            role, where = _ROLES[sig.specs[name].role]
+            raise InputError(f"{name} is {role} of {sig.model}: give it {where}")
         hint = nearest(name, [n for n in (*wanted, *also) if n not in given])
         if not hint:
             hint = f"; its {what}s are {listed(wanted)}" if wanted else f"; it has no {what}s"
@@ -344,8 +349,8 @@ def _lengths(
             value, remainder = divmod(count - constant, coefficient)
             if remainder:
                 raise InputError(
-                    f"{s.label}: expected {s.expected}; {came(arrays[s.name])}, and {dim} = {count} "
-                    f"has no whole {symbol}"
+                    f"{s.label}: expected {s.expected}; {came(arrays[s.name])}, "
+                    f"and {dim} = {count} has no whole {symbol}"
                 )
             found[symbol] = value
             source[symbol] = s.label
@@ -358,11 +363,12 @@ def _lengths(
         least = sig.minimum.get(symbol, 1)
         if found[symbol] < least:
             whose = f"{source[symbol]} has " if source.get(symbol) else ""
-            reason = "a sequence has at least one step" if least == 1 else (
-                f"{sig.model} speaks of positions up to {least}"
-            )  # fmt: skip
+            reason = f"{sig.model} speaks of positions up to {least}"
+            if least == 1:
+                reason = "a sequence has at least one step"
             raise InputError(
-                f"{whose}{symbol} = {found[symbol]}, but {symbol} must be at least {least}: {reason}"
+                f"{whose}{symbol} = {found[symbol]}, "
+                f"but {symbol} must be at least {least}: {reason}"
             )
     return {symbol: found[symbol] for symbol in sig.lengths}
 

@@ -26,6 +26,7 @@ from .show import to_rec
 from .syntax.parse import parse
 from .transform import adjoint, simplify, tangent
 
+
 @dataclass(frozen=True)
 class Request:
     """What is to be shown, and of what.

@@ -53,7 +53,7 @@ TIME = "T"
 
 @dataclass(frozen=True)
 class State:
-    """The last ``depth`` values of a variable or input; ``names[k]`` holds the one k+1 steps ago."""
+    """The last values of a variable or input: ``names[k]`` holds the one of k+1 steps ago."""
 
     variable: str
     names: tuple[str, ...]
@@ -455,9 +455,9 @@ class Stepper:
         states: dict[str, tuple[Array, ...]] = {}
         for state in plan.states:
             v = plan.program.vars[state.names[0]]
-            shape = tuple(
-                (a.hi - a.lo + 1).evaluate(self._lengths) for a in v.axes
-            ) + tuple(n.evaluate({}) for n in v.shape)
+            shape = tuple((a.hi - a.lo + 1).evaluate(self._lengths) for a in v.axes) + tuple(
+                n.evaluate({}) for n in v.shape
+            )
             if self._batch is not None:
                 shape = (self._batch, *shape)
             kinds = {"int": np.dtype(np.int64), "bool": np.dtype(np.bool_)}

@@ -146,8 +146,8 @@ SHAPES: list[tuple[Callable[[], Any], str]] = [
     (lambda: FN({**P, "b": 0}, x=X, c=C), "b: expected real[K] with K = 4; got a single number"),
     (
         lambda: FN(P, x=[[1, 2, 3], [1, 2]], c=C),
-        "x: expected real[T, D] with D = 3, got a list whose rows differ in length; pad them to one "
-        "length and give `lengths`",
+        "x: expected real[T, D] with D = 3, got a list whose rows differ in length; "
+        "pad them to one length and give `lengths`",
     ),
     (
         lambda: FN(P, x=X, c=C, T=7),
@@ -268,9 +268,7 @@ def test_a_model_without_a_loss_has_no_gradient() -> None:
     fn = unfold.compile("model f:\n    input x: real\n    y = 2 * x\n    output y\n")
     with pytest.raises(unfold.InputError) as caught:
         fn.value_and_grad({}, x=1.0)
-    assert str(caught.value) == (
-        'f has no `minimize` line: name what to differentiate, `loss="…"`'
-    )
+    assert str(caught.value) == ('f has no `minimize` line: name what to differentiate, `loss="…"`')
     value, grads = fn.value_and_grad({}, x=1.0, loss="y", wrt="x")
     assert (value, grads["x"]) == (2.0, 2.0)
 

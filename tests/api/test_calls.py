@@ -127,9 +127,7 @@ def test_gradients_of_inputs_and_states_are_those_of_the_mean(fn: unfold.Functio
 def test_sequences_of_unequal_length_are_each_run_to_their_end(fn: unfold.Function) -> None:
     params = fn.init(1)
     out = fn(params, x=XS, target=YS, lengths=LENGTHS)
-    loss, grads = fn.value_and_grad(
-        params, x=XS, target=YS, lengths=LENGTHS, wrt=["W", "x"]
-    )
+    loss, grads = fn.value_and_grad(params, x=XS, target=YS, lengths=LENGTHS, wrt=["W", "x"])
     singles = []
     for b, n in enumerate(LENGTHS):
         alone = fn(params, x=XS[b, :n], target=YS[b, :n])

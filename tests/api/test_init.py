@@ -26,8 +26,8 @@ def text(lines: list[str]) -> str:
     return f"model m:\n    {body}\n"
 
 
-def start(lines: list[str], seed: int = 0, **options: str) -> dict[str, np.ndarray]:
-    return unfold.compile(text(lines), backend="numpy", **options).init(seed)
+def start(lines: list[str], seed: int = 0, dtype: str = "float64") -> dict[str, np.ndarray]:
+    return unfold.compile(text(lines), backend="numpy", dtype=dtype).init(seed)
 
 
 def test_every_initialiser_has_its_shape_and_size() -> None:

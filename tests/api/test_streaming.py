@@ -197,9 +197,7 @@ def test_wrong_arguments_of_a_step_are_named() -> None:
         "5 parameters are missing for elman:"
     )
     stepper = fn.stepper(params)
-    assert message(stepper.step) == (
-        "the input x is missing for elman:\n    x: real[D] with D = 3"
-    )
+    assert message(stepper.step) == ("the input x is missing for elman:\n    x: real[D] with D = 3")
     assert message(lambda: stepper.step(x=np.ones(4))) == (
         "x: expected real[D] with D = 3; got an array of shape (4,)"
     )

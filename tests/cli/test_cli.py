@@ -16,6 +16,7 @@ import pytest
 
 import unfold
 from unfold.cli import main
+from unfold.cli.common import write_arrays
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 ELMAN = str(EXAMPLES / "elman.rec")
@@ -44,8 +45,8 @@ def arrays(tmp_path: Path) -> dict[str, Any]:
     fn = unfold.compile(ELMAN, backend="numpy", sizes=SIZES)
     data = {"x": random.normal(size=(5, 3)), "c": random.integers(0, 2, 5)}
     params = fn.init(seed=3)
-    np.savez(tmp_path / "data.npz", **data)
-    np.savez(tmp_path / "params.npz", **params)
+    write_arrays(str(tmp_path / "data.npz"), data)
+    write_arrays(str(tmp_path / "params.npz"), params)
     return {"fn": fn, "data": data, "params": params}
 
 
@@ -84,8 +85,7 @@ def test_check_gives_plain_data_as_json(run: Run) -> None:
 
 def test_warnings_fail_only_when_asked(run: Run) -> None:
     text = (
-        "model m:\n    input x[t]: real\n    param W: real = 1\n"
-        "    y[t] = x[t]\n    output y[t]\n"
+        "model m:\n    input x[t]: real\n    param W: real = 1\n    y[t] = x[t]\n    output y[t]\n"
     )
     status, out, err = run("check", "-", stdin=text)
     assert (status, out) == (0, "-: 1 warning\n")
@@ -208,7 +208,7 @@ def test_grad_of_inputs_and_of_a_padded_batch(
         "c": random.integers(0, 2, (2, 5)),
         "lengths": np.array([5, 2]),
     }
-    np.savez(tmp_path / "batch.npz", **data)
+    write_arrays(str(tmp_path / "batch.npz"), data)
     status, out, _ = run(
         "grad", ELMAN, "--data", tmp_path / "batch.npz", "--params", tmp_path / "params.npz",
         "--wrt", "x", "--wrt", "b_h", "--reduce", "sum", "--json",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -14,6 +14,7 @@ from ..function import Function
 from ..gradcheck import GradCheck, cells, grad_check
 from ..sizes import inferred_sizes
 from .common import (
+    F,
     Failed,
     compile_options,
     file_argument,
@@ -34,14 +35,14 @@ data_option = click.option(
 seed_option = click.option("--seed", type=int, default=0, show_default=True)
 
 
-def params_option(required: bool) -> Any:
+def params_option(required: bool) -> Callable[[F], F]:
     return click.option(
         "--params", type=click.Path(exists=True, dir_okay=False), required=required,
         metavar="P.npz", help="The parameters" + ("." if required else " (default: initial ones)."),
     )  # fmt: skip
 
 
-def output_option(what: str) -> Any:
+def output_option(what: str) -> Callable[[F], F]:
     return click.option(
         "-o", "--output", type=click.Path(dir_okay=False), metavar="OUT.npz", help=what
     )

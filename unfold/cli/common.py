@@ -65,7 +65,9 @@ def failures() -> Iterator[None]:
 
 # --- options ----------------------------------------------------------------------------------
 
-file_argument = click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+file_argument = click.argument(
+    "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True)
+)
 model_option = click.option("--model", metavar="NAME", help="Which of several models in FILE.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 size_option = click.option(
@@ -107,8 +109,8 @@ def numbers(values: tuple[str, ...]) -> dict[str, float]:
     for value in values:
         name, sign, number = value.partition("=")
         try:
-            found[name.strip()] = int(number) if number.strip().lstrip("+-").isdigit() else float(
-                number
+            found[name.strip()] = (
+                int(number) if number.strip().lstrip("+-").isdigit() else float(number)
             )
         except ValueError:
             sign = ""
@@ -165,7 +167,11 @@ def write_arrays(path: str, arrays: Mapping[str, Any]) -> None:
     """Write an `.npz`, whole or not at all."""
 
     def write(file: Any) -> None:
-        np.savez(file, **dict(arrays))
+        # Not `np.savez`, whose keywords could not be called `file`.
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, value in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
 
     atomically(path, write)
 

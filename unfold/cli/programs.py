@@ -99,9 +99,7 @@ def show_command(
     def bind(program: Program) -> Program:
         return program.bind(*bindings(program, sizes))
 
-    request = Request(
-        read_text(file), name_of(file), model, bind, derivative, wrt, dtype=dtype
-    )
+    request = Request(read_text(file), name_of(file), model, bind, derivative, wrt, dtype=dtype)
     click.echo(show(stage or "check", request), nl=False)
 
 

@@ -275,8 +275,10 @@ def _infix(e: Call, scope: Scope) -> tuple[str, int]:
 
 def _confusing(outer: str, inner: str) -> bool:
     """`a * W @ b` and `W @ a * b` are clear to a machine only."""
-    return "matmul" in (outer, inner) and {outer, inner} <= {"matmul", "mul", "div"} and (
-        outer != inner
+    return (
+        "matmul" in (outer, inner)
+        and {outer, inner} <= {"matmul", "mul", "div"}
+        and (outer != inner)
     )
 
 

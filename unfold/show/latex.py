@@ -41,7 +41,7 @@ LEVELS: dict[str, tuple[int, tuple[int, ...]]] = {
     "and": (TRUTH, (TRUTH, TRUTH)),
     "or": (1, (1, TRUTH)),
     "not": (TRUTH, (RELATION,)),
-} | {op: (RELATION, (SUM, SUM)) for op in ("lt", "le", "gt", "ge", "eq", "ne")}
+} | dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne"), (RELATION, (SUM, SUM)))
 
 #: Ops that leave no trace in a formula.
 SILENT = frozenset({"real", "broadcast"})

@@ -1,32 +1,35 @@
 """A program as `.rec` text that can be read on a slide, and by the compiler.
 
-    model elman(D, H):
-        input  x[t]: real[D]
-        param  W: real[H, D]  ~ glorot
-        param  b: real[H]     = 0
+model elman(D, H):
+    input  x[t]: real[D]
+    param  W: real[H, D]  ~ glorot
+    param  b: real[H]     = 0
 
-        h[0] = 0
-        h[t] = tanh(W @ x[t] + b)
+    h[0] = 0
+    h[t] = tanh(W @ x[t] + b)
 
-        output h[t]
+    output h[t]
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ..domain import Domain
 from ..expr import Call, Const, Expr, Guard, Position, Reduce, Ref
 from ..ops import OPS
 from ..poly import Poly, show_shape
-from ..program import Axis, Equation, Init, Output, Program, Var
+from ..program import Axis, Equation, Init, Output, Program
 from .domains import comparisons, range_of
 from .expressions import Scope, constant, expression, number
 from .order import sections
 from .wrap import wrapped
 
 INDENT = "    "
+#: Indices that only the text needs, with their ranges.
+Extra: TypeAlias = "dict[str, tuple[Poly, Poly]]"
 
 
 def to_rec(program: Program) -> str:
@@ -47,7 +50,7 @@ def to_rec(program: Program) -> str:
     <BLANKLINE>
         output n[t]
     """
-    extra: dict[str, tuple[Poly, Poly]] = {}
+    extra: Extra = {}
     inputs = _declarations(program, "input", extra)
     params = _declarations(program, "param", extra)
     kept = _shapes_to_say(program)
@@ -81,7 +84,7 @@ def _head(program: Program) -> str:
     return f"model {program.name}({formals}):" if formals else f"model {program.name}:"
 
 
-def _axes(program: Program, extra: dict[str, tuple[Poly, Poly]]) -> list[str]:
+def _axes(program: Program, extra: Extra) -> list[str]:
     """`axis s: S`, one line for each range; `t: T` is there from the start."""
     groups: dict[tuple[Poly, Poly], list[str]] = {}
     for name, bounds in {**program.indices, **extra}.items():
@@ -94,7 +97,7 @@ def _axes(program: Program, extra: dict[str, tuple[Poly, Poly]]) -> list[str]:
     ]
 
 
-def _index_names(program: Program, axes: tuple[Axis, ...], extra: dict[str, tuple[Poly, Poly]]) -> str:
+def _index_names(program: Program, axes: tuple[Axis, ...], extra: Extra) -> str:
     """`[t, s]`: for each axis an index that is declared to run over exactly its range."""
     chosen: list[str] = []
     for axis in axes:
@@ -114,7 +117,7 @@ def _index_names(program: Program, axes: tuple[Axis, ...], extra: dict[str, tupl
     return f"[{', '.join(chosen)}]" if chosen else ""
 
 
-def _declarations(program: Program, role: str, extra: dict[str, tuple[Poly, Poly]]) -> list[str]:
+def _declarations(program: Program, role: str, extra: Extra) -> list[str]:
     """One line for each run of variables that differ in nothing but their name."""
     rows: list[tuple[list[str], str, str]] = []
     for v in program.role(role):
@@ -143,7 +146,7 @@ def _init(init: Init | None) -> str:
     return f"= {number(float(init.value))}"
 
 
-def _output(program: Program, out: Output, extra: dict[str, tuple[Poly, Poly]]) -> str:
+def _output(program: Program, out: Output, extra: Extra) -> str:
     chosen: list[str] = []
     known = {**program.indices, **extra}
     for axis, bounds in zip(program.vars[out.name].axes, out.ranges, strict=True):
@@ -180,7 +183,7 @@ class Head:
     scope: Scope
 
 
-def head(program: Program, eq: Equation, extra: dict[str, tuple[Poly, Poly]]) -> Head:
+def head(program: Program, eq: Equation, extra: Extra) -> Head:
     """The left-hand side of a piece: pinned positions, and the clauses that the declared ranges
     of its indices do not imply."""
     given = program.given
@@ -213,7 +216,7 @@ def head(program: Program, eq: Equation, extra: dict[str, tuple[Poly, Poly]]) ->
 def _equation(
     program: Program,
     eq: Equation,
-    extra: dict[str, tuple[Poly, Poly]],
+    extra: Extra,
     kept: set[Equation],
 ) -> tuple[str, str, str]:
     """What stands before, in and after the right-hand side."""
