@@ -29,7 +29,8 @@ ARROWS = """
     dependence, causality, schedule : program
     check.spelling                  : ops
     show                            : program check.spelling
-    transform                       : dependence derivative
+    implicit                        : program
+    transform                       : dependence derivative implicit
     check                           : syntax transform schedule show
     graph                           : program
     draw                            : graph

@@ -87,10 +87,18 @@ class Var:
 
 @dataclass(frozen=True)
 class Solver:
-    """How an implicit equation is solved: ``picard``, ``anderson`` or ``newton``.
+    """How an implicit equation ``z = F(z)`` is solved.
+
+    ``picard`` repeats ``z = F(z)``; ``anderson`` extrapolates from up to five steps before (Walker
+    and Ni, *Anderson acceleration for fixed-point iterations*, 2011); ``newton`` solves
+    ``(I - dF/dz) d = F(z) - z`` for the next change with a dense Jacobian. All begin at zero,
+    unless the equation says where.
 
     The iteration ends when the largest change of a component, relative to 1 + its magnitude, is at
-    most ``tol``; more than ``max_steps`` is an error.
+    most ``tol``. An equation that is affine in its unknown (those of derivatives are) scales with
+    its data, so there a change counts relative to the largest component. No tolerance is taken to
+    be finer than 64 units in the last place of the number format. More than ``max_steps`` steps, or
+    a value that is not a number, is an error (`unfold.SolverError`).
     """
 
     method: str = "anderson"

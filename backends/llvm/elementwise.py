@@ -89,6 +89,7 @@ RULES: dict[str, Rule] = {
     "where": _where,
     "real": lambda f, args: args[0],
     "detach": lambda f, args: args[0],
+    "starting_from": lambda f, args: args[0],
 } | {name: _function(name) for name in vecmath.FUNCTIONS}
 
 _COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}

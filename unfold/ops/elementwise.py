@@ -213,6 +213,13 @@ def _where_jvp(tangents: tuple[Expr | None, ...], y: Expr, args: Args, attrs: At
     return broadcast_to(chosen, y.shape)
 
 
+def _starting_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
+    value, start = args
+    if value.shape != start.shape:
+        raise ShapeError("the start has another shape than the unknown", (1,))
+    return value.shape, Type("real")
+
+
 def _cast_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
     return args[0].shape, Type("real")
 
@@ -226,6 +233,11 @@ SELECTION: tuple[Op, ...] = (
        (Example(((3,),), (("int", 4),)), Example(((3,),), ("bool",))), _cast_shape),
     Op("detach", 1, lambda x: x, r"\operatorname{{detach}}\left({0}\right)", _unary(ANY),
        lambda args, attrs: (args[0].shape, args[0].type)),
+    # The first operand. At the root of an implicit equation the second one says where the search
+    # for its solution begins; the solution does not depend on it.
+    Op("starting_from", 2, lambda value, start: np.asarray(value), "{0}",
+       (Example(((), ()), (ANY, ANY)), Example(((3,), (3,)), (ANY, ANY))), _starting_shape, (),
+       lambda g, y, args, attrs: (g, None), lambda tangents, y, args, attrs: tangents[0]),
 )  # fmt: skip
 
 OPS: tuple[Op, ...] = ARITHMETIC + FUNCTIONS + STEPS + LOGIC + SELECTION

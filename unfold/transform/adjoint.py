@@ -22,7 +22,7 @@ chapter 3, for the rules). Two steps:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..derivative import cotangents, merge, reduction_cotangent, selection
 from ..domain import Domain
@@ -39,6 +39,7 @@ from ..expr import (
     subs_positions,
     walk,
 )
+from ..implicit import parts, unknown
 from ..ops.record import broadcast_to, where
 from ..poly import Poly
 from ..program import Equation, Output, Program, Var, equation, verify
@@ -168,6 +169,8 @@ class _Sweep:
                 v = self.vars[self.bars[eq.name]]
                 seed: Expr = Ref(v.name, eq.element, v.shape, v.type)
                 if eq.solver is not None:
+                    # The solution does not depend on where the search for it began.
+                    eq = replace(eq, rhs=parts(eq.rhs)[0])
                     seed = self.implicit(eq, seed)
                 self.sweep(eq, eq.rhs, seed, Scope(), True)
         adjoints = [eq for name in self.bars for eq in self.gather(name)]
@@ -184,7 +187,7 @@ class _Sweep:
         ``z_lambda = z_bar + (dF/dz)' z_lambda`` (Bai, Kolter and Koltun 2019, theorem 1).
         """
         name = fresh(f"{eq.name}_lambda", self.vars)
-        own = Ref(eq.name, eq.element, eq.rhs.shape, eq.rhs.type)
+        own = unknown(eq)
         seed = Ref(name, eq.element, eq.rhs.shape, eq.rhs.type)
         v = self.vars[eq.name]
         self.vars[name] = Var(name, "variable", v.axes, v.shape, v.type, generated=True)

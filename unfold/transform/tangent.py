@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from ..derivative import Forward
 from ..expr import Const, Ref, fresh
+from ..implicit import parts
 from ..ops.record import broadcast_to
 from ..program import Equation, Output, Program, equation, verify
 from .common import depends_on, prune
@@ -82,7 +83,8 @@ def tangent(program: Program, wrt: Sequence[str] | None = None, simplified: bool
 
 def _tangent_equation(eq: Equation, forward: Forward, dot: str) -> Equation:
     value = Ref(eq.name, eq.element, eq.rhs.shape, eq.rhs.type)
-    d = forward.of(eq.rhs, value)
+    rhs = parts(eq.rhs)[0] if eq.solver else eq.rhs
+    d = forward.of(rhs, value)
     if d is None:
-        d = broadcast_to(Const(0.0), eq.rhs.shape)
+        return equation(dot, eq.indices, eq.domain, broadcast_to(Const(0.0), rhs.shape), eq.span)
     return equation(dot, eq.indices, eq.domain, d, eq.span, eq.solver)
