@@ -27,7 +27,8 @@ def lay_out(scope: Scope) -> None:
             except Failed:
                 _break(scope, target)
     for source, extension in scope.extended.items():
-        _copy(scope, scope.definitions[source], scope.definitions[extension])
+        if not scope.definitions[source].broken:
+            _copy(scope, scope.definitions[source], scope.definitions[extension])
 
 
 def _break(scope: Scope, target: t.Name | t.Subscript) -> None:

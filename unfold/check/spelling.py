@@ -168,3 +168,6 @@ CONSTANTS: dict[str, float | bool] = {
     "true": True,
     "false": False,
 }
+
+#: Ops that a statement writes, and no expression.
+STATEMENTS: dict[str, str] = {"starting_from": "solve z[t] from {1} by …"}

@@ -1,0 +1,352 @@
+"""`solve` blocks: implicit equations, from the tree to the tables of a model.
+
+    solve z[t] from z[t-1] by newton(tol = 1e-12):
+        z[t] = x[t] + dt * f(z[t])
+
+An equation of a block is an equation like any other, marked as `Implicit`. Inside the block an
+unknown may be written without its index. Several unknowns of one block are found together: they
+become slices of one stacked variable, whose equation is the implicit one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+from ..expr import INT, REAL, Call, Const, Expr, Ref, Type, fresh, rewrite
+from ..implicit import begun
+from ..ops import call
+from ..ops.record import broadcast_to, reshape
+from ..poly import Poly, ShapeError, broadcast, show_shape
+from ..program import Axis, Equation, Solver, Var, equation
+from ..syntax import tree as t
+from . import sizes
+from .operands import Hole, settled
+from .report import Failed, listed, nearest, plural
+from .scope import Definition, Env, Implicit, Piece, Scope
+from .values import Reader
+
+METHODS = ("picard", "anderson", "newton")
+OPTIONS = ("tol", "max_steps")
+
+N = TypeVar("N", bound=t.Node)
+
+
+# --- from the tree ----------------------------------------------------------------------------
+
+
+def declare(scope: Scope, block: t.Solve) -> list[t.Equation | t.Let]:
+    """The equations of a block, as statements of the model; `Scope.implicit` marks them."""
+    solver = _solver(scope, block.method)
+    heads = {_name(head).text: head for head in block.targets}
+    if len(heads) < len(block.targets):
+        names = [_name(head) for head in block.targets]
+        again = next(n for k, n in enumerate(names) if n in names[:k])
+        scope.report.error(
+            "E0704", f"`{again.text}` is an unknown of this block twice", (again.span, "again")
+        )
+    scope.used |= set(heads)
+    found: list[t.Equation | t.Let] = []
+    solved: dict[str, t.Equation] = {}
+    for statement in block.body:
+        if isinstance(statement, t.Let):
+            found.append(replace(statement, value=_indexed(statement.value, heads)))
+            continue
+        eq = _equation(scope, statement, heads)
+        if eq is None:
+            continue
+        name = _name(eq.targets[0]).text
+        if name in solved:
+            scope.report.error(
+                "E0704",
+                f"`{name}` has two equations in this block",
+                (eq.targets[0].span, "again"),
+                (solved[name].targets[0].span, "first here"),
+                helps=["pieces of a variable stand in blocks of their own"],
+            )
+            continue
+        solved[name] = eq
+    starts = dict(zip(heads, block.start, strict=False))
+    for name, head in heads.items():
+        if name in solved:
+            eq = solved[name]
+            start = _indexed(starts[name], heads) if name in starts else None
+            scope.implicit[id(eq)] = Implicit(solver, tuple(heads), start, head.span)
+            found.append(eq)
+        elif not _is_given(block, name):
+            scope.report.error(
+                "E0704",
+                f"nothing is said about the unknown `{name}`",
+                (head.span, "has no equation in this block"),
+                helps=[f"add `{head.span.text} = …`, with {listed(heads)} on the right"],
+            )
+            scope.lost |= {name}
+        else:
+            scope.lost |= {name}
+    return found
+
+
+def _is_given(block: t.Solve, name: str) -> bool:
+    """Whether the block has an equation of that name, if a wrong one."""
+    return any(
+        isinstance(s, t.Equation) and any(_name(target).text == name for target in s.targets)
+        for s in block.body
+    )
+
+
+def _name(target: t.Expr) -> t.Name:
+    base = target.base if isinstance(target, t.Subscript) else target
+    assert isinstance(base, t.Name)
+    return base
+
+
+def _equation(
+    scope: Scope, statement: t.Derivative | t.Equation, heads: Mapping[str, t.Name | t.Subscript]
+) -> t.Equation | None:
+    """An equation of the body with every unknown written out; ``None`` if it is none of them."""
+    assert isinstance(statement, t.Equation)
+    if len(statement.targets) > 1:
+        scope.report.error(
+            "E0704",
+            "an unknown has an equation of its own",
+            (statement.targets[0].span.to(statement.targets[-1].span), "several at once"),
+            helps=["a `let` may name what they share"],
+        )
+        return None
+    (target,) = statement.targets
+    name = _name(target).text
+    head = heads.get(name)
+    if head is None:
+        near = nearest(name, heads)
+        first = next(iter(heads.values())).span.text
+        scope.report.error(
+            "E0704",
+            f"this block solves for {listed(heads)}, not for `{name}`",
+            (target.span, "no unknown of it"),
+            (next(iter(heads.values())).span, "the unknown" if len(heads) == 1 else "the unknowns"),
+            helps=[f"did you mean `{near}`?" if near else
+                   f"an equation for something else stands outside of the block; to solve for both, "
+                   f"write `solve {first}, {target.span.text} by …:`"],
+        )  # fmt: skip
+        return None
+    if isinstance(target, t.Subscript) and target != head:
+        scope.report.error(
+            "E0704",
+            f"this block solves for `{head.span.text}`, not for `{target.span.text}`",
+            (target.span, "another element"),
+            (head.span, "the unknown"),
+            helps=["where an equation holds is said behind it: "
+                   f"`{head.span.text} = … for t >= 2`"],
+        )  # fmt: skip
+        return None
+    own = replace(head, span=target.span)
+    return replace(statement, targets=(own,), value=_indexed(statement.value, heads))
+
+
+def _indexed(node: N, heads: Mapping[str, t.Name | t.Subscript]) -> N:
+    """``z[t]`` for every bare ``z``."""
+
+    def go(value: Any) -> Any:
+        if isinstance(value, t.Name) and value.text in heads:
+            return replace(heads[value.text], span=value.span)
+        if isinstance(value, tuple):
+            return tuple(go(item) for item in value)
+        if not isinstance(value, t.Node):
+            return value
+        kept = {"span"}
+        if isinstance(value, t.Subscript):
+            kept.add("base") if isinstance(value.base, t.Name) else None
+        elif isinstance(value, (t.Call, t.Reduction)):
+            kept.add("function")
+        elif isinstance(value, (t.Keyword, t.Member)):
+            kept |= {"name", "index"}
+        changes = {
+            each.name: go(getattr(value, each.name))
+            for each in fields(value)
+            if each.name not in kept
+        }
+        return replace(value, **changes)
+
+    result: N = go(node)
+    return result
+
+
+def _solver(scope: Scope, method: t.Call) -> Solver:
+    """The method and its options; what is wrong is reported and left at its default."""
+    name = method.function.text
+    if name not in METHODS:
+        near = nearest(name, METHODS)
+        flow = name in ("euler", "midpoint", "rk4", "dopri5")
+        scope.report.error(
+            "E0701",
+            f"there is no method `{name}` to solve an equation",
+            (method.function.span, "unknown"),
+            helps=[f"did you mean `{near}`?" if near else
+                   "`by picard`, `by anderson` or `by newton`"
+                   + ("; a differential equation is a `flow`" if flow else "")],
+        )  # fmt: skip
+        name = Solver().method
+    for argument in method.arguments:
+        scope.report.error(
+            "E0702",
+            "the options of a method have names",
+            (argument.span, "which option?"),
+            helps=[f"write `{name}(tol = 1e-10, max_steps = 200)`, or just `{name}`"],
+        )
+    given: dict[str, Any] = {}
+    for keyword in method.keywords:
+        option = keyword.name.text
+        if option not in OPTIONS:
+            near = nearest(option, OPTIONS)
+            scope.report.error(
+                "E0702",
+                f"`{name}` has no option `{option}`",
+                (keyword.name.span, "unknown"),
+                helps=[f"did you mean `{near}`?" if near else f"it has {listed(OPTIONS)}"],
+            )
+        elif option in given:
+            scope.report.error(
+                "E0702", f"`{option}` is given twice", (keyword.name.span, "again")
+            )
+        else:
+            given[option] = _option(scope, keyword)
+    return Solver(name, **{k: v for k, v in given.items() if v is not None})
+
+
+def _option(scope: Scope, keyword: t.Keyword) -> float | int | None:
+    """The value of an option, ``None`` if it is wrong."""
+    try:
+        value = sizes.number(scope, keyword.value)
+    except Failed:
+        return None
+    if keyword.name.text == "tol":
+        if isinstance(value, tuple) or not 0.0 < value < 1.0:
+            scope.report.error(
+                "E0703",
+                "`tol` is a number between 0 and 1",
+                (keyword.value.span, "not one"),
+                helps=["it bounds the last change of a component, relative to its size: "
+                       "`tol = 1e-10`"],
+            )  # fmt: skip
+            return None
+        return float(value)
+    if isinstance(value, tuple) or value != int(value) or not 1 <= value <= 10**9:
+        scope.report.error(
+            "E0703",
+            "`max_steps` is a whole number of steps, at least 1",
+            (keyword.value.span, "not one"),
+            helps=["more steps than this without a solution are an error: `max_steps = 200`"],
+        )
+        return None
+    return int(value)
+
+
+# --- the last reading -------------------------------------------------------------------------
+
+
+def finish(scope: Scope, d: Definition, piece: Piece, reader: Reader, env: Env) -> None:
+    """What is special about the right-hand side of an implicit equation, once it is read."""
+    implicit = piece.implicit
+    if implicit is None or d.shape is None or d.type is None:
+        return
+    if d.type.kind != "real":
+        raise scope.report.error(
+            "E0705",
+            f"only real unknowns can be solved for, and `{d.name}` is {d.type}",
+            (piece.value.span if piece.value else piece.span, f"{d.type}{show_shape(d.shape)}"),
+        )
+    own = tuple(Poly.symbol(i) for i in piece.indices)
+    pins = {i: p for i in piece.indices if (p := piece.domain.fixed(i)) is not None}
+    own = tuple(p.subs(pins) for p in own)
+    implicit.reads |= {
+        s.name for s in reader.sites if tuple(p.subs(pins) for p in s.index) == own
+    } & set(implicit.unknowns)
+    if implicit.start is None:
+        return
+    before = len(reader.sites)
+    value = reader.value(implicit.start, env)
+    for site in reader.sites[before:]:
+        if site.name in implicit.unknowns and tuple(p.subs(pins) for p in site.index) == own:
+            raise scope.report.error(
+                "E0706",
+                "the search cannot begin at its own solution",
+                (site.span, "not known yet"),
+                helps=[f"begin at something known, such as `{d.name}[t-1]`, or leave it out: "
+                       "the search then begins at zero"],
+            )  # fmt: skip
+    if not isinstance(value, Hole):
+        piece.start = _start(scope, d, implicit, settled(value, REAL))
+
+
+def _start(scope: Scope, d: Definition, implicit: Implicit, value: Any) -> Expr:
+    assert d.shape is not None
+    assert implicit.start is not None
+    assert isinstance(value, Expr)
+    if value.type.kind == "int":
+        value = Const(float(value.value)) if isinstance(value, Const) else call("real", value)
+    try:
+        fits = value.type.kind == "real" and broadcast(value.shape, d.shape) == d.shape
+    except ShapeError:
+        fits = False
+    if not fits:
+        raise scope.report.error(
+            "E0706",
+            f"the search for `{d.name}` cannot begin here",
+            (implicit.start.span, f"{value.type}{show_shape(value.shape)}"),
+            (implicit.head, f"the unknown is {d.type}{show_shape(d.shape)}"),
+        )
+    return broadcast_to(value, d.shape)
+
+
+def check(scope: Scope) -> None:
+    """Warn of blocks that solve nothing, and report unknowns that do not belong together."""
+    for pieces in _groups(scope):
+        implicit = [p.implicit for p in pieces if p.implicit is not None]
+        if any(scope.definitions[p.name].broken or p.rhs is None for p in pieces):
+            continue
+        first, *others = pieces
+        for other in others:
+            if (other.indices, other.domain) != (first.indices, first.domain):
+                scope.report.error(
+                    "E0704",
+                    f"`{first.name}` and `{other.name}` are not solved for at the same places",
+                    (other.span, "holds elsewhere"),
+                    (first.span, "than this"),
+                    helps=["unknowns of one block have the same indices, and their equations the "
+                           "same conditions; otherwise each has a block of its own"],
+                )  # fmt: skip
+        if not any(i.reads for i in implicit):
+            names = listed(p.name for p in pieces)
+            scope.report.warning(
+                "W0805",
+                f"there is nothing to solve: no equation of this block reads {names}",
+                *((p.span, "gives it outright" if k == 0 else "") for k, p in enumerate(pieces)),
+                helps=["an equation that gives its variable outright stands by itself, without "
+                       "`solve`"],
+            )  # fmt: skip
+
+
+def _groups(scope: Scope) -> list[list[Piece]]:
+    """The pieces of each block, in the order of its unknowns."""
+    found: dict[tuple[Any, ...], list[Piece]] = {}
+    for d in scope.definitions.values():
+        for piece in d.pieces:
+            if piece.implicit is not None:
+                i = piece.implicit
+                key = (i.head.start, i.unknowns) if len(i.unknowns) == 1 else (i.unknowns, i.solver)
+                found.setdefault((*key, str(piece.domain)), []).append(piece)
+    return list(found.values())
+
+
+# --- to the program ---------------------------------------------------------------------------
+
+
+def single(piece: Piece, rhs: Expr) -> tuple[Expr, Solver | None]:
+    """The right-hand side and solver of an equation whose block has one unknown."""
+    if piece.implicit is None:
+        return rhs, None
+    return begun(rhs, piece.start), piece.implicit.solver
+
+
+__all__ = ["check", "declare", "finish", "single"]
