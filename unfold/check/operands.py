@@ -172,7 +172,9 @@ def hole(op: str, args: Sequence[Value], attrs: dict[str, Any]) -> Hole:
         shape = broadcast(*known) if known else None
         if shape == () and len(known) < len(shapes) - (op == "where"):
             return Hole(None, _kind(op, args, attrs), scalar=True)
-        return Hole(shape, _kind(op, args, attrs))
+        # `tanh(a + ?)` has met what `a + ?` has met.
+        scalar = shape is None and any(isinstance(a, Hole) and a.scalar for a in args)
+        return Hole(shape, _kind(op, args, attrs), scalar)
     if op in ("reshape", "broadcast"):
         return Hole(attrs["shape"], args[0].type)
     if op == "onehot":
