@@ -33,13 +33,13 @@ ARROWS = """
     transform                       : dependence derivative implicit
     check                           : syntax transform schedule show
     graph                           : program
-    draw                            : graph
+    draw                            : graph show
     plan                            : transform schedule
     stages                          : check plan
     backends.numpy                  : graph
     backends.llvm                   : plan
     inputs, outputs, init, sizes    : program errors
-    function, streaming             : inputs transform show
+    function, streaming, jacobian   : inputs transform show
     model                           : graph check
     api, gradcheck                  : function model stages
     __init__                        : api

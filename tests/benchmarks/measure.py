@@ -48,7 +48,7 @@ def measure(path: Path, steps: int, dtype: str, threads: int) -> Timing:
     lengths = dict.fromkeys(model.program.lengths, steps)
     arrays = random_arrays(fn.program, lengths, np.random.default_rng(0))
     params = {name: arrays[name] for name in fn.params}
-    inputs = {name: arrays[name] for name in fn.inputs}
+    inputs: dict[str, Any] = {name: arrays[name] for name in fn.inputs}
 
     def call() -> Any:
         return fn.value_and_grad(params, **inputs)
