@@ -33,7 +33,7 @@ def declare(
     scope.lengths["T"] = model.name.span
     scope.used |= model.broken_mentions()
     _formals(scope)
-    for kind in (t.Const, t.Axis, t.Let, t.Input, t.Param, t.Equation):
+    for kind in (t.Const, t.Let, t.Axis, t.Input, t.Param, t.Equation):
         for statement in model.body:
             if isinstance(statement, kind):
                 _statement(scope, statement)

@@ -34,7 +34,7 @@ def extent(scope: Scope, node: t.Expr) -> Poly:
     return _poly(scope, node, lengths=True)
 
 
-def _poly(scope: Scope, node: t.Expr, lengths: bool) -> Poly:
+def _poly(scope: Scope, node: t.Expr, lengths: bool, lets: tuple[str, ...] = ()) -> Poly:
     if isinstance(node, t.Number):
         if isinstance(node.value, int):
             return Poly.const(node.value)
@@ -42,13 +42,13 @@ def _poly(scope: Scope, node: t.Expr, lengths: bool) -> Poly:
             "E0307", "a size is a whole number", (node.span, "expected an integer")
         )
     if isinstance(node, t.Name):
-        return _name(scope, node, lengths)
+        return _name(scope, node, lengths, lets)
     if isinstance(node, t.Unary) and node.operator in "+-":
-        value = _poly(scope, node.operand, lengths)
+        value = _poly(scope, node.operand, lengths, lets)
         return -value if node.operator == "-" else value
     if isinstance(node, t.Binary) and node.operator in ("+", "-", "*", "//", "/"):
-        left = _poly(scope, node.left, lengths)
-        right = _poly(scope, node.right, lengths)
+        left = _poly(scope, node.left, lengths, lets)
+        right = _poly(scope, node.right, lengths, lets)
         if node.operator == "+":
             return left + right
         if node.operator == "-":
@@ -73,11 +73,16 @@ def _poly(scope: Scope, node: t.Expr, lengths: bool) -> Poly:
     )
 
 
-def _name(scope: Scope, node: t.Name, lengths: bool) -> Poly:
+def _name(scope: Scope, node: t.Name, lengths: bool, lets: tuple[str, ...]) -> Poly:
     name = node.text
     if name in scope.sizes:
         scope.used.add(name)
         return Poly.symbol(name)
+    if name in scope.lets and not scope.lets[name].name.indices:
+        if name in lets:
+            raise Failed  # defined by itself, which is reported where all such circles are
+        scope.used.add(name)
+        return _poly(scope, scope.lets[name].value, lengths, (*lets, name))
     owner, _, member = name.rpartition(".")
     if owner in scope.instances and member in scope.instances[owner].program.sizes:
         solved = scope.instances[owner].symbols.get(member)
