@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..expr import Ref
 from ..poly import Poly
 from ..program import Axis, Equation, Output, Program, Var, equation, verify
-from . import inline
+from . import inline, solving
 from .scope import Definition, Scope
 
 
@@ -24,6 +24,7 @@ def build(scope: Scope) -> Program:
         else:
             variables[d.name] = _var(scope, d)
             equations += _equations(scope, d)
+    equations += solving.stacked(scope, variables)
     outputs = tuple(Output(name, ranges) for name, ranges, _ in scope.outputs)
     indices = _indices(scope, variables, equations)
     program = Program(
@@ -61,6 +62,8 @@ def _equations(scope: Scope, d: Definition) -> list[Equation]:
             index = tuple(Poly.symbol(i) for i in piece.indices)
             rhs = Ref(source.name, index, source.shape, source.type)
             made.append(equation(d.name, piece.indices, domain, rhs, piece.span))
+        elif piece.implicit is not None:
+            made += solving.implicit_equation(scope, piece, domain)
         elif piece.rhs is not None:
             made.append(equation(d.name, piece.indices, domain, piece.rhs, piece.span))
     return made

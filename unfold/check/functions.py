@@ -163,6 +163,8 @@ def _axis(reader: Reader, node: t.Call) -> int | None:
     """The keyword `axis`, a number; ``None`` if it is not given."""
     for keyword in node.keywords:
         if keyword.name.text == "axis":
+            if isinstance(keyword.value, t.Name) and keyword.value.text == "None":
+                return None
             value = sizes.literal(reader.scope, keyword.value)
             if isinstance(value, int) and not isinstance(value, bool):
                 return value
@@ -193,14 +195,14 @@ def _along(reader: Reader, op: str, node: t.Call, env: Env) -> Value:
     value = reader.value(node.arguments[0], env)
     axis = _from_front(reader, value, _axis(reader, node), node)
     if op in ("softmax", "log_softmax") and axis is None and value.shape is not None:
-        if len(value.shape) > 1:
+        if len(value.shape) > 1 and not node.keywords:
             raise reader.report.error(
                 "E0303",
                 f"along which axis is this `{op}`?",
                 (node.arguments[0].span, f"has {len(value.shape)} axes"),
                 helps=[f"`{op}(…, axis = 1)` normalises each row, `axis = 0` each column"],
             )
-        axis = 0
+        axis = 0 if len(value.shape) < 2 else None
     _scalar_misuse(reader, op, value, node)
     return reader.apply(op, [value], node, node.arguments, axis=axis)
 
@@ -240,7 +242,10 @@ def _shaped(reader: Reader, name: str, node: t.Call, env: Env) -> Value:
             raise reader.report.error(
                 "E0303",
                 f"`{name}` takes a vector",
-                (node.arguments[0].span, f"has {plural(len(value.shape), 'axis')}"),
+                (
+                    node.arguments[0].span,
+                    f"has {plural(len(value.shape), 'axis')}" if value.shape else "a scalar",
+                ),
             )
         one = Poly.const(1)
         shape = (value.shape[0], one) if name == "col" else (one, value.shape[0])

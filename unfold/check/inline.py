@@ -95,7 +95,7 @@ class Transplant:
         """An equation in the names that hold here."""
         indices, domain, values = self.place(eq)
         rhs = self._start(eq) or self.expr(eq.rhs, values)
-        return equation(self.name(eq.name), indices, domain, rhs, eq.span)
+        return equation(self.name(eq.name), indices, domain, rhs, eq.span, eq.solver)
 
     def place(self, eq: Equation) -> tuple[tuple[str, ...], Domain, dict[str, Poly]]:
         """The indices and domain of an equation here, and what its symbols stand for."""

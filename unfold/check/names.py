@@ -16,12 +16,12 @@ from ..poly import Poly
 from ..program import Init, Program
 from ..syntax import tree as t
 from ..syntax.span import Span
-from . import sizes
+from . import sizes, solving
 from .report import Failed, Report, listed, plural
 from .scope import Definition, Scope
 from .spelling import CONSTANTS, SUGAR
 
-LATER = {t.Random: "random draws", t.Solve: "`solve`", t.Flow: "`flow`"}
+LATER = {t.Random: "random draws", t.Flow: "`flow`"}
 
 
 def declare(
@@ -38,7 +38,9 @@ def declare(
             if isinstance(statement, kind):
                 _statement(scope, statement)
     for statement in model.body:
-        if type(statement) in LATER:
+        if isinstance(statement, t.Solve):
+            _solve(scope, statement)
+        elif type(statement) in LATER:
             _later(scope, statement)
     return scope
 
@@ -373,6 +375,15 @@ def _equation(scope: Scope, eq: t.Equation) -> None:
     scope.equations.append(eq)
 
 
+def _solve(scope: Scope, block: t.Solve) -> None:
+    """The equations of a `solve` block stand beside all others."""
+    for statement in solving.declare(scope, block):
+        if isinstance(statement, t.Let):
+            _statement(scope, statement)
+        else:
+            scope.equations.append(statement)
+
+
 def sort_equations(scope: Scope) -> None:
     """Put the bases of stacks apart (once all stacks are known) and name all other variables."""
     plain = []
@@ -433,7 +444,7 @@ def _later(scope: Scope, statement: t.Statement) -> None:
     names: list[t.Name] = []
     if isinstance(statement, t.Random):
         names = [d.name for d in statement.names]
-    elif isinstance(statement, (t.Solve, t.Flow)):
+    elif isinstance(statement, t.Flow):
         names = [_target(target) for target in statement.targets]
     for name in names:
         if where_defined(scope, name.text) is None:

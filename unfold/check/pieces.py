@@ -137,7 +137,8 @@ def _equation(scope: Scope, eq: t.Equation, target: t.Name | t.Subscript, number
         whole, open_ = _within(scope, eq, domain, bare, clause_domain, ranges)
         d.pieces.append(
             Piece(
-                d.name, indices, env, whole, value, target.span, eq.span, part, open_, clauses
+                d.name, indices, env, whole, value, target.span, eq.span, part, open_, clauses,
+                scope.implicit.get(id(eq)),
             )
         )
 

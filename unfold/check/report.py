@@ -8,12 +8,18 @@ one mistake to mend, not its echoes.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 
 from ..syntax.diagnostics import Diagnostic, Label, error, in_order, warning
 from ..syntax.span import Span
 
 Mark = tuple[Span, str]
+
+#: Codes that say that a name means nothing.
+UNKNOWN = frozenset(("E0201", "E0203", "E0205"))
+#: Places that one diagnostic shows.
+MOST = 6
 
 
 class Failed(Exception):
@@ -59,14 +65,22 @@ class Report:
 
     def all(self) -> list[Diagnostic]:
         """Everything found, in the order of the text; one error for one place and code."""
-        kept: list[Diagnostic] = []
-        seen: set[tuple[str, tuple[Label, ...]]] = set()
+        kept: dict[tuple[str, str, tuple[str, ...]], Diagnostic] = {}
+        seen: set[tuple[str, Span | None]] = set()
         for d in in_order(self.found):
-            key = (d.code, tuple(Label(each.span) for each in d.labels[:1]))
-            if not d.labels or key not in seen:
-                seen.add(key)
-                kept.append(d)
-        return kept
+            place = (d.code, d.labels[0].span if d.labels else None)
+            if place in seen:
+                continue
+            seen.add(place)
+            # The same unknown name in several places is one mistake with several labels.
+            where = "" if d.code in UNKNOWN else str(place)
+            key = (where, d.message, d.helps)
+            if key in kept:
+                first = kept[key]
+                again = tuple(Label(label.span) for label in d.labels)
+                d = replace(first, labels=(*first.labels, *again)[:MOST])
+            kept[key] = d
+        return list(kept.values())
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from ..domain import Domain
 from ..expr import Expr, Type
 from ..poly import Poly, Shape
-from ..program import Init, Program
+from ..program import Init, Program, Solver
 from ..syntax import tree as t
 from ..syntax.span import Span
 from .report import Report
@@ -59,6 +59,29 @@ class Env:
 
 
 @dataclass
+class Block:
+    """A `solve` block: the method, the names of its unknowns, and those that it reads."""
+
+    solver: Solver
+    unknowns: tuple[str, ...]
+    reads: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Implicit:
+    """What marks an equation as one of a `solve` block.
+
+    Attributes:
+        start: the text of where the search for this unknown begins.
+        head: the unknown in the block's first line.
+    """
+
+    block: Block
+    start: t.Expr | None
+    head: Span
+
+
+@dataclass
 class Piece:
     """One equation, or one name's share of it.
 
@@ -73,6 +96,7 @@ class Piece:
         span: the equation's place.
         open: indices that lack a bound.
         clauses: what stands behind `for`, as it is written.
+        implicit: set for an equation of a `solve` block; ``start`` is then where the search begins.
         rhs: the elaborated right-hand side.
         sites, choices: what it reads.
         copy_of: for the first piece of an extended input: the input itself.
@@ -88,6 +112,8 @@ class Piece:
     part: tuple[int, int] | None = None
     open: frozenset[str] = frozenset()
     clauses: str = ""
+    implicit: Implicit | None = None
+    start: Expr | None = None
     rhs: Expr | None = None
     sites: list[Site] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
@@ -174,6 +200,7 @@ class Scope:
         extended: inputs that equations extend, and the variable that reads go to.
         stacks: for `layer[l] = …`: which variable or sub-model each number stands for.
         aliases: names that stand for another variable (`layer.0` for `x`).
+        implicit: the equations of `solve` blocks, by the identity of their tree.
         lost: names that a line with a syntax error may have defined.
         minimum: the least legal value of each length.
     """
@@ -197,9 +224,14 @@ class Scope:
     aliases: dict[str, str] = field(default_factory=dict)
     outputs: list[tuple[str, tuple[tuple[Poly, Poly], ...], Span]] = field(default_factory=list)
     losses: list[tuple[str, Span]] = field(default_factory=list)
+    implicit: dict[int, Implicit] = field(default_factory=dict)
     lost: frozenset[str] = frozenset()
     used: set[str] = field(default_factory=set)
     minimum: dict[str, int] = field(default_factory=dict)
+
+    def blocks(self) -> list[Block]:
+        """The `solve` blocks, in the order of the text."""
+        return list({id(i.block): i.block for i in self.implicit.values()}.values())
 
     @property
     def given(self) -> Domain:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from ..expr import INT, REAL, Const, Expr, Type
 from ..ops import call
 from ..poly import Poly, Shape, ShapeError, broadcast, show_shape
-from . import sizes
+from . import sizes, solving
 from .instances import formal_of
 from .operands import Hole, Value, is_literal, settled
 from .report import Failed, listed

@@ -45,7 +45,9 @@ Equations
 
 Attributes: sizes are written as size expressions (`4*H`); a shape is a list (`[H, D]`). `axis = 0`
 may be left out for `pad` and `scatter`; for reductions over components no `axis` means all of them
-(`None`), except that `softmax`, `log_softmax` of a vector mean `axis = 0`.
+(`axis = None`), except that `softmax`, `log_softmax` of a vector mean `axis = 0`.
+
+Outputs: `output h[t]` gives the declared range of t, `output h[t in 0..T]` another one.
 """
 
 from __future__ import annotations

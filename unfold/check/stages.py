@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..program import Program
 from ..syntax import tree as t
-from . import build, coverage, extents, gaps, instances, names, order, pieces, results, shapes, usage
+from . import build, coverage, extents, flows, gaps, instances, names, order, pieces, results, shapes, usage
 from .report import Report
 
 
@@ -14,6 +14,7 @@ def check_model(
     model: t.Model, models: dict[str, Callable[[], Program | None]], report: Report
 ) -> Program | None:
     """The program of one model; ``None`` if something is wrong, which ``report`` then holds."""
+    model = flows.expand(model, report)
     scope = names.declare(model, models, report)
     names.sort_equations(scope)
     names.forbid_circles(scope)
@@ -25,6 +26,7 @@ def check_model(
     shapes.infer(scope)
     shapes.settle_shapes(scope)
     shapes.read_all(scope)
+    solving.check(scope)
     results.check_losses(scope)
     extents.close(scope)
     coverage.find_minimum(scope)

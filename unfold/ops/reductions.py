@@ -73,6 +73,8 @@ def _argmax_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
 
 
 def softmax(a: Expr, axis: int | None) -> Expr:
+    if len(a.shape) == 1:
+        axis = 0  # a vector has one axis; `None` would be a second spelling of the same
     return Call("softmax", (a,), (("axis", axis),), a.shape, REAL)
 
 
