@@ -209,7 +209,7 @@ def programs(draw: Draw, history: bool = True) -> Program:
             outputs,
             tuple(losses),
             {"T": 1},
-        )  # fmt: skip
+        )
     )
 
 

@@ -1,4 +1,4 @@
-"""A normal form of the equations in a graph, in which equal formulas are equal whatever their names.
+"""A normal form of a graph's equations: equal formulas are equal, whatever their names.
 
 A value is a sum of products with rational coefficients. Sums and products are flattened and
 multiplied out, copies are looked through, numbers are folded and pulled out of linear ops together

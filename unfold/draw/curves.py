@@ -45,7 +45,7 @@ def route(layout: Layout, line: Line) -> Curve:
         return _bulge(a, b, abs(rise), layout.pitch - layout.width, right=backward)
     if abs(step) > 1 and rise == 0:
         return _arch(a, b, abs(step))
-    return _sideways(a, b)
+    return _far(a, b) if abs(step) > 1 else _sideways(a, b)
 
 
 def _straight(p: Point, q: Point) -> Curve:
@@ -69,6 +69,17 @@ def _sideways(a: Spot, b: Spot) -> Curve:
     q = (tip[0] - side * HEAD, tip[1])
     reach = max(12.0, abs(q[0] - p[0]) * 0.5)
     return Curve((p, (p[0] + side * reach, p[1]), (q[0] - side * reach, q[1]), q), tip)
+
+
+def _far(a: Spot, b: Spot) -> Curve:
+    """Over several steps to another row: away from the row first, so as not to cross boxes."""
+    side = 1.0 if b.x > a.x else -1.0
+    rise = 1.0 if b.y > a.y else -1.0
+    p = (a.x + side * a.width / 4, a.y + rise * a.height / 2)
+    tip = (b.x - side * b.width / 2, b.y + 3.0 * side)
+    q = (tip[0] - side * HEAD, tip[1])
+    reach = abs(q[0] - p[0]) * 0.4
+    return Curve((p, (p[0], p[1] + rise * 30.0), (q[0] - side * reach, q[1]), q), tip)
 
 
 def _bulge(a: Spot, b: Spot, rise: int, gap: float, right: bool) -> Curve:
@@ -138,8 +149,9 @@ def _along_lane(layout: Layout, line: Line) -> Curve:
         return _bent(m, o) if outward else _bent(o, m)
     lane = layout.lanes[margin, row]
     names = [name for (name, at) in layout.lanes if at == row]
-    share = (names.index(margin) + 1) / (len(names) + 1) - 0.5
-    foot = (o.x + share * o.width * 0.7, o.y - o.height / 2)
+    # To the right of the middle, where lines from the row below arrive.
+    share = 0.1 + 0.3 * (names.index(margin) + 1) / len(names)
+    foot = (o.x + share * o.width, o.y - o.height / 2)
     corners = [(m.x, m.y - m.height / 2)]
     if row == home:
         corners += [(m.x, lane), (foot[0], lane), foot]

@@ -11,8 +11,9 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
-from .picture import Box, Line, Picture, Row
+from .picture import Box, Picture, Row
 
 HEIGHT = 24.0  # of a box
 LETTER = 6.6  # the width of one, at the size in `style`
@@ -94,15 +95,17 @@ def arrange(picture: Picture) -> Layout:
     left = -GAP / 2 - 2.5 * len(crossing) - 10.0
     edge: dict[Row, float] = defaultdict(lambda: left)
     for name, row in homes.items():
-        wide = _width(picture.boxes[name].label)
+        box = picture.boxes[name]
+        wide = _width(box.label, box.kind == "param")
         spots[name] = Spot(edge[row] - wide / 2, ys[row], wide)
         edge[row] -= wide + NEAR
     _place_free(picture, spots, ys, columns)
     return Layout(picture, spots, tuple(columns), ys, tuple(order), lanes, trunk, width, pitch, y)
 
 
-def _width(label: str) -> float:
-    return max(34.0, LETTER * len(label) + PADDING)
+def _width(label: str, slanted: bool = False) -> float:
+    """Enough for the label; slanted ends take more."""
+    return max(34.0, LETTER * len(label) + PADDING + (10.0 if slanted else 0.0))
 
 
 def _rows(picture: Picture) -> list[Row]:
@@ -236,7 +239,6 @@ def _place_free(
         tied[line.start].append(line.end)
         tied[line.end].append(line.start)
     middle = (columns[0] + columns[-1]) / 2 if columns else 0.0
-    names = {b.name for b in free}
     for _ in range(2):
         for box in free:
             xs = [spots[o].x for o in tied[box.name] if o in spots and not boxes[o].margin] or [
@@ -244,19 +246,12 @@ def _place_free(
             ]
             wide = _width(box.label)
             spots[box.name] = Spot(sum(xs) / len(xs), ys[box.row], wide)
-    # Two rows with one box each would lie in one line; boxes of one row must not overlap.
     by_row: dict[Row, list[Box]] = defaultdict(list)
     for box in free:
         by_row[box.row].append(box)
     for row_boxes in by_row.values():
         row_boxes.sort(key=lambda b: spots[b.name].x)
-        for a, b in zip(row_boxes, row_boxes[1:], strict=False):
+        for a, b in pairwise(row_boxes):
             least = spots[a.name].x + (spots[a.name].width + spots[b.name].width) / 2 + NEAR
             if spots[b.name].x < least:
                 spots[b.name] = Spot(least, spots[b.name].y, spots[b.name].width)
-    del names
-
-
-def lines_of(layout: Layout) -> tuple[Line, ...]:
-    """All lines of a layout's picture."""
-    return layout.picture.lines

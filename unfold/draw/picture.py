@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..graph import Graph, Node
 from ..program import Equation
@@ -17,6 +18,10 @@ from .labels import label
 
 #: What stands on one line: the variable, its indices other than time, the part of its equation.
 Row = tuple[str, tuple[int, ...], int]
+
+
+#: A length and a position on it.
+Time = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -90,11 +95,13 @@ class _Painter:
     def __init__(self, graph: Graph, most: int) -> None:
         self.graph = graph
         self.texts: dict[Equation, str] = {}
-        # A node inside an equation is where its element is.
-        self.times = [graph.time(node._replace(part=0)) for node in graph.table]
+        self.times: list[Time | None] = []
+        for node in graph.table:
+            self.times.append(self.time(node))
+        self.rows = self.all_rows()
         self.columns: list[Heading] = []
         self.column_of: dict[tuple[str, int], int] = {}
-        for clock in dict.fromkeys(t[0] for t in self.times if t):
+        for clock in self.clocks():
             self.add_columns(clock, most)
         self.adjoint: list[bool] = []
         self.moves: list[bool] = []
@@ -107,6 +114,57 @@ class _Painter:
             )
         self.still = {n.var for n, moves in zip(graph.table, self.moves, strict=True) if not moves}
         self.outputs = {c for r in graph.outputs.values() for c in r.cells}
+
+    def time(self, node: Node) -> Time | None:
+        """When a node is. One inside an equation is where its element is; inside the equation of
+        something without a time, such as a loss, where all that it reads is."""
+        own = self.graph.time(node._replace(part=0))
+        if own is None and node.part:
+            found = {self.times[o] for o in node.operands} - {None}
+            return found.pop() if len(found) == 1 else None
+        return own
+
+    def clocks(self) -> list[str]:
+        """The lengths that time runs over, those that feed others first."""
+        feeds = {t[0]: 0 for t in self.times if t}
+        for node, time in zip(self.graph.table, self.times, strict=True):
+            for read in (self.times[o] for o in node.operands if node.role != "adjoint"):
+                if time and read and read[0] != time[0]:
+                    feeds[read[0]] += 1
+                    feeds[time[0]] -= 1
+        return sorted(feeds, key=lambda clock: -feeds[clock])
+
+    def all_rows(self) -> list[Row]:
+        """The row of every node. Operations inside equations share a row if they do the same with
+        what stands in the same rows, the same number of steps away."""
+        numbers: dict[Any, int] = {}
+        taken: set[tuple[Row, Time | None]] = set()
+        rows: list[Row] = []
+        for node, time in zip(self.graph.table, self.times, strict=True):
+            rest = self.other_indices(node)
+            row: Row = (node.var, rest, 0)
+            if node.part:
+                read = tuple((rows[o], _lag(self.times[o], time)) for o in node.operands)
+                key: Any = (node.op, node.attrs, read)
+                row = (node.var, rest, numbers.setdefault(key, len(numbers) + 1))
+                # Two that cannot be told apart still need a place each.
+                while (row, time) in taken:
+                    key = (key, "again")
+                    row = (node.var, rest, numbers.setdefault(key, len(numbers) + 1))
+            taken.add((row, time))
+            rows.append(row)
+        return rows
+
+    def other_indices(self, node: Node) -> tuple[int, ...]:
+        """A node's positions but for its time."""
+        time = self.graph.time(node._replace(part=0))
+        v = self.graph.program.vars.get(node.var)
+        if time is None or v is None:
+            return node.index
+        for k, axis in enumerate(v.axes):
+            if time[0] in (axis.hi - axis.lo).symbols:
+                return node.index[:k] + node.index[k + 1 :]
+        return node.index
 
     def add_columns(self, clock: str, most: int) -> None:
         """Columns for the times of one length; the middle becomes one if there are too many."""
@@ -161,40 +219,29 @@ class _Painter:
         time = self.times[position]
         column = None if time is None else self.column_of[time]
         elided = column is not None and self.columns[column].elided
-        rest = node.index
-        if time is not None:
-            k = next(k for k, at in enumerate(node.index) if self.is_time(node, k, at))
-            rest = node.index[:k] + node.index[k + 1 :]
-        row = (node.var, rest, node.part)
-        name = f"{node.var}{list(rest) if rest else ''}/{node.part} …" if elided else node.name
+        row = self.rows[position]
+        name = f"{row[0]}{list(row[1]) if row[1] else ''}/{row[2]} …" if elided else node.name
         return Box(
             name,
             "⋯" if elided else label(self.graph, node),
             self.kind(position, node),
             row,
             column,
-            column is None and self.at_margin(node, position),
+            column is None and self.at_margin(position, node),
             position in self.outputs and not elided,
             elided,
             f"{self.columns[column].label}" if elided and column is not None else self.tip(node),
         )
 
-    def is_time(self, node: Node, k: int, at: int) -> bool:
-        v = self.graph.program.vars[node.var]
-        clock = (v.axes[k].hi - v.axes[k].lo).symbols & set(self.graph.lengths)
-        return bool(clock) and (min(clock), at) in self.column_of
-
-    def at_margin(self, node: Node, position: int) -> bool:
-        of = self.graph.program.vars[node.var].adjoint_of if node.var in self.vars else None
-        if of is not None:
-            return of in self.still
+    def at_margin(self, position: int, node: Node) -> bool:
+        """Whether a node without a time is beside the rows: a parameter, or its gradient."""
+        v = self.graph.program.vars.get(node.var)
+        if v is not None and v.adjoint_of is not None and node.is_element:
+            return v.adjoint_of in self.still
         return not self.moves[position] and (bool(node.operands) or node.op in ("param", "const"))
 
-    @property
-    def vars(self) -> Mapping[str, object]:
-        return self.graph.program.vars
-
     def kind(self, position: int, node: Node) -> str:
+        """What a box shows of a node's role."""
         if node.op in ("input", "param"):
             return node.op
         if self.adjoint[position]:
@@ -215,6 +262,7 @@ class _Painter:
         return self.column_of[a] == self.column_of[b]
 
     def kind_of_line(self, operand: int, user: int, start: Box, end: Box) -> str:
+        """See `Line`."""
         if self.adjoint[user]:
             if not self.adjoint[operand]:
                 return "recall"
@@ -222,6 +270,7 @@ class _Painter:
         return "shared" if start.margin or end.margin else "flow"
 
     def tip(self, node: Node) -> str:
+        """Name and type, and the equation as text."""
         head = f"{node.name}: {node.typed}"
         if node.equation is None:
             return head
@@ -229,3 +278,10 @@ class _Painter:
             self.texts[node.equation] = equation_text(self.graph.program, node.equation)
         text = self.texts[node.equation]
         return f"{head}\n{text}" if node.is_element else f"{head} = {node.op}(…)\n{text}"
+
+
+def _lag(read: Time | None, reader: Time | None) -> object:
+    """How far away in time something is read; on another clock, where."""
+    if read is None or reader is None or read[0] != reader[0]:
+        return read
+    return read[1] - reader[1]

@@ -1,0 +1,185 @@
+"""What every drawing shows: columns of time, rows of equations, every node, parameters once."""
+
+from __future__ import annotations
+
+import sys
+import xml.etree.ElementTree as ET
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.graph.programs import adjoint_of, example
+from unfold.draw import DrawingError, draw, render, source
+from unfold.draw.layout import arrange
+from unfold.draw.picture import picture
+from unfold.graph import Graph, unfold
+
+SVG = "{http://www.w3.org/2000/svg}"
+NAMES = ["elman", "lstm", "birnn", "stacked_bigru", "pendulum_control", "queue", "td_lambda"]
+
+
+def graph_of(name: str, T: int = 4, level: str = "equation", backward: bool = False) -> Graph:
+    program = adjoint_of(name) if backward else example(name)
+    return unfold(program, dict.fromkeys(program.lengths, T), level)
+
+
+def centres(svg: Path) -> dict[str, tuple[float, float]]:
+    """The centre of every node of an SVG drawing by Graphviz, by title."""
+    found = {}
+    for group in ET.parse(svg).getroot().iter(f"{SVG}g"):
+        if group.get("class") == "node":
+            title = group.findtext(f"{SVG}title")
+            text = next(group.iter(f"{SVG}text"))
+            assert title is not None
+            found[title] = (float(text.get("x", "nan")), float(text.get("y", "nan")))
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_step_is_a_column_and_an_equation_a_row(
+    name: str, backward: bool, tmp_path: Path
+) -> None:
+    graph = graph_of(name, backward=backward)
+    spots = centres(draw(graph, tmp_path / "g.svg"))
+    xs, ys = defaultdict(set), defaultdict(set)
+    for node in graph.table:
+        if node.is_literal:
+            continue
+        assert node.name in spots
+        time = graph.time(node)
+        if time is not None:
+            x, y = spots[node.name]
+            xs[time].add(x)
+            ys[node.var].add(y)
+    assert all(len(x) == 1 for x in xs.values())
+    assert all(len(y) == 1 for y in ys.values())
+    steps = sorted(xs)
+    assert [xs[t] for t in steps] == sorted((xs[t] for t in steps), key=min)
+    assert len({y for row in ys.values() for y in row}) == len(ys)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("level", ["equation", "op"])
+def test_no_two_boxes_overlap(name: str, backward: bool, level: str) -> None:
+    layout = arrange(picture(graph_of(name, 3, level, backward), 10))
+    rows = defaultdict(list)
+    for spot in layout.spots.values():
+        rows[spot.y].append(spot)
+    for row in rows.values():
+        row.sort(key=lambda spot: spot.x)
+        for a, b in pairwise(row):
+            assert a.x + a.width / 2 < b.x - b.width / 2
+
+
+def test_parameters_stand_once_beside_the_rows_and_lead_to_all_their_uses() -> None:
+    graph = graph_of("lstm")
+    shown = picture(graph, 10)
+    layout = arrange(shown)
+    for param in graph.program.params:
+        boxes = [box for box in shown.boxes.values() if box.name == param.name]
+        assert len(boxes) == 1
+        assert layout.spots[param.name].x < min(layout.columns)
+        uses = [line for line in shown.lines if line.start == param.name]
+        assert len(uses) == (1 if param.name in ("h0", "c0") else 4)
+        assert {line.kind for line in uses} == {"shared"}
+
+
+def test_within_a_step_lines_lead_upwards_and_the_adjoint_stands_above() -> None:
+    graph = graph_of("lstm", backward=True)
+    shown = picture(graph, 10)
+    layout = arrange(shown)
+    for line in shown.lines:
+        start, end = shown.boxes[line.start], shown.boxes[line.end]
+        if start.column is not None and start.column == end.column:
+            assert layout.spots[line.start].y < layout.spots[line.end].y
+    forward = [layout.spots[b.name].y for b in shown.boxes.values() if b.kind != "adjoint"]
+    backward = [layout.spots[b.name].y for b in shown.boxes.values() if b.kind == "adjoint"]
+    assert max(forward) < min(backward)
+
+
+def test_adjoint_lines_run_back() -> None:
+    graph = graph_of("lstm", backward=True)
+    shown = picture(graph, 10)
+    crossing = [
+        (shown.boxes[line.start].column, shown.boxes[line.end].column)
+        for line in shown.lines
+        if line.kind == "adjoint"
+    ]
+    steps = [(a, b) for a, b in crossing if a is not None and b is not None and a != b]
+    assert steps
+    assert all(a > b for a, b in steps)
+
+
+def test_a_long_sequence_says_how_many_steps_it_leaves_out(tmp_path: Path) -> None:
+    graph = graph_of("lstm", 50)
+    spots = centres(draw(graph, tmp_path / "g.svg"))
+    labels = [t.text for t in ET.parse(tmp_path / "g.svg").getroot().iter(f"{SVG}text")]
+    assert "… 41 steps …" in labels
+    assert {"t = 0", "t = 4", "t = 46", "t = 50"} <= set(labels)
+    assert "h[4]" in spots
+    assert "h[5]" not in spots
+    # Time 0 and 50 steps: ten are drawn, and one box a row stands for the rest.
+    assert sum(title.startswith("h[") for title in spots) == 10
+    assert sum(title.startswith("h/0 …") for title in spots) == 1
+    assert len(picture(graph, 10).columns) == 11
+
+
+def test_a_sequence_that_fits_is_drawn_whole() -> None:
+    assert not any(c.elided for c in picture(graph_of("elman", 10), 10).columns)
+
+
+def test_numbers_stand_in_the_labels_of_operations() -> None:
+    shown = picture(graph_of("elman", 3, "op"), 10)
+    assert not any(box.label == "3" for box in shown.boxes.values())
+    assert shown.boxes["loss"].label == "loss  ÷ 3"
+
+
+def test_tooltips_tell_type_and_equation() -> None:
+    shown = picture(graph_of("lstm"), 10)
+    tooltip = shown.boxes["c[2]"].tooltip
+    assert tooltip == "c[2]: real[H]\nc[t] = f[t] * c[t-1] + i[t] * g[t]"
+    assert shown.boxes["W_ii"].tooltip == "W_ii: real[H, D]"
+
+
+def test_outputs_and_losses_are_marked() -> None:
+    shown = picture(graph_of("lstm"), 10)
+    assert shown.boxes["loss"].kind == "loss"
+    assert shown.boxes["h[2]"].output
+    assert not shown.boxes["i[2]"].output
+    back = picture(graph_of("lstm", backward=True), 10)
+    assert back.boxes["loss"].kind == "loss"
+    assert back.boxes["W_ii_bar"].output
+    assert back.boxes["W_ii_bar"].margin
+
+
+def test_the_sweep_over_the_graph_can_be_drawn(tmp_path: Path) -> None:
+    graph = graph_of("elman", 3, "op").adjoint()
+    spots = centres(draw(graph, tmp_path / "g.svg"))
+    assert {"h_bar[2]", "W_hh_bar", "loss_bar"} <= set(spots)
+
+
+@pytest.mark.parametrize("kind", ["svg", "pdf", "png", "dot"])
+def test_the_suffix_chooses_the_format(kind: str, tmp_path: Path) -> None:
+    path = graph_of("elman").draw(tmp_path / f"g.{kind}")
+    start = {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG", "dot": b"digraph"}[kind]
+    assert path.read_bytes().startswith(start)
+
+
+def test_another_suffix_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"g.jpg: a drawing ends in svg, pdf, png, dot"):
+        draw(graph_of("elman"), tmp_path / "g.jpg")
+
+
+def test_without_graphviz_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    monkeypatch.setattr("shutil.which", lambda command: None)
+    with pytest.raises(DrawingError, match=r"pip install \"pygraphviz>=2\""):
+        render("digraph {}", "svg")
+
+
+def test_a_drawing_is_the_same_every_time() -> None:
+    assert source(graph_of("lstm")) == source(graph_of("lstm"))
