@@ -33,14 +33,12 @@ def declare(
     scope.lengths["T"] = model.name.span
     scope.used |= model.broken_mentions()
     _formals(scope)
-    for kind in (t.Const, t.Let, t.Axis, t.Input, t.Param, t.Equation):
+    for kind in (t.Const, t.Let, t.Axis, t.Input, t.Param, (t.Equation, t.Solve)):
         for statement in model.body:
             if isinstance(statement, kind):
                 _statement(scope, statement)
     for statement in model.body:
-        if isinstance(statement, t.Solve):
-            _solve(scope, statement)
-        elif type(statement) in LATER:
+        if type(statement) in LATER:
             _later(scope, statement)
     return scope
 
@@ -111,6 +109,8 @@ def _statement(scope: Scope, statement: t.Statement) -> None:
         _declaration(scope, statement)
     elif isinstance(statement, t.Equation):
         _equation(scope, statement)
+    elif isinstance(statement, t.Solve):
+        _solve(scope, statement)
 
 
 def _is_free(scope: Scope, name: t.Name) -> bool:

@@ -320,6 +320,7 @@ def _read(scope: Scope, d: Definition, piece: Piece) -> None:
     piece.sites, piece.choices = reader.sites, reader.choices
     try:
         value = piece_value(reader, piece)
+        solving.finish(scope, d, piece, reader)
     except (Failed, sizes.Unsolved):
         return
     if d.unusable or d.shape is None or d.type is None or isinstance(value, Hole):

@@ -128,7 +128,7 @@ def _equation(
             (target.span, "no unknown of it"),
             (next(iter(heads.values())).span, "the unknown" if len(heads) == 1 else "the unknowns"),
             helps=[f"did you mean `{near}`?" if near else
-                   f"an equation for something else stands outside of the block; to solve for both, "
+                   "an equation for something else stands outside of the block; to solve for both, "
                    f"write `solve {first}, {target.span.text} by …:`"],
         )  # fmt: skip
         return None
@@ -370,9 +370,9 @@ def implicit_equation(scope: Scope, piece: Piece, domain: Domain) -> list[Equati
 def stacked(scope: Scope, variables: dict[str, Var]) -> list[Equation]:
     """The equations of all blocks with several unknowns; ``variables`` gets the stacked ones.
 
-    before:  u[t] = f(u[t], v[t])              v[t] = g(u[t], v[t])            of a scalar and a vector
+    before:  u[t] = f(u[t], v[t])    v[t] = g(u[t], v[t])                      a scalar and a vector
     after:   u_v[t] = [[f(u_v[t][0], u_v[t][1:])]; g(u_v[t][0], u_v[t][1:])]   implicit
-             u[t] = u_v[t][0]                  v[t] = u_v[t][1:]
+             u[t] = u_v[t][0]        v[t] = u_v[t][1:]
     """
     made: list[Equation] = []
     names: dict[tuple[str, ...], str] = {}

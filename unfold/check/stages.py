@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from ..program import Program
 from ..syntax import tree as t
-from . import build, coverage, extents, flows, gaps, instances, names, order, pieces, results, shapes, usage
+from . import build, coverage, extents, flows, gaps, instances, names, order, pieces, results, shapes
+from . import solving, usage
 from .report import Report
 
 
