@@ -22,17 +22,17 @@ ARROWS = """
     expr                            : domain
     ops                             : expr
     program                         : ops
+    implicit                        : program
     derivative                      : ops
     syntax.span, syntax.diagnostics :
     errors                          : syntax.diagnostics
     syntax                          : errors grammar
     dependence, causality, schedule : program
     check.spelling                  : ops
-    show                            : program check.spelling
-    implicit                        : program
+    show                            : implicit check.spelling
     transform                       : dependence derivative implicit
     check                           : syntax transform schedule show
-    graph                           : program
+    graph                           : program derivative
     draw                            : graph show
     plan                            : transform schedule
     stages                          : check plan

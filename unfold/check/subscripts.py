@@ -250,7 +250,7 @@ def components(
     ranks = 0 if value.shape is None else len(value.shape)
     for item in items:
         if isinstance(value, Hole) and value.shape is None:
-            return Hole(None, value.type)
+            return _of_unknown(reader, value, items)
         if axis >= len(value.shape or ()):
             raise _no_component(reader, base, ranks, item, len(items))
         if isinstance(item, t.Slice):
@@ -259,6 +259,18 @@ def components(
         else:
             value = _take(reader, value, base, item, node, axis, env)
     return value
+
+
+def _of_unknown(reader: Reader, value: Hole, items: Sequence[Item]) -> Hole:
+    """Components of something unknown; where a guess is due, of a vector."""
+    if reader.guess and len(items) == 1:
+        (item,) = items
+        if not isinstance(item, t.Slice):
+            return Hole((), value.type)
+        if item.stop is not None:
+            lo = Poly() if item.start is None else _bound(reader, item.start, Poly())
+            return Hole((_bound(reader, item.stop, Poly()) - lo,), value.type)
+    return Hole(None, value.type)
 
 
 def _no_component(

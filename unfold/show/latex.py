@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..domain import Domain
 from ..expr import Call, Const, Expr, Guard, Position, Reduce, Ref
+from ..implicit import parts
 from ..ops import OPS
 from ..poly import Poly
 from ..program import Equation, Program
@@ -69,10 +70,13 @@ def _equation(program: Program, eq: Equation) -> str:
     shown = head(program, eq, {})
     v = program.vars[eq.name]
     left = symbol(eq.name, len(v.shape), [p.compact() for p in eq.element])
-    right = formula(without_broadcast(eq.rhs), shown.scope)
+    rhs = parts(eq.rhs)[0] if eq.solver else eq.rhs
+    right = formula(without_broadcast(rhs), shown.scope)
     if isinstance(eq.rhs, Call) and eq.rhs.op == "broadcast" and right in ("0", "1"):
         right = rf"\mathbf{{{right}}}"
     where = _where(program, eq, shown.scope)
+    if eq.solver is not None:
+        where = rf"\text{{solved for }} {left}" + (rf",\ {where}" if where else "")
     return f"{left} &= {right}" + (rf" && {where}" if where else "")
 
 
@@ -99,17 +103,17 @@ def _spell(e: Expr, scope: Scope) -> tuple[str, int]:
     if isinstance(e, Ref):
         return symbol(e.name, len(e.shape), [p.compact() for p in e.index]), ATOM
     if isinstance(e, Reduce):
-        inner = scope.within(e.domain, e.indices)
+        inner = scope.under(e)
         return rf"{_under(e, scope)} {formula(e.body, inner, PRODUCT)}", PRODUCT
     if isinstance(e, Guard):
         return rf"\left[{_condition(e.domain, scope)}\right] " + formula(
-            e.body, scope.within(e.domain), PRODUCT
+            e.body, scope.under(e), PRODUCT
         ), PRODUCT
     assert isinstance(e, Call)
     branches = alternatives(e, scope)
     if branches is not None:
         rows = [
-            f"{formula(b.body, scope.within(b.domain))} & {_condition(b.domain, scope)}"
+            f"{formula(b.body, scope.under(b))} & {_condition(b.domain, scope)}"
             for b in branches
         ]
         return r"\begin{cases} " + r" \\ ".join(rows) + r" \end{cases}", ATOM

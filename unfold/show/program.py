@@ -19,13 +19,14 @@ from typing import TypeAlias
 
 from ..domain import Domain
 from ..expr import Call, Const, Expr, Guard, Position, Reduce, Ref
+from ..implicit import parts
 from ..ops import OPS
 from ..poly import Poly, show_shape
-from ..program import Axis, Equation, Init, Output, Program
+from ..program import Axis, Equation, Init, Output, Program, Solver
 from .domains import comparisons, range_of
 from .expressions import Scope, constant, expression, number
 from .order import sections
-from .wrap import wrapped
+from .wrap import WIDTH, wrapped
 
 INDENT = "    "
 #: Indices that only the text needs, with their ranges.
@@ -60,7 +61,7 @@ def to_rec(program: Program) -> str:
         if section.title:
             body.append(f"# {section.title}")
         for eq in section.equations:
-            body += wrapped(*_equation(program, eq, extra, kept))
+            body += _lines(program, eq, extra, kept)
     outputs = [_output(program, out, extra) for out in program.outputs]
     ends = _filled("output ", outputs)
     if program.losses:
@@ -213,6 +214,29 @@ def head(program: Program, eq: Equation, extra: Extra) -> Head:
     return Head(left, (*members, *conditions), scope)
 
 
+def _lines(program: Program, eq: Equation, extra: Extra, kept: set[Equation]) -> list[str]:
+    """An equation; an implicit one as a block."""
+    shown = _equation(program, eq, extra, kept)
+    if eq.solver is None:
+        return wrapped(*shown)
+    h = head(program, eq, extra)
+    start = parts(eq.rhs)[1]
+    begin = "" if start is None else f" from {expression(without_broadcast(start), h.scope)}"
+    inside = wrapped(*shown, width=WIDTH - len(INDENT))
+    return [f"solve {h.left}{begin} by {method(eq.solver)}:", *(INDENT + line for line in inside)]
+
+
+def method(solver: Solver) -> str:
+    """`newton(tol = 1e-12)`: a method with the options that differ from what they are by default."""
+    plain = Solver(solver.method)
+    options = [
+        f"{name} = {number(getattr(solver, name))}"
+        for name in ("tol", "max_steps")
+        if getattr(solver, name) != getattr(plain, name)
+    ]
+    return f"{solver.method}({', '.join(options)})" if options else solver.method
+
+
 def _equation(
     program: Program,
     eq: Equation,
@@ -221,7 +245,8 @@ def _equation(
 ) -> tuple[str, str, str]:
     """What stands before, in and after the right-hand side."""
     h = head(program, eq, extra)
-    rhs = eq.rhs if eq in kept else without_broadcast(eq.rhs)
+    rhs = parts(eq.rhs)[0] if eq.solver else eq.rhs
+    rhs = rhs if eq in kept else without_broadcast(rhs)
     v = program.vars[eq.name]
     if isinstance(rhs, Const) and not rhs.shape and v.type.kind == "int":
         text = constant(rhs, integers=False)[0]

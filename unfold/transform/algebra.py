@@ -21,6 +21,7 @@ from ..expr import (
     free_symbols,
     rewrite,
 )
+from ..ops import call
 from ..ops.linear import matmul, outer, transpose
 from ..ops.record import broadcast_to, sum_over
 from ..poly import Poly, broadcast
@@ -309,6 +310,21 @@ def _linear(e: Call) -> Expr | None:
     return None
 
 
+def _part(e: Call) -> Expr | None:
+    """Components of components: ``v[2:6][1] -> v[3]``, ``v[2:6][1:3] -> v[3:5]``."""
+    a, axis = e.args[0], e.attr("axis")
+    if isinstance(a, Call) and a.op == "slice" and a.attr("axis") == axis:
+        low = a.attr("lo")
+        if e.op == "slice":
+            lo, hi = low + e.attr("lo"), low + e.attr("hi")
+            return call("slice", a.args[0], axis=axis, lo=lo, hi=hi)
+        at = e.args[1]
+        if isinstance(at, Const) and low.constant is not None:
+            moved = Const(int(at.value) + low.constant, (), at.type)
+            return call("take", a.args[0], moved, axis=axis)
+    return _linear(e)
+
+
 def _broadcast(e: Call) -> Expr | None:
     (a,) = e.args
     if a.shape == e.shape:
@@ -403,9 +419,9 @@ _RULES: dict[str, Callable[[Call], Expr | None]] = {
     "matmul": _matmul,
     "outer": _outer,
     "sum": _sum,
-    "slice": _linear,
+    "slice": _part,
     "pad": _linear,
-    "take": _linear,
+    "take": _part,
     "scatter": _linear,
     "broadcast": _broadcast,
     "reshape": _reshape,

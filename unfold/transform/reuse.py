@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from ..domain import Domain
 from ..expr import Call, Expr, Guard, Reduce, Ref, children, subs_positions, walk, with_children
+from ..implicit import unknown
 from ..poly import Poly
 from ..program import Equation, Program
 from .common import hit, is_heavy
@@ -38,6 +39,11 @@ def _worth_reading(e: Expr) -> bool:
     return is_heavy(e) and isinstance(e, (Call, Reduce))
 
 
+def _is_open(e: Expr, reader: Equation) -> bool:
+    """Whether ``e`` is part of what an implicit equation solves: it has no value before that."""
+    return reader.solver is not None and unknown(reader) in walk(e)
+
+
 class _Finder:
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -49,7 +55,7 @@ class _Finder:
                 self.known.setdefault((type(eq.rhs), eq.rhs.op), []).append(eq)
 
     def visit(self, e: Expr, domain: Domain, reader: Equation) -> Expr:
-        if isinstance(e, (Call, Reduce)):
+        if isinstance(e, (Call, Reduce)) and not _is_open(e, reader):
             for eq in self.known.get((type(e), e.op), ()):
                 # Of two equations that are equal as a whole only the later one reads the other.
                 whole = e is reader.rhs and self.rank[id(eq)] > self.rank[id(reader)]
