@@ -25,6 +25,8 @@ REFERENCES: dict[str, tuple[str, dict[str, int]]] = {
     "lstm_ragged": ("lstm", {"D": 3, "H": 4, "K": 2}),
     "gru": ("gru", {"D": 4, "H": 5, "K": 3}),
     "gru_batch": ("gru", {"D": 4, "H": 5, "K": 3}),
+    "neural_ode": ("neural_ode", {"D": 2, "H": 4}),
+    "hybrid_jump": ("hybrid_jump", {"D": 2, "H": 4, "P": 3}),
     "residual_skip": ("residual_skip", {"D": 3, "H": 4, "K": 2}),
     "birnn": ("birnn", {"D": 3, "H": 4, "K": 5}),
     "inventory": ("inventory", {}),

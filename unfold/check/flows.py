@@ -45,14 +45,24 @@ LATER = ("dopri5",)
 
 
 def expand(model: t.Model, report: Report) -> t.Model:
-    """The model with every `flow` replaced by equations; one that is wrong is left as it is."""
+    """The model with every `flow` replaced by equations; one that is wrong becomes `Broken`."""
     if not any(isinstance(s, t.Flow) for s in model.body):
         return model
     body: list[t.Statement] = []
+    broken = list(model.broken)
     for statement in model.body:
-        expanded = _Flow(statement, report).equations() if isinstance(statement, t.Flow) else None
-        body.extend(expanded if expanded is not None else (statement,))
-    return replace(model, body=tuple(body))
+        if not isinstance(statement, t.Flow) or statement.method.function.text in LATER:
+            body.append(statement)
+            continue
+        expanded = _Flow(statement, report).equations()
+        if expanded is not None:
+            body.extend(expanded)
+        else:
+            # What it would have defined is unknown now: no complaints about reads of it.
+            names = frozenset(_name(target).text for target in statement.targets)
+            mentions = frozenset(n.text for n in t.walk(statement) if isinstance(n, t.Name))
+            broken.append(t.Broken(names, mentions, "flow", span=statement.span))
+    return replace(model, body=tuple(body), broken=tuple(broken))
 
 
 class _Flow:
@@ -63,7 +73,7 @@ class _Flow:
         self.items = _items(flow.targets[0])
 
     def equations(self) -> list[t.Statement] | None:
-        """The scheme's equations; `None` after an error, or for what comes in a later version."""
+        """The scheme's equations; `None` after an error."""
         scheme = self.scheme()
         options = self.options()
         slopes = self.slopes()
@@ -124,9 +134,7 @@ class _Flow:
     def result(self, scheme: Scheme, step: t.Expr, start: t.Expr, k: int, tag: str) -> t.Expr:
         return self.moved(start, step, self.states[k], scheme.b, tag)
 
-    def combination(
-        self, weights: tuple[Fraction, ...], state: t.Name, tag: str
-    ) -> t.Expr | None:
+    def combination(self, weights: tuple[Fraction, ...], state: t.Name, tag: str) -> t.Expr | None:
         """A weighted sum of slopes over their common denominator: ``(k1 + 2 * k2) / 6``."""
         whole = 1
         for w in weights:
@@ -159,15 +167,14 @@ class _Flow:
         name = self.flow.method.function
         if name.text in SCHEMES:
             return SCHEMES[name.text]
-        if name.text not in LATER:
-            near = get_close_matches(name.text, [*SCHEMES, *LATER], 1)
-            known = ", ".join(f"`{s}`" for s in SCHEMES)
-            self.report.error(
-                "E0711",
-                f"there is no integration scheme `{name.text}`",
-                (name.span, "unknown scheme"),
-                helps=[f"did you mean `{near[0]}`?" if near else f"the schemes are {known}"],
-            )
+        near = get_close_matches(name.text, [*SCHEMES, *LATER], 1)
+        known = ", ".join(f"`{s}`" for s in SCHEMES)
+        self.report.error(
+            "E0711",
+            f"there is no integration scheme `{name.text}`",
+            (name.span, "unknown scheme"),
+            helps=[f"did you mean `{near[0]}`?" if near else f"the schemes are {known}"],
+        )
         return None
 
     def options(self) -> tuple[t.Expr, int] | None:
@@ -261,9 +268,7 @@ def _items(target: t.Name | t.Subscript) -> tuple[t.Expr | t.Slice, ...]:
     return target.items if isinstance(target, t.Subscript) else ()
 
 
-def _replace(
-    e: t.Expr, values: dict[str, t.Expr], items: tuple[t.Expr | t.Slice, ...]
-) -> t.Expr:
+def _replace(e: t.Expr, values: dict[str, t.Expr], items: tuple[t.Expr | t.Slice, ...]) -> t.Expr:
     """``e`` with names replaced; a state may be written with its own index, ``h[t]``, as well."""
 
     def go(node: object) -> object:

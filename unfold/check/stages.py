@@ -6,8 +6,23 @@ from collections.abc import Callable
 
 from ..program import Program
 from ..syntax import tree as t
-from . import build, coverage, extents, flows, gaps, instances, names, order, pieces, results, shapes
-from . import solving, usage
+from . import (
+    build,
+    claims,
+    coverage,
+    extents,
+    flows,
+    gaps,
+    instances,
+    names,
+    order,
+    pieces,
+    reading,
+    results,
+    shapes,
+    solving,
+    usage,
+)
 from .report import Report
 
 
@@ -18,15 +33,15 @@ def check_model(
     model = flows.expand(model, report)
     scope = names.declare(model, models, report)
     names.sort_equations(scope)
-    names.forbid_circles(scope)
+    claims.forbid_circles(scope)
     names.lose(scope)
     pieces.name_axes(scope)
     instances.instantiate(scope)
     pieces.lay_out(scope)
     results.collect(scope)
     shapes.infer(scope)
-    shapes.settle_shapes(scope)
-    shapes.read_all(scope)
+    reading.settle_shapes(scope)
+    reading.read_all(scope)
     solving.check(scope)
     results.check_losses(scope)
     extents.close(scope)

@@ -108,17 +108,16 @@ TYPES = (
         """,
         """
         model m():
-            input x[t]: real
+            random e[t]: real ~ normal
             h[0] = 0
-            flow h[t] from h[t-1] by euler(0.1):
-                der(h) = x[t] - h
+            h[t] = 0.9 * h[t-1] + e[t]
             output h[t]
         """,
         """
         model m():
-            input x[t]: real
+            input e[t]: real
             h[0] = 0
-            h[t] = h[t-1] + 0.1 * (x[t] - h[t-1])
+            h[t] = 0.9 * h[t-1] + e[t]
             output h[t]
         """,
     ),

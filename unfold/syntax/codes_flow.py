@@ -1,0 +1,84 @@
+"""E071x: differential equations over a step of time."""
+
+from __future__ import annotations
+
+from unfold.syntax.entry import Entry
+
+FLOW: tuple[Entry, ...] = (
+    Entry(
+        "E0711",
+        "an integration scheme that does not exist",
+        """
+        After `by` stands the scheme that integrates the differential equation over one step:
+        `euler` (order 1), `midpoint` and `heun` (order 2), or `rk4` (order 4). A higher order
+        costs more evaluations of the right-hand side in a step and is more accurate for the same
+        step.
+        """,
+        """
+        model m:
+            input x[t]: real
+            h[0] = 0
+            flow h[t] from h[t-1] by rk5(0.1):
+                der(h) = x[t] - h
+            output h[t]
+        """,
+        """
+        model m:
+            input x[t]: real
+            h[0] = 0
+            flow h[t] from h[t-1] by rk4(0.1):
+                der(h) = x[t] - h
+            output h[t]
+        """,
+    ),
+    Entry(
+        "E0712",
+        "wrong options of an integration scheme",
+        """
+        A scheme takes the length of the step first: a number, or a sequence such as `dt[t]` for
+        steps of different lengths. `substeps = 4` divides each step into four equal ones.
+        """,
+        """
+        model m:
+            input x[t]: real
+            h[0] = 0
+            flow h[t] from h[t-1] by rk4(substeps = 2):
+                der(h) = x[t] - h
+            output h[t]
+        """,
+        """
+        model m:
+            input x[t]: real
+            h[0] = 0
+            flow h[t] from h[t-1] by rk4(0.1, substeps = 2):
+                der(h) = x[t] - h
+            output h[t]
+        """,
+    ),
+    Entry(
+        "E0713",
+        "the derivatives of a flow do not fit its states",
+        """
+        A flow names its states before `from`, and its body says for each of them how it changes,
+        in one line `der(h) = …`, where `h` stands for the state at the moment that the scheme
+        looks at. Shorthands (`let`) may stand before; equations belong outside.
+        """,
+        """
+        model m:
+            p[0] = 1
+            v[0] = 0
+            flow p[t], v[t] from p[t-1], v[t-1] by rk4(0.1):
+                der(p) = v
+            output p[t]
+        """,
+        """
+        model m:
+            p[0] = 1
+            v[0] = 0
+            flow p[t], v[t] from p[t-1], v[t-1] by rk4(0.1):
+                der(p) = v
+                der(v) = -p
+            output p[t]
+        """,
+    ),
+)
