@@ -8,7 +8,7 @@ some length is empty above it. What remains is an error that names an index.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import combinations, product
+from itertools import combinations
 
 from ..domain import Domain
 from ..poly import Poly

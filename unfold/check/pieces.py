@@ -179,7 +179,7 @@ def _left(
     bare: dict[str, Domain] = {}
     for k, item in enumerate(items):
         if isinstance(item, t.Name) and not _is_index(scope, item) and _is_unknown(scope, item):
-            from .names import unknown_index
+            from .declarations import unknown_index
 
             raise unknown_index(scope, item)
         if isinstance(item, t.Name) and _is_index(scope, item) and item.text not in env:

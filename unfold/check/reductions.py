@@ -79,7 +79,7 @@ def _bound(reader: Reader, node: t.Reduction, env: Env) -> tuple[str, ...]:
             names.append(binder.index.text)
         elif isinstance(binder, t.Name):
             if binder.text not in reader.scope.indices:
-                from .names import unknown_index
+                from .declarations import unknown_index
 
                 raise unknown_index(reader.scope, binder)
             names.append(binder.text)
