@@ -12,7 +12,7 @@ belongs to they can be written as such, on top of `ir`::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Union
 
@@ -95,6 +95,8 @@ class Value(ir.Value):
         return self._binary("fsub", "sub", other, swap=True)
 
     def __mul__(self, other: Operand) -> Value:
+        if isinstance(other, int) and other in (0, 1) and not self.kind.is_float:
+            return self if other else self.body.const(self.kind, 0)
         return self._binary("fmul", "mul", other)
 
     def __rmul__(self, other: Operand) -> Value:
@@ -275,6 +277,8 @@ class Body:
 
     def at(self, pointer: Value, index: Value | int, element: Type) -> Value:
         """The address ``index`` elements on."""
+        if index == 0 or (isinstance(index, Value) and index.name == "0"):
+            return pointer
         return self.op(f"getelementptr {element}, {pointer}, {_index(index)}", POINTER)
 
     @staticmethod
@@ -368,6 +372,32 @@ class Body:
         f.start(after)
         return [
             self.phi(a.kind, (a, latch), (b, before)) for a, b in zip(found, otherwise, strict=True)
+        ]
+
+    def switch(
+        self, value: Value, cases: Mapping[int, Callable[[], Sequence[Value]]]
+    ) -> list[Value]:
+        """The case for an integer, which must be one of them."""
+        f = self.f
+        if len(cases) == 1:
+            return list(*(case() for case in cases.values()))
+        after, never = f.label("after"), f.label("never")
+        labels = {n: f.label("case") for n in cases}
+        table = " ".join(f"{value.type} {n}, label %{label}" for n, label in labels.items())
+        f.emit(f"switch {value}, label %{never} [ {table} ]")
+        f.start(never)
+        f.emit("unreachable")
+        ends = []
+        for n, label in labels.items():
+            f.start(label)
+            found = cases[n]()
+            ends.append((found, f.block.label))
+            f.branch(after)
+        f.start(after)
+        merged = zip(*(found for found, _ in ends), strict=True)
+        return [
+            self.phi(values[0].kind, *zip(values, (block for _, block in ends), strict=True))
+            for values in merged
         ]
 
 

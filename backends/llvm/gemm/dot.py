@@ -15,7 +15,10 @@ def dot_rows(
     b: Body, t: Tiling, N: int, K: int, rows: Value, a: Value, lda: Value, columns: Value,
     start: Value, lds: Value, c: Value, ldc: Value,
 ) -> None:  # fmt: skip
-    """``C[rows, N] = start + A @ B``, B by columns (each of K adjacent entries); start may be null."""
+    """``C[rows, N] = start + A @ B`` with B by columns, each of K adjacent entries.
+
+    ``start`` may be null.
+    """
     many, one = (_kernel(b, t, height, N, K) for height in (ROWS, 1))
     whole = rows - rows.srem(ROWS)
     given = start.ne(0)

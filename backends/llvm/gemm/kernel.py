@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 from .. import ir
 from ..body import INT, POINTER, VOID, Body, Type, Value, define
-from .tiling import ROWS, Panel, Tiling
+from .tiling import Panel, Tiling
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ class Operands:
     def values(self) -> list[Value]:
         return [getattr(self, f.name) for f in fields(self)]
 
-    def advanced(self, b: Body, t: Tiling, rows: Value) -> Operands:
+    def advanced(self, b: Body, t: Tiling, rows: Value | int) -> Operands:
         """The same some rows further down."""
         return replace(
             self,
-            a=b.at(self.a, rows * self.a_row, t.element),
-            start=b.at(self.start, rows * self.start_row, t.element),
-            c=b.at(self.c, rows * self.c_row, t.element),
+            a=b.at(self.a, self.a_row * rows, t.element),
+            start=b.at(self.start, self.start_row * rows, t.element),
+            c=b.at(self.c, self.c_row * rows, t.element),
         )
 
 
@@ -65,83 +66,69 @@ def zeros(b: Body, t: Tiling) -> Value:
 
 
 def blocks(b: Body, t: Tiling, panel: Panel, rows: Value | int, o: Operands) -> None:
-    """Emit the product of all rows with one panel.
-
-    The rows are split evenly (16 = 6 + 5 + 5), so that no number of rows is a bad one. A number
-    that is known now needs no more than two kernels; one that is known at run time has one for
-    each height ready.
-    """
-    last = b.const(INT, panel.last)
+    """Emit the product of all rows (none or more) with one panel."""
+    heights = range(1, t.rows(panel) + 1)
     if isinstance(rows, int):
-        parts = -(-rows // ROWS)
-        low, extra = divmod(rows, parts)
-        for count, height in ((extra, low + 1), (parts - extra, low)):
-            if count:
-                name = _kernel(b.module, t, panel, height)
-                b.call_void(name, b.const(INT, count), *o.values(), last)
-                o = o.advanced(b, t, b.const(INT, count * height))
-        return
-    b.call_void(_any_rows(b.module, t, panel), rows, *o.values(), last)
+        # A few rows, known now, are one block; more share the function that takes any number.
+        heights = range(rows, rows + 1) if rows <= t.rows(panel) // 2 else heights
+        rows = b.const(INT, rows)
+    name = _rows_by_panel(b.module, t, panel, heights)
+    b.call_void(name, rows, *o.values(), b.const(INT, panel.last))
 
 
-def _suffix(t: Tiling, panel: Panel) -> str:
-    shape = f"{panel.vectors}.{Type(t.element.element, panel.width).suffix}"
-    return shape if panel.is_full else f"{shape}.part"
+def _rows_by_panel(module: ir.Module, t: Tiling, panel: Panel, heights: range) -> str:
+    """``void (rows, operands…, last)``: blocks of even heights.
 
-
-def _any_rows(module: ir.Module, t: Tiling, panel: Panel) -> str:
-    """``void (rows, operands…, last)``: even blocks for a number of rows found at run time."""
+    The rows are split evenly (16 = 6 + 5 + 5), so that no number of rows is a bad one: there are
+    blocks of one height, and then perhaps of the next smaller one.
+    """
+    most = heights[-1]
 
     def write(b: Body) -> None:
         rows, *operands, last = b.args
         o = Operands(*operands)
-        parts = (rows + (ROWS - 1)).udiv(ROWS)
-        low = rows.udiv(parts.gt(1).select(parts, 1))
-        extra = rows - low * parts
-        taller = extra * (low + 1)
-        _switch(b, t, panel, low + 1, extra, o, last)
-        _switch(b, t, panel, low, parts - extra, o.advanced(b, t, taller), last)
 
-    name = f"unfold.rows.{_suffix(t, panel)}"
+        def all_rows() -> list[Value]:
+            parts = (rows + (most - 1)).udiv(most)
+            low = rows.udiv(parts)
+            extra = rows - low * parts
+            mixed = extra.gt(0)
+            height = mixed.select(low + 1, low)
+            first, second = mixed.select(extra, parts), mixed.select(parts - extra, 0)
+
+            def pass_(values: list[Value]) -> tuple[Value, list[Value]]:
+                height, count, following, a, start, c = values
+                here = replace(o, a=a, start=start, c=c)
+                cases = {n: partial(_blocks, b, t, panel, n, count, here, last) for n in heights}
+                pointers = b.switch(height, cases)
+                return following.gt(0), [height - 1, following, b.const(INT, 0), *pointers]
+
+            b.repeat([height, first, second, o.a, o.start, o.c], pass_)
+            return []
+
+        b.when(rows.gt(0), all_rows)
+
+    shape = f"{panel.vectors}.{Type(t.element.element, panel.width).suffix}"
+    part = "" if panel.is_full else ".part"
+    only = f"{most}x" if len(heights) == 1 else ""
+    name = f"unfold.rows.{only}{shape}{part}"
     return define(module, name, VOID, (INT, *_PARAMS, INT), write)
 
 
-def _switch(
-    b: Body, t: Tiling, panel: Panel, height: Value, count: Value, o: Operands, last: Value
-) -> None:
-    """Call the kernel for ``count`` blocks of a height known at run time; none for no blocks."""
-    f = b.f
-    chosen = count.eq(0).select(0, height)
-    after = f.label("after")
-    labels = {n: f.label(f"rows{n}") for n in range(1, ROWS + 1)}
-    table = " ".join(f"i64 {n}, label %{label}" for n, label in labels.items())
-    f.emit(f"switch {chosen}, label %{after} [ {table} ]")
-    for n, label in labels.items():
-        f.start(label)
-        b.call_void(_kernel(b.module, t, panel, n), count, *o.values(), last)
-        f.branch(after)
-    f.start(after)
+def _blocks(
+    b: Body, t: Tiling, panel: Panel, height: int, count: Value, o: Operands, last: Value
+) -> list[Value]:
+    """``count`` > 0 blocks of one height; where A, the start and C go on."""
 
+    def step(values: list[Value]) -> tuple[Value, list[Value]]:
+        left, a, start, c = values
+        here = replace(o, a=a, start=start, c=c)
+        _block(b, t, panel, height, here, last)
+        there = here.advanced(b, t, height)
+        left = left - 1
+        return left.gt(0), [left, there.a, there.start, there.c]
 
-def _kernel(module: ir.Module, t: Tiling, panel: Panel, height: int) -> str:
-    """``void (count, operands…, last)``: ``count`` > 0 blocks of ``height`` rows."""
-
-    def write(b: Body) -> None:
-        count, *operands, last = b.args
-        o = Operands(*operands)
-
-        def step(values: list[Value]) -> tuple[Value, list[Value]]:
-            left, a, start, c = values
-            here = replace(o, a=a, start=start, c=c)
-            _block(b, t, panel, height, here, last)
-            there = here.advanced(b, t, b.const(INT, height))
-            left = left - 1
-            return left.ne(0), [left, there.a, there.start, there.c]
-
-        b.repeat([count, o.a, o.start, o.c], step)
-
-    name = f"unfold.block.{height}x{_suffix(t, panel)}"
-    return define(module, name, VOID, (INT, *_PARAMS, INT), write)
+    return b.repeat([count, o.a, o.start, o.c], step)[1:]
 
 
 def _block(b: Body, t: Tiling, panel: Panel, height: int, o: Operands, last: Value) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..body import INT, Body, Type, Value
+from .. import ir
+from ..body import INT, POINTER, VOID, Body, Type, Value, define
 from .tiling import Panel, Tiling
+
+#: The side of the squares that are transposed in registers: longer ones take long to compile.
+SIDE = 8
 
 Write = Callable[[Body], None]
 
@@ -40,51 +44,59 @@ def copy_panel(b: Body, t: Tiling, panel: Panel, source: Value, stride: Value, t
 
 def transpose_panel(b: Body, t: Tiling, panel: Panel, source: Value, stride: Value, terms: int,
                     packed: Value) -> None:  # fmt: skip
-    """Pack a panel of a matrix whose rows are along K, square by square.
+    """Pack a panel of a matrix whose rows are along K.
 
-    ``source`` is the address of the panel's first column, which is a row of the matrix.
+    ``source`` is the address of the panel's first column, which is a row of the matrix. Columns
+    that only fill up the last vector repeat the last one.
     """
-    width = panel.width
-    kind = Type(t.element.element, width)
-    whole = terms - terms % width
+    side = min(SIDE, panel.width)
+    if terms < side:
+        for n in range(panel.padded):
+            line = b.at(source, stride * min(n, panel.columns - 1), t.element)
+            for k in range(terms):
+                x = b.load(b.at(line, k, t.element), t.element)
+                b.store(x, b.at(packed, k * panel.padded + n, t.element))
+        return
+    numbers = [b.const(INT, n) for n in (panel.columns, terms, panel.padded)]
+    b.call_void(_transposition(b.module, t, side), source, stride, packed, *numbers)
 
-    def columns(first: Value, height: int, k: Value, deep: int) -> None:
-        """``height`` columns of the panel from ``first``, ``deep`` terms from k."""
-        rows = []
-        for i in range(width):
-            if i >= height:
-                rows.append(b.const(kind, 0.0))
-                continue
-            line = b.at(source, (first + i) * stride + k, t.element)
-            if deep == width:
-                rows.append(b.load(line, kind))
-                continue
-            part = b.const(kind, 0.0)
-            for lane in range(deep):
-                part = b.with_lane(part, b.load(b.at(line, lane, t.element), t.element), lane)
-            rows.append(part)
-        to = b.at(packed, k * panel.padded + first, t.element)
-        for i, row in enumerate(transposed(b, rows)[:deep]):
-            b.store(row, b.at(to, i * panel.padded, t.element))
 
-    def strip(first: Value, height: int) -> None:
-        def square(k: Value, _: list[Value]) -> list[Value]:
-            columns(first, height, k, width)
+def _transposition(module: ir.Module, t: Tiling, side: int) -> str:
+    """``void (source, stride, packed, columns, terms, padded)``: square by square.
+
+    Squares that would stand out at the end of a row are moved back over the one before, whose
+    entries are then written twice.
+    """
+    kind = Type(t.element.element, side)
+
+    def write(b: Body) -> None:
+        source, stride, packed, columns, terms, padded = b.args
+
+        def strip(first: Value, _: list[Value]) -> list[Value]:
+            lines = []
+            for i in range(side):
+                row, last = first + i, columns - 1
+                row = row.lt(last).select(row, last)
+                lines.append(b.at(source, row * stride, t.element))
+            column = b.at(packed, first, t.element)
+
+            def square(k: Value, _: list[Value]) -> list[Value]:
+                end = terms - side
+                k = k.lt(end).select(k, end)
+                rows = [b.load(b.at(line, k, t.element), kind) for line in lines]
+                to = b.at(column, k * padded, t.element)
+                for row in transposed(b, rows):
+                    b.store(row, to)
+                    to = b.at(to, padded, t.element)
+                return []
+
+            b.loop(terms, [], square, by=side)
             return []
 
-        b.loop(whole, [], square, by=width)
-        if terms > whole:
-            columns(first, height, b.const(INT, whole), terms - whole)
+        b.loop(padded, [], strip, by=side)
 
-    full = panel.vectors if panel.is_full else panel.vectors - 1
-
-    def each(first: Value, _: list[Value]) -> list[Value]:
-        strip(first, width)
-        return []
-
-    b.loop(full * width, [], each, by=width)
-    if full < panel.vectors:
-        strip(b.const(INT, full * width), panel.last)
+    params = (POINTER, INT, POINTER, INT, INT, INT)
+    return define(module, f"unfold.transpose.{kind.suffix}", VOID, params, write)
 
 
 def transposed(b: Body, rows: list[Value]) -> list[Value]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ..body import SCALAR, Type
 from ..jit import ITEMSIZE, HostTarget
 
-#: Rows of a register block.
-ROWS = 6
+#: Rows of a register block on a full panel, and on one of fewer vectors.
+ROWS, NARROW_ROWS = 6, 4
 #: Bytes of a panel between two passes over it: it stays in the second-level cache.
 PANEL_BYTES = 128 * 1024
 #: Bytes of the rows of A that all panels of B pass over.
@@ -100,6 +100,10 @@ class Tiling:
                 first += vectors * width
             width //= 2
         return found
+
+    def rows(self, panel: Panel) -> int:
+        """The most rows of a block; narrow panels are read quickly and need not be read seldom."""
+        return ROWS if panel.vectors == self.vectors else NARROW_ROWS
 
     def sums(self, vectors: int) -> int:
         """Partial sums for each vector of C.
