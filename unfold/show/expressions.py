@@ -44,21 +44,31 @@ class Scope:
         indices: the bound indices, outermost first.
         domain: what holds of them there.
         extra: indices that only the text needs, with their ranges; filled while printing.
+        ranges: as ``domain``, without the guards around the expression.
     """
 
     program: Program
     indices: tuple[str, ...]
     domain: Domain
     extra: dict[str, tuple[Poly, Poly]] = field(default_factory=dict)
+    ranges: Domain | None = None
 
     @property
     def order(self) -> tuple[str, ...]:
         """Symbols in the order in which comparisons are solved for them: innermost first."""
         return (*reversed(self.indices), *self.program.lengths)
 
-    def within(self, domain: Domain, indices: tuple[str, ...] = ()) -> Scope:
-        """The scope below a guard or a reduction."""
-        return replace(self, indices=self.indices + indices, domain=self.domain & domain)
+    def under(self, node: Guard | Reduce) -> Scope:
+        """The scope of the body of a guard or a reduction."""
+        ranges = self.domain if self.ranges is None else self.ranges
+        if isinstance(node, Guard):
+            return replace(self, domain=self.domain & node.domain, ranges=ranges)
+        return replace(
+            self,
+            indices=self.indices + node.indices,
+            domain=self.domain & node.domain,
+            ranges=ranges & node.domain,
+        )
 
     def default(self, index: str) -> Domain:
         """The declared range of an index; empty constraints if it is unknown."""
@@ -98,8 +108,8 @@ def _spell(e: Expr, scope: Scope) -> tuple[str, int]:
     branches = alternatives(e, scope)
     if branches is not None:
         yes, no = branches
-        then = expression(yes.body, scope.within(yes.domain), CONDITIONAL + 1)
-        otherwise = expression(no.body, scope.within(no.domain))
+        then = expression(yes.body, scope.under(yes), CONDITIONAL + 1)
+        otherwise = expression(no.body, scope.under(no))
         return f"{then} if {condition(yes.domain, scope)} else {otherwise}", CONDITIONAL
     return _call(e, scope)
 
@@ -171,7 +181,7 @@ def _reduction(e: Reduce, scope: Scope) -> str:
         body = subs_positions(e.body, clash)
         domain = e.domain.subs(clash)
         e = Reduce(e.op, tuple(clash.get(i, i) for i in e.indices), domain, body)
-    inner = scope.within(e.domain, e.indices)
+    inner = scope.under(e)
     return f"{e.op}[{', '.join(binders(e, scope))}]({expression(e.body, inner)})"
 
 
@@ -210,7 +220,7 @@ def condition(domain: Domain, scope: Scope) -> str:
 def _guard(e: Guard, scope: Scope) -> tuple[str, int]:
     if not e.domain.constraints:
         return _spell(e.body, scope)
-    then = expression(e.body, scope.within(e.domain), CONDITIONAL + 1)
+    then = expression(e.body, scope.under(e), CONDITIONAL + 1)
     return f"{then} if {condition(e.domain, scope)} else 0", CONDITIONAL
 
 
@@ -221,7 +231,8 @@ def alternatives(e: Call, scope: Scope) -> tuple[Guard, Guard] | None:
     yes, no = e.args
     assert isinstance(yes, Guard)
     assert isinstance(no, Guard)
-    context = scope.domain & scope.program.given
+    # Who reads `else` knows the ranges of the indices, but not the conditions around it.
+    context = scope.program.given & (scope.domain if scope.ranges is None else scope.ranges)
     if not (yes.domain & no.domain).is_empty(context):
         return None
     rest = context.minus(yes.domain)

@@ -15,7 +15,8 @@ from ..program import Equation, Program
 from .domains import LATEX, comparisons
 from .expressions import Scope, alternatives, number
 from .order import sections
-from .program import head, without_broadcast
+from .program import head
+from .shapes import without_broadcast
 from .symbols import symbol
 
 ANY, TRUTH, RELATION, SUM, PRODUCT, FACTOR, POWER, ATOM = 0, 2, 4, 5, 6, 7, 8, 10
@@ -113,8 +114,7 @@ def _spell(e: Expr, scope: Scope) -> tuple[str, int]:
     branches = alternatives(e, scope)
     if branches is not None:
         rows = [
-            f"{formula(b.body, scope.under(b))} & {_condition(b.domain, scope)}"
-            for b in branches
+            f"{formula(b.body, scope.under(b))} & {_condition(b.domain, scope)}" for b in branches
         ]
         return r"\begin{cases} " + r" \\ ".join(rows) + r" \end{cases}", ATOM
     return _call(e, scope)

@@ -13,19 +13,19 @@ model elman(D, H):
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..domain import Domain
-from ..expr import Call, Const, Expr, Guard, Position, Reduce, Ref
+from ..expr import Const
 from ..implicit import parts
-from ..ops import OPS
 from ..poly import Poly, show_shape
 from ..program import Axis, Equation, Init, Output, Program, Solver
 from .domains import comparisons, range_of
 from .expressions import Scope, constant, expression, number
 from .order import sections
+from .shapes import broadcast_again, shapes_to_say, without_broadcast
 from .wrap import WIDTH, wrapped
 
 INDENT = "    "
@@ -54,14 +54,14 @@ def to_rec(program: Program) -> str:
     extra: Extra = {}
     inputs = _declarations(program, "input", extra)
     params = _declarations(program, "param", extra)
-    kept = _shapes_to_say(program)
+    said = shapes_to_say(program)
     body: list[str] = []
     for section in sections(program):
         body.append("")
         if section.title:
             body.append(f"# {section.title}")
         for eq in section.equations:
-            body += _lines(program, eq, extra, kept)
+            body += _lines(program, eq, extra, said)
     outputs = [_output(program, out, extra) for out in program.outputs]
     ends = _filled("output ", outputs)
     if program.losses:
@@ -123,12 +123,18 @@ def _declarations(program: Program, role: str, extra: Extra) -> list[str]:
     rows: list[tuple[list[str], str, str]] = []
     for v in program.role(role):
         kind, start = f"{v.type}{show_shape(v.shape)}", _init(v.init)
+        if v.noise:
+            start = f"~ {v.noise}"
         name = v.name + _index_names(program, v.axes, extra)
         if rows and rows[-1][1:] == (kind, start) and len(", ".join(rows[-1][0])) < 48:
             rows[-1][0].append(name)
         else:
             rows.append(([name], kind, start))
-    heads = [f"{role:5}  {', '.join(names)}: {kind}" for names, kind, _ in rows]
+    # Of all inputs only those that are drawn have a `~`.
+    heads = [
+        f"{'random' if role == 'input' and start else role:6} {', '.join(names)}: {kind}"
+        for names, kind, start in rows
+    ]
     width = max((len(h) for h, (_, _, start) in zip(heads, rows, strict=True) if start), default=0)
     return [
         f"{head.ljust(width)}  {start}" if start else head
@@ -214,9 +220,9 @@ def head(program: Program, eq: Equation, extra: Extra) -> Head:
     return Head(left, (*members, *conditions), scope)
 
 
-def _lines(program: Program, eq: Equation, extra: Extra, kept: set[Equation]) -> list[str]:
+def _lines(program: Program, eq: Equation, extra: Extra, said: Collection[Equation]) -> list[str]:
     """An equation; an implicit one as a block."""
-    shown = _equation(program, eq, extra, kept)
+    shown = _equation(program, eq, extra, said)
     if eq.solver is None:
         return wrapped(*shown)
     h = head(program, eq, extra)
@@ -227,7 +233,7 @@ def _lines(program: Program, eq: Equation, extra: Extra, kept: set[Equation]) ->
 
 
 def method(solver: Solver) -> str:
-    """`newton(tol = 1e-12)`: a method with the options that differ from what they are by default."""
+    """`newton(tol = 1e-12)`: a method, with the options that differ from their default."""
     plain = Solver(solver.method)
     options = [
         f"{name} = {number(getattr(solver, name))}"
@@ -238,15 +244,15 @@ def method(solver: Solver) -> str:
 
 
 def _equation(
-    program: Program,
-    eq: Equation,
-    extra: Extra,
-    kept: set[Equation],
+    program: Program, eq: Equation, extra: Extra, said: Collection[Equation]
 ) -> tuple[str, str, str]:
-    """What stands before, in and after the right-hand side."""
+    """What stands before, in and after the right-hand side; ``said`` are the equations that have
+    to tell their shape."""
     h = head(program, eq, extra)
-    rhs = parts(eq.rhs)[0] if eq.solver else eq.rhs
-    rhs = rhs if eq in kept else without_broadcast(rhs)
+    whole = parts(eq.rhs)[0] if eq.solver else eq.rhs
+    rhs = without_broadcast(whole)
+    if eq in said:
+        rhs = broadcast_again(whole)
     v = program.vars[eq.name]
     if isinstance(rhs, Const) and not rhs.shape and v.type.kind == "int":
         text = constant(rhs, integers=False)[0]
@@ -259,58 +265,3 @@ def _equation(
 def equation_text(program: Program, eq: Equation) -> str:
     """One equation on one line."""
     return "".join(_equation(program, eq, {}, set()))
-
-
-def without_broadcast(e: Expr) -> Expr:
-    """``0`` for ``broadcast(0, [H])``."""
-    if isinstance(e, Call) and e.op == "broadcast" and not e.args[0].shape:
-        return e.args[0]
-    return e
-
-
-def _shapes_to_say(program: Program) -> set[Equation]:
-    """The pieces ``v[…] = broadcast(0, [H])`` whose shape nothing else in the program tells."""
-    pieces: dict[str, list[Equation]] = {}
-    for eq in program.equations:
-        if program.vars[eq.name].shape:
-            pieces.setdefault(eq.name, []).append(eq)
-    kept: set[Equation] = set()
-    known = {v.name for v in program.vars.values() if v.role != "variable" or not v.shape}
-    while True:
-        found = {
-            name
-            for name, eqs in pieces.items()
-            if name not in known
-            and any(without_broadcast(eq.rhs) is eq.rhs and _tells(eq.rhs, known) for eq in eqs)
-        }
-        if not found:
-            repeated = [
-                eq
-                for name, eqs in pieces.items()
-                for eq in eqs
-                if name not in known and without_broadcast(eq.rhs) is not eq.rhs
-            ]
-            if not repeated:
-                return kept
-            kept.add(repeated[0])
-            found = {repeated[0].name}
-        known |= found
-
-
-def _tells(e: Expr, known: set[str]) -> bool:
-    """Whether the shape of ``e`` follows from the shapes of the ``known`` variables alone."""
-    if not e.shape or isinstance(e, (Const, Position)):
-        return True
-    if isinstance(e, Ref):
-        return e.name in known
-    if isinstance(e, (Reduce, Guard)):
-        return _tells(e.body, known)
-    assert isinstance(e, Call)
-    if e.op in ("broadcast", "reshape", "onehot"):
-        return True
-    if e.op == "matmul":
-        return all(_tells(a, known) for a in e.args if len(a.shape) == 2)
-    told = [a for a in e.args if _tells(a, known)]
-    if OPS[e.op].elementwise and any(a.shape == e.shape for a in told):
-        return True
-    return len(told) == len(e.args)

@@ -77,9 +77,14 @@ def _cuts_an_end(guard: Domain, eq: Equation, given: Domain) -> bool:
 
 
 def _resolve(eq: Equation, domain: Domain, given: Domain) -> Equation:
-    """The equation on a smaller domain, without the guards that are decided there."""
+    """The equation on a smaller domain, without the guards that are decided there and the sums
+    that have no terms."""
 
     def decide(e: Expr) -> Expr:
+        if isinstance(e, Reduce):
+            apart = not set(e.indices) & set(eq.indices)
+            empty = apart and e.op == "sum" and (domain & e.domain).is_empty(given)
+            return broadcast_to(Const(0.0), e.shape) if empty else e
         if not isinstance(e, Guard):
             return e
         if domain.subset(e.domain, given):
@@ -88,7 +93,7 @@ def _resolve(eq: Equation, domain: Domain, given: Domain) -> Equation:
             return broadcast_to(Const(0.0), e.shape)
         return e
 
-    if not any(isinstance(n, Guard) for n in walk(eq.rhs)):
+    if not any(isinstance(n, (Guard, Reduce)) for n in walk(eq.rhs)):
         return equation(eq.name, eq.indices, domain, eq.rhs, eq.span, eq.solver)
     rhs = _outside_reductions(eq.rhs, decide)
     return equation(eq.name, eq.indices, domain, rhs, eq.span, eq.solver)
@@ -97,6 +102,6 @@ def _resolve(eq: Equation, domain: Domain, given: Domain) -> Equation:
 def _outside_reductions(e: Expr, fn: Callable[[Expr], Expr]) -> Expr:
     """Rewrite, but leave the bodies of reductions alone (their indices are not the equation's)."""
     if isinstance(e, Reduce):
-        return e
+        return fn(e)
     new = tuple(_outside_reductions(c, fn) for c in children(e))
     return fn(with_children(e, new))
