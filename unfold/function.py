@@ -135,6 +135,8 @@ class Function:
         /,
         *,
         lengths: Any = None,
+        seed: int = 0,
+        first: int = 0,
         **inputs: Any,
     ) -> Outputs:
         """The outputs and losses.
@@ -143,13 +145,17 @@ class Function:
             params: an array for every parameter; scalars may be numbers.
             data: inputs by name, beside or instead of keywords.
             lengths: integers of shape (B,): each sequence's own length in a padded batch.
+            seed: of the model's `random` draws (also of the derivatives below); a draw can be
+                given as an input instead.
+            first: the number of the batch's first sequence, so that a divided batch draws what the
+                whole one does.
             inputs: an array for every input, of the declared rank or all with one leading batch
                 axis; lengths that no array fixes, ``T=50``.
 
         Raises:
             InputError: see `unfold.inputs`.
         """
-        return Outputs(self.run(self._value(), params, data, inputs, lengths)[0])
+        return Outputs(self.run(self._value(), params, data, inputs, lengths, draws=(seed, first))[0])
 
     def value_and_grad(
         self,
@@ -161,6 +167,8 @@ class Function:
         loss: str | Sequence[str] | None = None,
         reduce: str = "mean",
         lengths: Any = None,
+        seed: int = 0,
+        first: int = 0,
         **inputs: Any,
     ) -> tuple[Any, dict[str, Array]]:
         """The loss and its gradients.
@@ -179,7 +187,7 @@ class Function:
         if reduce not in REDUCTIONS:
             raise InputError(f"reduce is one of {listed(REDUCTIONS)}, not {reduce!r}")
         derived = self._gradient(self._wrt(wrt), self._losses(loss))
-        results, call = self.run(derived, params, data, inputs, lengths)
+        results, call = self.run(derived, params, data, inputs, lengths, draws=(seed, first))
         losses = [results[n] for n in self._losses(loss)]
         value: Any = losses[0] if len(losses) == 1 else sum(losses[1:], start=losses[0])
         grads = {name: results[bar] for name, bar in derived.names.items()}
@@ -193,6 +201,8 @@ class Function:
         /,
         *,
         lengths: Any = None,
+        seed: int = 0,
+        first: int = 0,
         **inputs: Any,
     ) -> tuple[Outputs, Outputs]:
         """The outputs, and their derivative along a direction (forward mode).
@@ -201,7 +211,7 @@ class Function:
         """
         names = self._directions(tangents, "tangents")
         derived = self._tangent(names)
-        results, _ = self.run(derived, params, data, inputs, lengths, tangents)
+        results, _ = self.run(derived, params, data, inputs, lengths, tangents, (seed, first))
         values = {n: a for n, a in results.items() if n not in derived.names.values()}
         return Outputs(values), Outputs({n: results[d] for n, d in derived.names.items()})
 
@@ -216,6 +226,8 @@ class Function:
         loss: str | Sequence[str] | None = None,
         reduce: str = "mean",
         lengths: Any = None,
+        seed: int = 0,
+        first: int = 0,
         **inputs: Any,
     ) -> dict[str, Array]:
         """The product of the loss's Hessian with a vector: the derivative of the gradient.
@@ -228,7 +240,7 @@ class Function:
         derived = self._hessian(
             self._directions(vectors, "vectors"), self._wrt(wrt), self._losses(loss)
         )
-        results, call = self.run(derived, params, data, inputs, lengths, vectors)
+        results, call = self.run(derived, params, data, inputs, lengths, vectors, (seed, first))
         rows = {name: results[dot] for name, dot in derived.names.items()}
         return _reduced(np.zeros(()), rows, reduce, call)[1]
 
@@ -399,6 +411,7 @@ class Function:
         inputs: Mapping[str, Any],
         lengths: Any,
         tangents: Mapping[str, Any] | None = None,
+        draws: tuple[int, int] = (0, 0),
     ) -> tuple[dict[str, Array], Call]:
         given = inputs
         if data is not None:
@@ -408,7 +421,7 @@ class Function:
             given = {**data, **inputs}
         if tangents:
             params, given = self._with_tangents(derived, params, given, tangents)
-        call = bind(derived.signature, params, given, lengths)
+        call = bind(derived.signature, params, given, lengths, *draws)
         return derived.kernel(call.arrays, call.lengths, call.batch, call.ragged), call
 
     def _with_tangents(

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .noise import draw
 from .poly import Poly
 from .program import Program, Var
 
@@ -34,6 +35,7 @@ class Spec:
         dims: the number of entries of each axis, time first; components are constants.
         declared: the type in the model's own sizes: ``real[T, D]``.
         known: the sizes that occur in it: ``D = 8``.
+        noise: how an input is drawn that is not given.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Spec:
     dims: tuple[Poly, ...]
     declared: str
     known: str
+    noise: str | None = None
 
     @property
     def expected(self) -> str:
@@ -85,6 +88,7 @@ def spec(v: Var, declared: Var, sizes: Mapping[str, int], label: str | None = No
         tuple(a.hi - a.lo + 1 for a in v.axes) + v.shape,
         kind + (f"[{', '.join(shape)}]" if shape else ""),
         known,
+        v.noise,
     )
 
 
@@ -131,19 +135,26 @@ def bind(
     params: Mapping[str, Any],
     inputs: Mapping[str, Any],
     lengths: Any = None,
+    seed: int = 0,
+    first: int = 0,
 ) -> Call:
-    """Check the arguments of a call.
+    """Check the arguments of a call, and draw what is to be drawn.
 
     Args:
         params: an array for every parameter.
         inputs: an array for every input; and numbers for lengths (``T = 50``).
         lengths: each sequence's own ``T``, for a padded batch.
+        seed: of the draws that are not given.
+        first: the number of the batch's first sequence, for a batch that is part of a larger one.
 
     Raises:
         InputError: anything missing, unknown, ill-shaped, of the wrong type or out of range.
     """
     given = {n: v for n, v in inputs.items() if n not in sig.lengths or n in sig.specs}
     stated = {n: _length(n, v) for n, v in inputs.items() if n not in given}
+    drawn = {n: s for n, s in sig.specs.items() if s.noise and n not in given}
+    if drawn:
+        sig = replace(sig, specs={n: s for n, s in sig.specs.items() if n not in drawn})
     _names(sig, "parameter", sig.params, params)
     _names(sig, "input", sig.inputs, given, also=[n for n in sig.lengths if n not in stated])
     arrays = {n: _array(sig, sig.specs[n], params[n]) for n in sig.params}
@@ -161,6 +172,10 @@ def bind(
         )
         _values(sig, s, clean, None if shared else batch)
         arrays[name] = _ready(clean, _dtype(sig, s))
+    for name, s in drawn.items():
+        shape = [dim.evaluate(found) for dim in s.dims]
+        values = draw(s.noise or "", seed, name, shape, batch, first)
+        arrays[name] = _ready(values, _dtype(sig, s))
     return Call(arrays, found, batch, ragged)
 
 

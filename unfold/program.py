@@ -58,6 +58,7 @@ class Var:
         init: for parameters.
         default: for constants.
         adjoint_of, tangent_of: the variable whose adjoint or tangent this one is, by name.
+        noise: for an input that is drawn and not given: ``normal`` or ``uniform``.
         generated: named by the compiler, not by the user; simplification may inline it.
     """
 
@@ -71,6 +72,7 @@ class Var:
     adjoint_of: str | None = None
     tangent_of: str | None = None
     generated: bool = False
+    noise: str | None = None
 
     @property
     def domain(self) -> Domain:

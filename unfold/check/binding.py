@@ -34,32 +34,37 @@ def bind(scope: Scope, instance: Instance) -> None:
                 "E0210",
                 f"`{program.name}` has no input, size, constant, parameter or start `{name}`",
                 (keyword.name.span, "unknown"),
-                helps=[f"did you mean `{near}`?" if near else f"it is used as `{signature(program)}`"],
+                helps=[
+                    f"did you mean `{near}`?" if near else f"it is used as `{signature(program)}`"
+                ],
             )
             failed = True
             continue
         actuals[name] = keyword.value
-    inputs = [v.name for v in program.inputs if v.name not in actuals]
+    inputs = [v.name for v in _data(program) if v.name not in actuals]
     positional = list(call.arguments)
     actuals.update(zip(inputs, positional, strict=False))
-    bound_inputs = {v.name for v in program.inputs if v.name in actuals}
+    bound_inputs = {v.name for v in _data(program) if v.name in actuals}
     open_sizes = [s for s in _untold(program, bound_inputs) if s not in actuals]
     rest = positional[len(inputs) :]
     if len(rest) > len(open_sizes):
         raise scope.report.error(
             "E0210",
-            f"`{program.name}` takes {plural(len(inputs) + len(open_sizes), 'argument')} by position"
+            f"`{program.name}` takes "
+            f"{plural(len(inputs) + len(open_sizes), 'argument')} by position"
             f", here are {len(positional)}",
             (rest[len(open_sizes)].span, "one too many"),
             helps=[f"it is used as `{signature(program)}`"],
         )
     actuals.update(zip(open_sizes, rest, strict=False))
-    missing = [v.name for v in program.inputs if v.name not in actuals]
+    missing = [v.name for v in _data(program) if v.name not in actuals]
     size = next(
         (
             node
             for name, node in actuals.items()
-            if isinstance(node, t.Name) and node.text in scope.sizes and name not in program.sizes
+            if isinstance(node, t.Name)
+            and node.text in scope.sizes
+            and name not in program.sizes
             and program.vars.get(name) in program.inputs
         ),
         None,
@@ -88,7 +93,7 @@ def bind(scope: Scope, instance: Instance) -> None:
 
 def signature(program: Program) -> str:
     """`gru(x, H)`: the inputs in order, then the sizes that they do not tell."""
-    names = [v.name for v in program.inputs] + _untold(program, {v.name for v in program.inputs})
+    names = [v.name for v in _data(program)] + _untold(program, {v.name for v in _data(program)})
     return f"{program.name}({', '.join(names)})"
 
 
@@ -108,6 +113,11 @@ def formal_of(instance: Instance, name: str) -> Var:
     """What a bound name is declared as in the sub-model."""
     v = instance.program.vars.get(name)
     return v if v is not None else starts(instance.program)[name]
+
+
+def _data(program: Program) -> list[Var]:
+    """The inputs that a caller gives; random draws are not among them."""
+    return [v for v in program.inputs if not v.noise]
 
 
 def _untold(program: Program, inputs: set[str]) -> list[str]:
@@ -318,6 +328,7 @@ def make_members(scope: Scope, instance: Instance) -> None:
         axes = tuple(instance.indices.get(a.index, a.index) for a in v.axes)
         d = Definition(name, v.role, instance.span, axes, init=v.init, default=v.default)
         d.instance = instance.name
+        d.noise = v.noise
         d.broken = instance.broken
         needed = {s for n in v.shape for s in n.symbols}
         if not needed and v.type.bound is None:

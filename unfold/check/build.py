@@ -46,7 +46,15 @@ def _var(scope: Scope, d: Definition) -> Var:
     bounds = d.ranges or tuple(scope.indices[i] for i in d.axes)
     axes = tuple(Axis(i, lo, hi) for i, (lo, hi) in zip(d.axes, bounds, strict=True))
     return Var(
-        d.name, d.role, axes, d.shape, d.type, d.init, d.default, generated=d.generated
+        d.name,
+        d.role,
+        axes,
+        d.shape,
+        d.type,
+        d.init,
+        d.default,
+        generated=d.generated,
+        noise=d.noise,
     )
 
 

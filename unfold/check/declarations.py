@@ -60,6 +60,7 @@ def declaration(scope: Scope, statement: t.Input | t.Param) -> None:
         axes, known = _indices(scope, declared)
         d = Definition(name, role, declared.name.span, axes, shape, kind, init)
         d.broken = broken or not known
+        d.noise = (statement.noise or None) if isinstance(statement, t.Input) else None
         if known:
             d.ranges = tuple(scope.indices[i] for i in axes)
         scope.definitions[name] = d

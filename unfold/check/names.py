@@ -18,7 +18,7 @@ from .declarations import axis, declaration
 from .report import Failed, Report
 from .scope import Definition, Scope
 
-LATER = {t.Random: "random draws", t.Flow: "`flow`"}
+LATER = {t.Flow: "the adaptive `dopri5`"}
 
 
 def declare(
@@ -187,12 +187,8 @@ def _later(scope: Scope, statement: t.Statement) -> None:
     scope.report.error(
         "E0901", f"{what} cannot be compiled yet", (statement.span, "not in this version")
     )
-    names: list[t.Name] = []
-    if isinstance(statement, t.Random):
-        names = [d.name for d in statement.names]
-    elif isinstance(statement, t.Flow):
-        names = [target_name(target) for target in statement.targets]
-    for name in names:
+    targets = statement.targets if isinstance(statement, t.Flow) else ()
+    for name in map(target_name, targets):
         if where_defined(scope, name.text) is None:
             d = Definition(name.text, "variable", name.span, broken=True)
             scope.definitions[name.text] = d

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from ..domain import Domain
+from ..domain import EVERYWHERE, Domain
 from ..expr import Expr, Type
 from ..poly import Poly, Shape
 from ..program import Init, Program, Solver
@@ -16,7 +16,7 @@ from .report import Report
 
 @dataclass(frozen=True)
 class Site:
-    """One read in a text: which element, inside which reductions and guards, and where it stands."""
+    """One read in a text: the element, the reductions and guards around it, and its place."""
 
     name: str
     index: tuple[Poly, ...]
@@ -48,8 +48,8 @@ class Env:
     """
 
     indices: dict[str, Poly]
-    domain: Domain = Domain()
-    inner: Domain = Domain()
+    domain: Domain = EVERYWHERE
+    inner: Domain = EVERYWHERE
     taken: frozenset[str] = frozenset()
     lets: tuple[str, ...] = ()
 
@@ -133,6 +133,7 @@ class Definition:
         broken: it is not known for what it stands; whatever needs it stays silent.
         shapeless: its equations are known, but not their shape, for a mistake in one of them.
         generated: named by the compiler.
+        noise: as in `program.Var`.
     """
 
     name: str
@@ -149,6 +150,7 @@ class Definition:
     broken: bool = False
     shapeless: bool = False
     generated: bool = False
+    noise: str | None = None
 
     @property
     def unusable(self) -> bool:

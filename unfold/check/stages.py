@@ -10,6 +10,7 @@ from . import (
     build,
     claims,
     coverage,
+    draws,
     extents,
     flows,
     gaps,
@@ -30,7 +31,7 @@ def check_model(
     model: t.Model, models: dict[str, Callable[[], Program | None]], report: Report
 ) -> Program | None:
     """The program of one model; ``None`` if something is wrong, which ``report`` then holds."""
-    model = flows.expand(model, report)
+    model = draws.expand(flows.expand(model, report), report)
     scope = names.declare(model, models, report)
     names.sort_equations(scope)
     claims.forbid_circles(scope)

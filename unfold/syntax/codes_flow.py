@@ -1,4 +1,4 @@
-"""E071x: differential equations over a step of time."""
+"""E071x: differential equations over a step of time. E072x: random draws."""
 
 from __future__ import annotations
 
@@ -79,6 +79,46 @@ FLOW: tuple[Entry, ...] = (
                 der(p) = v
                 der(v) = -p
             output p[t]
+        """,
+    ),
+    Entry(
+        "E0721",
+        "a draw of the wrong type",
+        """
+        `normal` and `uniform` give real numbers (of any shape), `bernoulli` a truth value, and
+        `categorical` an integer below the number of categories, which its type must state.
+        """,
+        """
+        model m(K):
+            input p[t]: real[K]
+            random y[t]: real ~ categorical(p[t])
+            output y[t]
+        """,
+        """
+        model m(K):
+            input p[t]: real[K]
+            random y[t]: int<K> ~ categorical(p[t])
+            output y[t]
+        """,
+    ),
+    Entry(
+        "E0722",
+        "a distribution that does not exist, or is not called like this",
+        """
+        The distributions of `random` are `normal` (mean 0, deviation 1), `normal(mean,
+        deviation)`, `uniform` (between 0 and 1), `uniform(low, high)`, `bernoulli(p)` and
+        `categorical(p)`, with a vector of probabilities. Draws depend on the seed of the call, the
+        variable's name and the number of the sequence, on nothing else.
+        """,
+        """
+        model m:
+            random e[t]: real ~ gaussian
+            output e[t]
+        """,
+        """
+        model m:
+            random e[t]: real ~ normal
+            output e[t]
         """,
     ),
 )

@@ -108,16 +108,18 @@ TYPES = (
         """,
         """
         model m():
-            random e[t]: real ~ normal
+            input x[t]: real
             h[0] = 0
-            h[t] = 0.9 * h[t-1] + e[t]
+            flow h[t] from h[t-1] by dopri5(0.1):
+                der(h) = x[t] - h
             output h[t]
         """,
         """
         model m():
-            input e[t]: real
+            input x[t]: real
             h[0] = 0
-            h[t] = 0.9 * h[t-1] + e[t]
+            flow h[t] from h[t-1] by rk4(0.1, substeps = 2):
+                der(h) = x[t] - h
             output h[t]
         """,
     ),

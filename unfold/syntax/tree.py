@@ -250,10 +250,11 @@ class Axis(Node):
 
 @dataclass(frozen=True)
 class Input(Node):
-    """`input x[t], y[t]: real[D]`."""
+    """`input x[t], y[t]: real[D]`. With ``noise`` it is not data but drawn: `normal`, `uniform`."""
 
     names: tuple[Declared, ...]
     type: Type
+    noise: str = ""
 
 
 @dataclass(frozen=True)
