@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .values import Reader
 
 
-
 def is_affine(reader: Reader, node: t.Expr, env: Env) -> bool:
     """Whether a condition speaks of indices, lengths and sizes only."""
     if isinstance(node, t.Comparison):
@@ -132,7 +131,9 @@ def _split(reader: Reader, node: t.Expr, env: Env) -> tuple[t.Expr, t.Expr] | No
         return None
 
     def joined(parts: list[t.Expr]) -> t.Expr:
-        return parts[0] if len(parts) == 1 else t.Logical(node.operator, tuple(parts), span=node.span)
+        return (
+            parts[0] if len(parts) == 1 else t.Logical(node.operator, tuple(parts), span=node.span)
+        )
 
     return joined(sure), joined(rest)
 

@@ -211,7 +211,11 @@ def _scalar_misuse(reader: Reader, op: str, value: Value, node: t.Call) -> None:
     """`sum(x[t])` of a scalar: a reduction over the index was probably meant."""
     if isinstance(value, Expr) and value.shape == () and op in REDUCTIONS:
         index = next(
-            (n.text for n in t.walk(node) if isinstance(n, t.Name) and n.text in reader.scope.indices),
+            (
+                n.text
+                for n in t.walk(node)
+                if isinstance(n, t.Name) and n.text in reader.scope.indices
+            ),
             "t",
         )
         raise reader.report.error(
@@ -248,8 +252,9 @@ def _shaped(reader: Reader, name: str, node: t.Call, env: Env) -> Value:
                 ),
             )
         one = Poly.const(1)
-        shape = (value.shape[0], one) if name == "col" else (one, value.shape[0])
-        return reader.apply("reshape", [value], node, node.arguments, shape=shape)
+        n = value.shape[0]
+        matrix = (n, one) if name == "col" else (one, n)
+        return reader.apply("reshape", [value], node, node.arguments, shape=matrix)
     _count(reader, node, 2)
     value = reader.value(node.arguments[0], env)
     wanted = node.arguments[1]
@@ -320,5 +325,3 @@ def _definition(reader: Reader, name: str, node: t.Call, env: Env) -> Value:
         return function(*known, **({"axis": axis} if along and axis is not None else {}))
     except ShapeError as error:
         raise misfit(reader, name, error, known, node, node.arguments) from None
-
-

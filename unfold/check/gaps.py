@@ -13,7 +13,7 @@ from itertools import product
 from ..domain import Domain
 from ..poly import Poly
 from ..syntax.span import Span
-from .coverage import arguments, canonical, as_read, missing, outside, overlaps, own
+from .coverage import arguments, as_read, canonical, missing, outside, overlaps, own
 from .extents import AT
 from .scope import Choice, Definition, Piece, Scope, Site
 

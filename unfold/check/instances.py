@@ -1,11 +1,9 @@
 """Stage 2: models inside models.
 
-`enc = gru(x, H)` makes every variable `v` of the model `gru` known here as `enc.v`. Inputs are bound
-in order, then the sizes that the inputs do not tell; keywords bind anything by name, `h0 = …` also
-the start of a state, in the place of the equation `h[0] = 0`. What is given
-is either the name of a variable, which is read directly, or an expression, which becomes a
-variable `enc.x` of its own. `layer[l] = gru(layer[l-1], H) for l in 1..3` makes `layer.1`, `layer.2`
-and `layer.3`; a base `layer[0] = x` is another name for `x`.
+`enc = gru(x, H)` makes every variable `v` of the model `gru` known here as `enc.v`; what it is given
+is bound by `unfold.check.binding`. `layer[l] = gru(layer[l-1], H) for l in 1..3` makes `layer.1`,
+`layer.2` and `layer.3`; a base `layer[0] = x` is another name for `x`. Those are made first that
+others are given.
 """
 
 from __future__ import annotations

@@ -15,7 +15,9 @@ from .values import Reader
 def add_layer(scope: Scope, stack: str, number: int, span: Span) -> str:
     if number in scope.stacks[stack]:
         raise scope.report.error(
-            "E0401", f"`{stack}[{number}]` is defined twice", (span, f"gives `{stack}[{number}]` again")
+            "E0401",
+            f"`{stack}[{number}]` is defined twice",
+            (span, f"gives `{stack}[{number}]` again"),
         )
     return f"{stack}.{number}"
 
@@ -31,7 +33,9 @@ def numbers(scope: Scope, eq: t.Equation, target: t.Subscript) -> list[dict[str,
             (eq.clauses[0].span.to(eq.clauses[-1].span), "expected one range"),
         )
     if not members:
-        names = [n for n in t.walk(index) if isinstance(n, t.Name) and n.text not in scope.constants]
+        names = [
+            n for n in t.walk(index) if isinstance(n, t.Name) and n.text not in scope.constants
+        ]
         if names:
             raise scope.report.error(
                 "E0207",

@@ -26,9 +26,7 @@ Maker = Callable[[], "Program | None"]
 class Library:
     """The models of one file, each elaborated when it is first asked for."""
 
-    def __init__(
-        self, source: str | t.File, name: str, above: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, source: str | t.File, name: str, above: tuple[str, ...] = ()) -> None:
         self.name = name
         self.above = (*above, name)
         self.report = Report()

@@ -83,7 +83,7 @@ def missing_sizes(scope: Scope, instance: Instance) -> None:
             v = formal_of(instance, formal)
             if len(d.shape) > len(v.shape) or (v.role == "input" and len(d.shape) < len(v.shape)):
                 _misfit(scope, instance, formal, d)
-            elif v.type.kind != d.type.kind and not (v.type.kind, d.type.kind) == ("real", "int"):
+            elif not _kinds_fit(v.type, d.type):
                 _misfit(scope, instance, formal, d)
     if instance.broken:
         return
@@ -138,6 +138,11 @@ def _misfit(scope: Scope, instance: Instance, formal: str, d: Definition) -> Non
     instance.broken = True
 
 
+def _kinds_fit(want: Type, have: Type) -> bool:
+    """Integers are reals where those are asked for."""
+    return want.kind == have.kind or (want.kind == "real" and have.kind == "int")
+
+
 def _fits(d: Definition, want: Shape, kind: Type) -> bool:
     assert d.shape is not None
     assert d.type is not None
@@ -148,6 +153,4 @@ def _fits(d: Definition, want: Shape, kind: Type) -> bool:
         return False
     if kind.kind == "int" and kind.bound is not None:
         return d.type.kind == "int" and d.type.bound == kind.bound
-    if kind.kind == "real":
-        return d.type.kind in ("real", "int")
-    return d.type.kind == kind.kind
+    return _kinds_fit(kind, d.type)

@@ -96,7 +96,9 @@ def _number_needed(
     reader: Reader, op: str, args: Sequence[Value], node: t.Expr, operands: Sequence[t.Expr]
 ) -> Failed:
     wrong = next(
-        o for a, o in zip(args, operands, strict=False) if not isinstance(a, Hole) and a.type.kind == "bool"
+        o
+        for a, o in zip(args, operands, strict=False)
+        if not isinstance(a, Hole) and a.type.kind == "bool"
     )
     return reader.report.error(
         "E0601",
@@ -208,7 +210,10 @@ def _product(
             f"{_short(left)} has {_count(a[-1], 'column' if len(a) == 2 else 'component')}, and "
             f"{_short(right)} has {_count(b[0], 'row' if len(b) == 2 else 'component')}"
         ]
-        meant = [*_neighbours(reader, node, left, right, a, b, env), *_near(reader, left, right, a, b)]
+        meant = [
+            *_neighbours(reader, node, left, right, a, b, env),
+            *_near(reader, left, right, a, b),
+        ]
         helps = [_wanted(reader, meant)] if meant else []
     return reader.report.error(
         "E0301",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, Union
+from typing import Any, TypeAlias
 
 from ..expr import INT, REAL, Const, Expr, Position, Ref, Type
 from ..ops import OPS, call
@@ -33,7 +33,7 @@ class Hole:
     scalar: bool = False
 
 
-Value: TypeAlias = Union[Expr, Hole]
+Value: TypeAlias = Expr | Hole
 
 #: Ops whose literals are integers where every other operand is one.
 MEETING = frozenset(

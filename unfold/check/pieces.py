@@ -75,15 +75,15 @@ def name_axes(scope: Scope) -> None:
                 )
                 if is_index and axes[k] is None and isinstance(item, t.Name):
                     axes[k] = item.text
-    for name, names in found.items():
+    for variable, names in found.items():
         taken = {n for n in names if n}
-        for k, index in enumerate(names):
-            if index is None:
+        for k, known in enumerate(names):
+            if known is None:
                 # Only positions like h[0] and h[T] are given: t is as good a name as any.
                 free = [i for i in scope.indices if i not in taken]
                 names[k] = "t" if "t" in free else free[0] if free else fresh("i", taken)
                 taken.add(str(names[k]))
-        scope.definitions[name].axes = tuple(str(n) for n in names)
+        scope.definitions[variable].axes = tuple(str(n) for n in names)
 
 
 def _differ(
@@ -137,7 +137,16 @@ def _equation(scope: Scope, eq: t.Equation, target: t.Name | t.Subscript, number
         whole, open_ = _within(scope, eq, domain, bare, clause_domain, ranges)
         d.pieces.append(
             Piece(
-                d.name, indices, env, whole, value, target.span, eq.span, part, open_, clauses,
+                d.name,
+                indices,
+                env,
+                whole,
+                value,
+                target.span,
+                eq.span,
+                part,
+                open_,
+                clauses,
                 scope.implicit.get(id(eq)),
             )
         )
@@ -293,7 +302,7 @@ def _within(
     clause: Domain,
     ranges: dict[str, tuple[Poly, Poly]],
 ) -> tuple[Domain, frozenset[str]]:
-    """Declared ranges and clauses together; a declared range that the clauses exclude is dropped."""
+    """Declared ranges and clauses together; the clauses drop a range that they exclude."""
     given = scope.given
     parts = dict(bare)
     whole = fixed & clause
@@ -333,7 +342,6 @@ def _copy(scope: Scope, source: Definition, extension: Definition) -> None:
     )
     extension.pieces.insert(0, piece)
     scope.used.add(source.name)
-
 
 
 __all__ = ["lay_out", "target_name"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .values import Reader
 
 #: What an op gives for no terms at all, as text: what stands in for a term that does not count.
-NEUTRAL = {
+NEUTRAL: dict[str, t.Expr] = {
     "sum": t.Number(0),
     "max": t.Unary("-", t.Name("inf")),
     "min": t.Name("inf"),
@@ -196,7 +196,7 @@ def _reduce(
 
 def _count(reader: Reader, node: t.Reduction, bound: tuple[str, ...], env: Env) -> Value:
     """The number of terms: a position where the range is one, else a sum of ones."""
-    names, inside, domain, rest = _inside(reader, node, bound, env)
+    names, _, domain, rest = _inside(reader, node, bound, env)
     if not rest and len(names) == 1:
         lows, highs = domain.simplified(env.domain & reader.scope.given).bounds(names[0])
         if not lows or not highs:

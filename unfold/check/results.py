@@ -6,6 +6,7 @@ from ..domain import Domain
 from ..poly import Poly
 from ..syntax import tree as t
 from . import subscripts
+from .declarations import unknown_index
 from .report import Failed, nearest
 from .scope import Definition, Env, Piece, Scope
 from .values import Reader
@@ -54,9 +55,12 @@ def _output(scope: Scope, item: t.Expr) -> None:
     items: tuple[t.Expr | t.Slice | t.Member, ...] = ()
     if isinstance(item, t.Subscript):
         base, items = item.base, item.items
-    if isinstance(base, t.Name) and base.text in scope.stacks and items:
+    first = items[0] if items else None
+    if isinstance(base, t.Name) and base.text in scope.stacks and first is not None:
+        if isinstance(first, t.Member):
+            raise _unnamed(scope, item)
         number = subscripts.affine(
-            Reader(scope, final=False), items[0], Env({}), "the number of a layer"
+            Reader(scope, final=False), first, Env({}), "the number of a layer"
         ).constant
         base = t.Name(f"{base.text}.{number}", span=base.span)
         items = items[1:]
@@ -86,7 +90,9 @@ def _range(
     if item is None:
         return scope.indices[index]
     if isinstance(item, t.Member):
-        env = Env({i: Poly.symbol(i) for i in ()})
+        env = Env({})
+        if item.index.text not in scope.indices:
+            raise unknown_index(scope, item.index)
         reader = Reader(scope, final=False)
         return (
             subscripts.affine(reader, item.range.start, env, "the end of a range"),
@@ -145,7 +151,9 @@ def check_losses(scope: Scope) -> None:
                 "E0604",
                 f"`{name}` is not one number",
                 (span, f"there is one for each {index}"),
-                helps=[f"add them up: `minimize sum[{index}]({name}[{index}])`, or `mean[{index}]`"],
+                helps=[
+                    f"add them up: `minimize sum[{index}]({name}[{index}])`, or `mean[{index}]`"
+                ],
             )
         elif d.shape:
             scope.report.error(

@@ -138,5 +138,5 @@ def _part(reader: Reader, piece: Piece, value: Value) -> Value:
             f"{value.shape[0]} components cannot be split into {count} equal parts",
             (piece.value.span, f"has {value.shape[0]}"),
         )
-    bounds = {"lo": size * k, "hi": size * (k + 1)}
-    return reader.apply("slice", [value], piece.value, [piece.value], axis=0, **bounds)
+    lo, hi = size * k, size * (k + 1)
+    return reader.apply("slice", [value], piece.value, [piece.value], axis=0, lo=lo, hi=hi)

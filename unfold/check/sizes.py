@@ -114,8 +114,12 @@ def _name(scope: Scope, node: t.Name, lengths: bool, lets: tuple[str, ...]) -> P
         helps = ["sizes have upper-case names, and stand in the model's head"]
     elif not near and name.isidentifier():
         formals = ", ".join([*scope.sizes, name])
-        helps = [f"sizes are listed in the model's head: `model {scope.model.name.text}({formals}):`"]
-    raise scope.report.error("E0201", f"there is no size `{name}`", (node.span, "unknown"), helps=helps)
+        helps = [
+            f"sizes are listed in the model's head: `model {scope.model.name.text}({formals}):`"
+        ]
+    raise scope.report.error(
+        "E0201", f"there is no size `{name}`", (node.span, "unknown"), helps=helps
+    )
 
 
 def number(scope: Scope, node: t.Expr) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..expr import INT, Const, Expr, Position, Ref, walk
 from ..poly import Poly
@@ -20,7 +20,7 @@ from .scope import Definition, Env, Instance
 if TYPE_CHECKING:
     from .values import Reader
 
-Item: TypeAlias = Union[t.Expr, t.Slice]
+Item: TypeAlias = t.Expr | t.Slice
 
 
 def read(reader: Reader, base: t.Name, items: Sequence[Item], node: t.Expr, env: Env) -> Value:
@@ -87,8 +87,8 @@ def _too_few(
         )  # fmt: skip
     return reader.report.error(
         "E0208",
-        f"`{base.text}` has {plural(len(d.axes), 'index')}, here {'is' if len(items) == 1 else 'are'}"
-        f" {len(items)}",
+        f"`{base.text}` has {plural(len(d.axes), 'index')}, here "
+        + (f"is {len(items)}" if len(items) == 1 else f"are {len(items)}"),
         (node.span, f"expected `{base.text}[{index}]`"),
     )
 
@@ -103,9 +103,7 @@ def _quietly(reader: Reader, items: Sequence[Item], env: Env) -> None:
                 pass
 
 
-def _positions(
-    reader: Reader, d: Definition, items: Sequence[Item], env: Env
-) -> tuple[Poly, ...]:
+def _positions(reader: Reader, d: Definition, items: Sequence[Item], env: Env) -> tuple[Poly, ...]:
     found: list[Poly] = []
     failed = False
     for item in items:
@@ -177,9 +175,10 @@ def _let(
 
 def part_name(reader: Reader, node: t.Part, env: Env) -> t.Name:
     """`layer[l].h` as the name `layer.2.h`."""
-    base, items = node.base, ()
+    base = node.base
+    items: tuple[Item, ...] = ()
     if isinstance(base, t.Subscript):
-        base, items = base.base, base.items
+        items, base = base.items, base.base
     if isinstance(base, t.Name) and base.text in reader.scope.stacks and len(items) == 1:
         layer, _ = _layer(reader, base, items, node.base, env)
         return t.Name(f"{layer}.{node.part}", span=node.span)
@@ -273,9 +272,7 @@ def _of_unknown(reader: Reader, value: Hole, items: Sequence[Item]) -> Hole:
     return Hole(None, value.type)
 
 
-def _no_component(
-    reader: Reader, base: t.Expr, rank: int, item: Item, count: int
-) -> Failed:
+def _no_component(reader: Reader, base: t.Expr, rank: int, item: Item, count: int) -> Failed:
     text = base.span.text
     d = reader.scope.definitions.get(text)
     if d is not None and d.axes:
@@ -339,7 +336,9 @@ def _take(
         if known is not None and known >= 0 and (size is None or known < size):
             if isinstance(value, Const) and axis == 0:
                 return _entry(value, known)
-            return reader.apply("take", [value, Const(known, (), INT)], node, [base, item], axis=axis)
+            return reader.apply(
+                "take", [value, Const(known, (), INT)], node, [base, item], axis=axis
+            )
         if known is not None or (n - poly - 1).constant in range(-1_000_000, 0):
             raise reader.report.error(
                 "E0306",

@@ -225,8 +225,10 @@ class Reader:
         elif not meant and functions.is_function(name):
             helps = [f"`{name}` is a function: `{name}(…)`"]
         elif not meant:
-            helps = [f"declare it if it is data (`input {name}: real`) or learnt "
-                     f"(`param {name}: real`);\nanything else needs an equation, `{name} = …`"]  # fmt: skip
+            helps = [
+                f"declare it if it is data (`input {name}: real`) or learnt (`param {name}: real`);\n"
+                f"anything else needs an equation, `{name} = …`"
+            ]
         return self.report.error(
             "E0201", f"there is no `{name}`", (node.span, "unknown name"), helps=helps
         )
@@ -246,4 +248,3 @@ class Reader:
 def scope_length(scope: Scope, index: str) -> str:
     """The last position of an index, as an example of one."""
     return str(scope.indices[index][1]) if index in scope.indices else "T"
-
