@@ -226,7 +226,8 @@ class Reader:
             helps = [f"`{name}` is a function: `{name}(…)`"]
         elif not meant:
             helps = [
-                f"declare it if it is data (`input {name}: real`) or learnt (`param {name}: real`);\n"
+                f"declare it if it is data (`input {name}: real`) "
+                f"or learnt (`param {name}: real`);\n"
                 f"anything else needs an equation, `{name} = …`"
             ]
         return self.report.error(
