@@ -6,17 +6,30 @@ from .. import ir
 from ..body import BOOL, INT, POINTER, VOID, Body, Value, define
 from ..jit import HostTarget
 from .kernel import Operands, blocks, zeros
-from .packing import copy_panel, over_panels
+from .packing import SIDE, copy_panel, over_panels, transpose
 from .tiling import Panel, Tiling, tiling
 
 #: From so many rows of C on, a panel of B is read often enough to be packed first.
 PACK_FROM = 24
+#: From so many panels on, A is read often enough to be transposed first.
+TRANSPOSE_FROM = 24
 
 
 def outer_work(target: HostTarget, dtype: str, N1: int, N2: int) -> int:
     """How many elements of work space `outer_sum` needs, whatever the number of rows; may be 0."""
     t = tiling(target, dtype)
-    return t.chunk * max((p.padded for p in t.panels(N2) if _is_packed(p, N1)), default=0)
+    return _left_work(t, N1, N2) + max(
+        (t.chunk * p.padded for p in t.panels(N2) if _is_packed(p, N1)), default=0
+    )
+
+
+def _left_work(t: Tiling, N1: int, N2: int) -> int:
+    """The elements of a transposed chunk of A; 0 if A is read where it stands.
+
+    Where it stands, the terms of a sum are a row of A apart, often a power of two, and would
+    share few lines of the nearest cache.
+    """
+    return t.chunk * N1 if N1 >= SIDE and len(t.panels(N2)) >= TRANSPOSE_FROM else 0
 
 
 def _is_packed(panel: Panel, N1: int) -> bool:
@@ -38,20 +51,27 @@ def outer_sum(module: ir.Module, target: HostTarget, dtype: str, N1: int, N2: in
         one = b.const(INT, 1)
 
         def chunk(start: Value, _: list[Value]) -> list[Value]:
-            left = rows - start
-            terms = left.lt(t.chunk).select(left, t.chunk)
+            rest = rows - start
+            terms = rest.lt(t.chunk).select(rest, t.chunk)
             add = accumulate | start.gt(0)
             from_c, from_row = add.select(c, zeros(b, t)), add.select(ldc, 0)
             column = add.convert("zext", "i64")
+
+            left_at, left_row, left_k = b.at(a, start * lda, t.element), one, lda
+            space = work
+            if _left_work(t, N1, N2):
+                transpose(b, t, left_at, lda, terms, N1, work, t.chunk)
+                left_at, left_row, left_k = work, b.const(INT, t.chunk), one
+                space = b.at(work, _left_work(t, N1, N2), t.element)
 
             def panel_of(panel: Panel, first: Value) -> None:
                 source = b.at(b.at(from_b, start * ldb, t.element), first, t.element)
                 stride = ldb
                 if _is_packed(panel, N1):
-                    copy_panel(b, t, panel, source, ldb, terms, work)
-                    source, stride = work, b.const(INT, panel.padded)
+                    copy_panel(b, t, panel, source, ldb, terms, space)
+                    source, stride = space, b.const(INT, panel.padded)
                 o = Operands(
-                    a=b.at(a, start * lda, t.element), a_row=one, a_k=lda, b=source, b_k=stride,
+                    a=left_at, a_row=left_row, a_k=left_k, b=source, b_k=stride,
                     start=b.at(from_c, first * column, t.element), start_row=from_row,
                     c=b.at(c, first, t.element), c_row=ldc, terms=terms,
                 )  # fmt: skip

@@ -57,12 +57,34 @@ def transpose_panel(b: Body, t: Tiling, panel: Panel, source: Value, stride: Val
                 x = b.load(b.at(line, k, t.element), t.element)
                 b.store(x, b.at(packed, k * panel.padded + n, t.element))
         return
-    numbers = [b.const(INT, n) for n in (panel.columns, terms, panel.padded)]
-    b.call_void(_transposition(b.module, t, side), source, stride, packed, *numbers)
+    columns, padded = b.const(INT, panel.columns), b.const(INT, panel.padded)
+    _transpose(b, t, side, source, stride, columns, padded, terms, packed, panel.padded)
+
+
+def transpose(
+    b: Body, t: Tiling, source: Value, stride: Value, rows: Value, columns: int, to: Value,
+    to_stride: int,
+) -> None:  # fmt: skip
+    """Exchange rows and columns; up to 7 entries after the last of each row are written too.
+
+    There are at least 8 columns.
+    """
+    _transpose(b, t, SIDE, source, stride, rows, rows, columns, to, to_stride)
+
+
+def _transpose(
+    b: Body, t: Tiling, side: int, source: Value, stride: Value, rows: Value, room: Value,
+    columns: int, to: Value, to_stride: int,
+) -> None:  # fmt: skip
+    name = _transposition(b.module, t, side)
+    sizes = b.const(INT, columns), b.const(INT, to_stride)
+    b.call_void(name, source, stride, to, rows, room, *sizes)
 
 
 def _transposition(module: ir.Module, t: Tiling, side: int) -> str:
-    """``void (source, stride, packed, columns, terms, padded)``: square by square.
+    """``void (source, stride, to, rows, room, columns, to_stride)``: square by square.
+
+    ``room`` is how many rows to write, the last of the source for all that it lacks.
 
     Squares that would stand out at the end of a row are moved back over the one before, whose
     entries are then written twice.
@@ -70,32 +92,32 @@ def _transposition(module: ir.Module, t: Tiling, side: int) -> str:
     kind = Type(t.element.element, side)
 
     def write(b: Body) -> None:
-        source, stride, packed, columns, terms, padded = b.args
+        source, stride, to, height, room, width, to_stride = b.args
 
         def strip(first: Value, _: list[Value]) -> list[Value]:
             lines = []
             for i in range(side):
-                row, last = first + i, columns - 1
+                row, last = first + i, height - 1
                 row = row.lt(last).select(row, last)
                 lines.append(b.at(source, row * stride, t.element))
-            column = b.at(packed, first, t.element)
+            column = b.at(to, first, t.element)
 
             def square(k: Value, _: list[Value]) -> list[Value]:
-                end = terms - side
+                end = width - side
                 k = k.lt(end).select(k, end)
                 rows = [b.load(b.at(line, k, t.element), kind) for line in lines]
-                to = b.at(column, k * padded, t.element)
+                line = b.at(column, k * to_stride, t.element)
                 for row in transposed(b, rows):
-                    b.store(row, to)
-                    to = b.at(to, padded, t.element)
+                    b.store(row, line)
+                    line = b.at(line, to_stride, t.element)
                 return []
 
-            b.loop(terms, [], square, by=side)
+            b.loop(width, [], square, by=side)
             return []
 
-        b.loop(padded, [], strip, by=side)
+        b.loop(room, [], strip, by=side)
 
-    params = (POINTER, INT, POINTER, INT, INT, INT)
+    params = (POINTER, INT, POINTER, INT, INT, INT, INT)
     return define(module, f"unfold.transpose.{kind.suffix}", VOID, params, write)
 
 
