@@ -5,7 +5,7 @@ before:  random e[t]: real[H] ~ normal(0, 0.1)
 after:   random e.noise[t]: real[H] ~ normal
          e[t] = 0 + 0.1 * e.noise[t]
          random y.noise[t]: real[K] ~ uniform
-         y[t] = argmax(log(p[t]) - log(-log(y.noise[t])))
+         y[t] = mod(argmax(log(p[t]) - log(-log(y.noise[t]))), K)
 
 It happens in the tree. Draws do not depend on parameters, so gradients pass through the equations
 (the reparametrisation of Kingma and Welling 2014); a category is chosen by the Gumbel-max trick
@@ -124,9 +124,13 @@ def _value(kind: str, given: tuple[t.Expr, ...], noise: t.Expr, s: t.Random) -> 
         return binary("+", given[0], binary("*", binary("-", given[1], given[0]), noise))
     if kind == "bernoulli":
         return t.Comparison(("<=",), (noise, given[0]), span=span)
-    # log p + g, with g = -log(-log u) drawn from Gumbel's distribution.
+    # log p + g, with g = -log(-log u) drawn from Gumbel's distribution. `mod` changes nothing, but
+    # states the bound where the category is fed back before p is known.
     inner = call("log", t.Unary("-", call("log", noise), span=span))
-    return call("argmax", binary("-", call("log", given[0]), inner))
+    chosen = call("argmax", binary("-", call("log", given[0]), inner))
+    assert s.type is not None
+    assert s.type.bound is not None
+    return t.Call(t.Name("mod", span=span), (chosen, s.type.bound), span=span)
 
 
 def _read(name: t.Name, like: t.Declared) -> t.Name | t.Subscript:
