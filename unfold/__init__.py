@@ -10,7 +10,7 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 from .api import compile, load, loads
-from .errors import InputError, RecError, UnfoldError
+from .errors import InputError, RecError, SolverError, UnfoldError
 from .function import Function
 from .gradcheck import GradCheck, grad_check
 from .graph import Graph
@@ -28,6 +28,7 @@ __all__ = [
     "Model",
     "Outputs",
     "RecError",
+    "SolverError",
     "Stepper",
     "UnfoldError",
     "Window",

@@ -24,3 +24,54 @@ class RecError(UnfoldError):
 
 class InputError(UnfoldError, ValueError):
     """A wrong argument of a call: names the argument, what was expected and what came."""
+
+
+class SolverError(UnfoldError, RuntimeError):
+    """An implicit equation without a solution, found by a call, forward or backward.
+
+    Where several fail, it is about the first sequence of the batch that has a failure, in it about
+    an equation that did not fail because of another one.
+
+    Attributes:
+        equation: the variable that is solved for, such as ``z``; ``z_lambda`` is the adjoint of its
+            equation, ``z_dot`` the tangent.
+        index: its positions, ``(3,)`` for ``z[3]``.
+        sequence: which sequence of the batch, counted from 0; ``None`` without a batch.
+        residual: the largest change of a component in the last step, relative as `unfold.program.
+            Solver` has it; NaN where a value was not a number.
+        steps: how many were taken.
+        method, tol: of the solver.
+    """
+
+    def __init__(
+        self,
+        equation: str,
+        index: tuple[int, ...],
+        sequence: int | None,
+        residual: float,
+        steps: int,
+        method: str,
+        tol: float,
+    ) -> None:
+        super().__init__(equation, index, sequence, residual, steps, method, tol)
+        self.equation = equation
+        self.index = index
+        self.sequence = sequence
+        self.residual = residual
+        self.steps = steps
+        self.method = method
+        self.tol = tol
+
+    def __str__(self) -> str:
+        element = self.equation
+        if self.index:
+            element += f"[{', '.join(map(str, self.index))}]"
+        where = "" if self.sequence is None else f" in sequence {self.sequence} of the batch"
+        count = f"{self.steps} step{'' if self.steps == 1 else 's'}"
+        head = f"{element}{where} was not found by {self.method}"
+        if self.residual != self.residual or self.residual == float("inf"):
+            return f"{head}: after {count} its value is not a finite number"
+        return (
+            f"{head}: after {count} it still changes by {self.residual:.1e} a step, "
+            f"relative to its size, and tol is {self.tol:.0e}"
+        )

@@ -7,7 +7,25 @@ or ``starting_from(F, s)`` where the text says ``solve z[t] from s``.
 from __future__ import annotations
 
 from .expr import Call, Expr, Guard, Reduce, Ref, walk
-from .program import Equation
+from .program import Equation, Solver
+
+#: How many steps before Anderson's method extrapolates from.
+DEPTH = 5
+#: A step of Anderson's that multiplies the residual by more than this is taken back.
+GROWTH = 2.0
+#: No tolerance is finer than this many units in the last place.
+FINEST = 64
+
+
+def tolerance(solver: Solver, epsilon: float) -> float:
+    """The tolerance in a number format with the given distance from 1 to the next number."""
+    return max(solver.tol, FINEST * epsilon)
+
+
+def dependent(epsilon: float) -> float:
+    """How small a column may become, relative to its size before, when the other columns are taken
+    out of it; below that Anderson's method leaves it out."""
+    return float(epsilon**0.5)
 
 
 def unknown(eq: Equation) -> Ref:
@@ -70,4 +88,5 @@ def _keeps(node: Call, moved: list[int]) -> bool:
     return node.op in _LINEAR and len(moved) == 1
 
 
-__all__ = ["begun", "is_affine", "parts", "unknown"]
+__all__ = ["DEPTH", "FINEST", "GROWTH", "begun", "dependent", "is_affine", "parts", "tolerance",
+           "unknown"]  # fmt: skip

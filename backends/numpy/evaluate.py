@@ -11,7 +11,7 @@ from unfold.expr import Call, Const, Expr, Guard, Position, Reduce, Ref
 from unfold.graph import NARY
 from unfold.graph.nary import NEUTRAL
 
-from .tape import constant, function, number, storage
+from .values import constant, function, number, storage
 
 
 def evaluate(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from unfold.errors import SolverError
 from unfold.graph import output_ranges, unfold
+from unfold.implicit import tolerance
 from unfold.program import Program, Var
 
-from .tape import Tape, number, storage
-
-Array = NDArray[Any]
+from .tape import Failure, Tape
+from .values import Array, number, storage
 
 #: How many unfolded graphs a kernel keeps, one for each combination of lengths.
 _KEPT = 16
@@ -61,16 +61,16 @@ class Kernel:
 
         Returns arrays of shape (axes…, components…), with a batch in front if there is one. Beyond
         the end of a short sequence they repeat its last value, adjoints are zero. With
-        ``sum_adjoints``, adjoints of parameters are summed over the batch.
+        ``sum_adjoints``, adjoints of parameters are summed over the batch. Raises `SolverError`.
         """
         if batch is None:
-            return self._sequence(arrays, lengths, lengths)
+            return self._sequence(arrays, lengths, lengths, None)
         inputs = [v.name for v in self.program.inputs]
         rows: list[dict[str, Array]] = []
         for b in range(batch):
             own = dict(lengths) if ragged is None else {**lengths, "T": int(ragged[b])}
             sequence = dict(arrays) | {name: arrays[name][b] for name in inputs}
-            rows.append(self._sequence(sequence, own, lengths))
+            rows.append(self._sequence(sequence, own, lengths, b))
         return {
             name: self._gather(name, [row[name] for row in rows], lengths) for name in self._names
         }
@@ -81,12 +81,34 @@ class Kernel:
         return names + [name for name in self.program.losses if name not in names]
 
     def _sequence(
-        self, arrays: Mapping[str, Array], own: Mapping[str, int], longest: Mapping[str, int]
+        self,
+        arrays: Mapping[str, Array],
+        own: Mapping[str, int],
+        longest: Mapping[str, int],
+        number: int | None,
     ) -> dict[str, Array]:
         """The outputs of one sequence of lengths ``own``, padded to the ``longest``."""
         tape = self.tape(own)
-        found = tape.run(arrays)
+        found, failures = tape.run(arrays)
+        if failures:
+            raise self._failed(failures, number)
         return {name: self._padded(name, cells, own, longest) for name, cells in found.items()}
+
+    def _failed(self, failures: Sequence[Failure], sequence: int | None) -> SolverError:
+        """The error about the first of the failures that is no consequence of another one: what is
+        not a number from the first step on was given something that was none."""
+        place = {id(eq): k for k, eq in enumerate(self.program.equations)}
+
+        def rank(f: Failure) -> tuple[bool, int, tuple[int, ...]]:
+            from_the_start = f.steps == 1 and not np.isfinite(f.residual)
+            return from_the_start, place[id(f.node.equation)], f.node.index
+
+        first = min(failures, key=rank)
+        solver = first.node.attr("solver")
+        return SolverError(
+            first.node.var, first.node.index, sequence, first.residual, first.steps,
+            solver.method, tolerance(solver, float(np.finfo(self.dtype).eps)),
+        )  # fmt: skip
 
     def _padded(
         self, name: str, cells: list[Array], own: Mapping[str, int], longest: Mapping[str, int]

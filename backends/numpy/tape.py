@@ -3,49 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from unfold.expr import Type
-from unfold.graph import NARY, Graph, Node
-from unfold.ops import OPS
-from unfold.poly import Poly, Shape
+from unfold.graph import Graph, Node
 
-Array = NDArray[Any]
+from .solve import Unsolved, solution
+from .values import Array, constant, function, storage
+
 #: Where the elements of each array start: the position of its first element on each axis.
 Origins = Mapping[str, tuple[int, ...]]
 
 
-def number(value: Any) -> Any:
-    """An attribute with sizes as integers."""
-    if isinstance(value, Poly):
-        return value.evaluate({})
-    if isinstance(value, tuple):
-        return tuple(number(v) for v in value)
-    return value
+@dataclass(frozen=True)
+class Failure:
+    """An element that was not found: its node, the last residual, and how many steps were taken."""
 
-
-def storage(kind: Type, dtype: str) -> Any:
-    """The NumPy type of a value."""
-    return {"real": np.dtype(dtype), "int": np.dtype(np.int64), "bool": np.dtype(np.bool_)}[
-        kind.kind
-    ]
-
-
-def constant(value: Any, shape: Shape, kind: Type, dtype: str) -> Array:
-    """The array of a constant."""
-    array = np.asarray(number(value), dtype=storage(kind, dtype))
-    return np.broadcast_to(array, number(shape))
-
-
-def function(op: str, attrs: Mapping[str, Any]) -> Callable[..., Array]:
-    """The NumPy meaning of an op with its attributes filled in."""
-    record = OPS[op] if op in OPS else NARY[op]
-    given = {name: number(value) for name, value in attrs.items()}
-    return partial(record.numpy, **given) if given else record.numpy
+    node: Node
+    residual: float
+    steps: int
 
 
 class Tape:
@@ -88,33 +66,44 @@ class Tape:
             else:
                 key = (node.op, node.attrs)
                 if key not in known:
-                    known[key] = _meaning(node)
+                    known[key] = _meaning(node, dtype)
                 kind = storage(node.type, dtype)
                 self.steps.append(
                     (position, known[key], node.operands, kind, dead.get(position, []))
                 )
-        self.size = len(graph.table)
+        self.table = graph.table
 
-    def run(self, arrays: Mapping[str, Array]) -> dict[str, list[Array]]:
-        """The cells of every output, for the inputs and parameters of one sequence."""
-        values: list[Any] = [None] * self.size
+    def run(
+        self, arrays: Mapping[str, Array]
+    ) -> tuple[dict[str, list[Array]], list[Failure]]:
+        """The cells of every output, for the inputs and parameters of one sequence, and the
+        elements that were not found (NaN in the cells)."""
+        failures: list[Failure] = []
+        values: list[Any] = [None] * len(self.table)
         for position, name, at in self.leaves:
             values[position] = arrays[name][at]
         for position, array in self.constants:
             values[position] = array
         with np.errstate(all="ignore"):
             for position, meaning, operands, kind, dead in self.steps:
-                value = meaning(*[values[o] for o in operands])
+                try:
+                    value = meaning(*[values[o] for o in operands])
+                except Unsolved as error:
+                    value = error.value
+                    failures.append(Failure(self.table[position], error.residual, error.steps))
                 # Some NumPy functions answer in double precision whatever they are given.
                 if value.dtype != kind:
                     value = value.astype(kind)
                 values[position] = value
                 for operand in dead:
                     values[operand] = None
-        return {name: [values[c] for c in r.cells] for name, r in self.outputs.items()}
+        cells = {name: [values[c] for c in r.cells] for name, r in self.outputs.items()}
+        return cells, failures
 
 
-def _meaning(node: Node) -> Callable[..., Array]:
+def _meaning(node: Node, dtype: str) -> Callable[..., Array]:
     if node.op == "copy":
         return np.asarray
+    if node.op == "solve":
+        return solution(node, dtype)
     return function(node.op, dict(node.attrs))

@@ -12,10 +12,11 @@ Attrs = tuple[tuple[str, Any], ...]
 Index = tuple[int, ...]
 Element = tuple[str, Index]
 
-#: Leaves, and the two ops that only a graph has: an element that just names another value, and an
-#: element at level "equation", whose operands are all that its equation reads.
+#: Leaves, and the ops that only a graph has: an element that just names another value, one at level
+#: "equation", whose operands are all that its equation reads, and one that an implicit equation
+#: defines (see `unfold.graph.implicit`).
 LEAVES = ("input", "param", "const")
-COPY, EQUATION = "copy", "equation"
+COPY, EQUATION, SOLVE = "copy", "equation", "solve"
 
 
 class Node(NamedTuple):
@@ -23,7 +24,7 @@ class Node(NamedTuple):
 
     Attributes:
         op: ``input``, ``param``, ``const``; a primitive of `unfold.ops`; ``reduce_sum``, … over any
-            number of operands (`NARY`); ``copy``; at level "equation" ``equation``.
+            number of operands (`NARY`); ``copy``; ``solve``; at level "equation" ``equation``.
         operands: positions of the operands in `Graph.table`, in order; all smaller than the node's
             own.
         attrs: the op's attributes; a constant's ``value``.

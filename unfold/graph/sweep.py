@@ -16,14 +16,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 
-from ..expr import BOOL, REAL, Const, Expr, Ref, fresh, lift
-from ..ops import OPS
-from ..ops.record import Attrs, Op, broadcast_to, sum_to, times, where
+from ..derivative import cotangents
+from ..expr import BOOL, REAL, Call, Const, Expr, Ref, fresh
+from ..ops.record import broadcast_to, where
 from ..poly import Shape
 from ..program import Var
 from .graph import Graph, Result
-from .nary import NARY
-from .node import COPY, LEAVES, Builder, Index, Node
+from .implicit import RECORDS, Backward
+from .node import COPY, LEAVES, SOLVE, Builder, Index, Node
 from .template import Template, total, zero
 
 
@@ -62,6 +62,8 @@ class _Sweep:
         self.rules: dict[object, _Rule] = {}
         self.bars: dict[str, str] = {}
         self.vars: dict[str, Var] = dict(graph.program.vars)
+        self.implicit: dict[object, Backward] = {}
+        self.solutions: dict[str, str] = {}
 
     def run(self) -> Graph:
         graph, builder = self.graph, self.builder
@@ -150,6 +152,9 @@ class _Sweep:
         if node.op == COPY:
             self.give(node.operands[0], g)
             return
+        if node.op == SOLVE:
+            self.through(position, node, g, active)
+            return
         receivers = tuple(o in active for o in node.operands)
         rule = self.rule(node, receivers, self.selection(node, g))
         made = rule.template.build_all(rule.environment(position, node, g), _no_reads)
@@ -159,6 +164,42 @@ class _Sweep:
                 share = next(shares)
                 assert share is not None
                 self.give(operand, share)
+
+    def through(self, position: int, node: Node, g: int, active: set[int]) -> None:
+        """Give the operands of an implicit element their shares: see `Backward`."""
+        table, builder = self.builder.table, self.builder
+        kinds = tuple((table[o].shape, table[o].type) for o in node.operands)
+        key = (SOLVE, node.attrs, kinds)
+        if key not in self.implicit:
+            self.implicit[key] = Backward(node, [table[o] for o in node.operands])
+        rule = self.implicit[key]
+        name = self.solution(node.var)
+        owner = (name, node.index)
+        solved = builder.add(
+            Node(
+                SOLVE, (g, position, *node.operands), rule.adjoint, node.shape, node.type,
+                "adjoint", *owner, 0, node.equation,
+            )
+        )  # fmt: skip
+        builder.owner(owner, "adjoint", node.equation)
+        receives = tuple(
+            o in active and share is not None
+            for o, share in zip(node.operands, rule.shares, strict=True)
+        )
+        template = rule.template(receives, builder)
+        made = iter(template.build_all([position, solved, *node.operands], _no_reads))
+        for o, receiving in zip(node.operands, receives, strict=True):
+            if receiving:
+                share = next(made)
+                assert share is not None
+                self.give(o, share)
+
+    def solution(self, name: str) -> str:
+        """The variable that solves the adjoint equation of an implicit one."""
+        if name not in self.solutions:
+            found = self.solutions[name] = fresh(f"{name}_lambda", self.vars)
+            self.vars[found] = replace(self.vars[name], name=found, generated=True)
+        return self.solutions[name]
 
     def give(self, operand: int, share: int) -> None:
         self.received.setdefault(operand, []).append(share)
@@ -171,8 +212,6 @@ class _Sweep:
         if side is None or node.op == "where" or table[g].part == 0:
             return None
         condition, inner = table[table[g].operands[0]], table[table[g].operands[side]]
-        if not _record(node.op).elementwise and condition.shape:
-            return None
         return _Selection(side, condition.shape, inner.shape)
 
     def rule(self, node: Node, receivers: tuple[bool, ...], selection: _Selection | None) -> _Rule:
@@ -198,9 +237,7 @@ class _Selection:
 class _Rule:
     """An op's cotangents, for operands of given shapes and types, as a template of nodes.
 
-    Below ``where(c, a, b)`` cotangents have the form ``where(c, g, 0)``. Multiplied by a slope that
-    is infinite or NaN where ``c`` is false they would be NaN, so the product goes inside:
-    ``where(c, g * slope, 0)``, and the branch that was not taken gives exactly 0.
+    The rule itself is `unfold.derivative.cotangents` on reads that stand for the nodes.
     """
 
     def __init__(
@@ -223,16 +260,18 @@ class _Rule:
         given: dict[Ref, int] = {y: 0}
         given |= {a: k + 1 for k, a in enumerate(args) if isinstance(a, Ref)}
         last = len(args) + 1
-        op, attrs = _record(node.op), dict(node.attrs)
         if selection is None:
-            g = Ref(".g", (), node.shape, node.type)
-            given[g] = last
-            shares = list(op.cotangents(g, y, args, attrs))
+            plain = Ref(".g", (), node.shape, node.type)
+            given[plain] = last
+            g: Expr = plain
         else:
             c = Ref(".c", (), selection.condition, BOOL)
-            g = Ref(".g", (), selection.inner, node.type)
-            given |= {c: last, g: last + 1}
-            shares = _selected(op, attrs, c, selection.side, broadcast_to(g, node.shape), y, args)
+            inner = Ref(".g", (), selection.inner, node.type)
+            given |= {c: last, inner: last + 1}
+            sides = (inner, 0.0) if selection.side == 1 else (0.0, inner)
+            g = broadcast_to(where(c, *sides), node.shape)
+        call = Call(node.op, args, node.attrs, node.shape, node.type)
+        shares = cotangents(call, g, y, RECORDS)
         #: Which operands receive something.
         self.receives = [r and e is not None for r, e in zip(receivers, shares, strict=True)]
         roots = [e for r, e in zip(receivers, shares, strict=True) if r and e is not None]
@@ -244,23 +283,6 @@ class _Rule:
             return [position, *node.operands, g]
         condition, *branches = self.builder.table[g].operands
         return [position, *node.operands, condition, branches[self.selection.side - 1]]
-
-
-def _selected(
-    op: Op, attrs: Attrs, c: Expr, side: int, g: Expr, y: Expr, args: tuple[Expr, ...]
-) -> list[Expr | None]:
-    """The cotangents for ``where(c, g, 0)``, with the selection outside each product."""
-
-    def select(value: Expr) -> Expr:
-        return where(c, value, 0.0) if side == 1 else where(c, 0.0, value)
-
-    if not op.partials:
-        return [None if s is None else select(s) for s in op.cotangents(g, y, args, attrs)]
-    # The selection stays inside the sums that undo broadcasting.
-    return [
-        sum_to(select(times(g, lift(partial(y, *args)))), x.shape) if x.is_real else None
-        for partial, x in zip(op.partials, args, strict=True)
-    ]
 
 
 def _shown(graph: Graph, v: Var) -> tuple[range, ...]:
@@ -275,10 +297,6 @@ def _shown(graph: Graph, v: Var) -> tuple[range, ...]:
                 lo, hi = first, last
         ranges.append(range(lo, hi + 1))
     return tuple(ranges)
-
-
-def _record(op: str) -> Op:
-    return OPS[op] if op in OPS else NARY[op]
 
 
 def _side(table: list[Node], at: int) -> int | None:

@@ -12,7 +12,8 @@ from itertools import product
 from ..program import Equation, Program, ProgramError, Var
 from .affine import condition
 from .graph import Graph, Result
-from .node import EQUATION, Builder, Element, Node, element_name
+from .implicit import ImplicitTemplate
+from .node import EQUATION, SOLVE, Builder, Element, Index, Node, element_name
 from .template import Template, zero
 
 LEVELS = ("op", "equation")
@@ -90,12 +91,25 @@ class _Piece:
         self._lengths = lengths
         self._builder = builder
         self._template: Template | None = None
+        self._implicit: ImplicitTemplate | None = None
 
     @property
     def template(self) -> Template:
         if self._template is None:
             self._template = Template([self.equation.rhs], self.slots, self._lengths, self._builder)
         return self._template
+
+    @property
+    def implicit(self) -> ImplicitTemplate:
+        if self._implicit is None:
+            self._implicit = ImplicitTemplate(self.equation, self.slots, self._lengths)
+        return self._implicit
+
+    def reads(self, index: Index) -> list[Element]:
+        """What has to be known before the element at ``index``."""
+        if self.equation.solver is not None:
+            return self.implicit.reads(index)
+        return list(dict.fromkeys(self.template.reads(index)))
 
 
 class _Unrolling:
@@ -141,9 +155,7 @@ class _Unrolling:
                     self.undefined(element, stack)
                 assert found is not None
                 opened[element] = piece = found
-                missing = [
-                    e for e in dict.fromkeys(piece.template.reads(index)) if e not in elements
-                ]
+                missing = [e for e in piece.reads(index) if e not in elements]
                 if missing:
                     for e in missing:
                         if e in opened:
@@ -173,15 +185,29 @@ class _Unrolling:
         element = (v.name, index)
         role = "variable" if v.adjoint_of is None else "adjoint"
         if self.level == "equation":
-            read = tuple(self.elements[e] for e in dict.fromkeys(piece.template.reads(index)))
+            read = tuple(self.elements[e] for e in piece.reads(index))
             return self.builder.add(
                 Node(EQUATION, read, (), v.shape, v.type, role, *element, 0, piece.equation)
             )
+        if piece.equation.solver is not None:
+            return self.solve(v, index, piece, role)
         self.builder.owner(element, role, piece.equation)
         value = piece.template.build(index, self.lookup)
         if value is None:
             value = zero(self.builder, v.shape, v.type)
         return self.builder.element(value, element, v.shape, v.type, role, piece.equation)
+
+    def solve(self, v: Var, index: Index, piece: _Piece, role: str) -> int:
+        """The node of an element that an implicit equation defines."""
+        reads = piece.implicit.reads(index)
+        read = tuple(self.elements[e] for e in reads)
+        nodes = [self.builder.table[at] for at in read]
+        attrs = piece.implicit.attrs(
+            index, [(e, n.shape, n.type) for e, n in zip(reads, nodes, strict=True)]
+        )
+        return self.builder.add(
+            Node(SOLVE, read, attrs, v.shape, v.type, role, v.name, index, 0, piece.equation)
+        )
 
     def lookup(self, var: str, index: tuple[int, ...]) -> int:
         return self.elements[var, index]
