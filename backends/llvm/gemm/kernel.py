@@ -26,6 +26,8 @@ class Operands:
         start, start_row: what the sums begin with, laid out as C is: C itself, zeros, a bias.
         c, c_row: C at the first column of the panel, the distance of its rows.
         terms: the length of the sum, at least 1.
+        ahead, ahead_k: what will be needed next, read into the second-level cache on the way: a
+            cache line every ``ahead_k`` elements, and the lines beside them in the next blocks.
     """
 
     a: Value
@@ -38,6 +40,8 @@ class Operands:
     c: Value
     c_row: Value
     terms: Value
+    ahead: Value
+    ahead_k: Value
 
     def values(self) -> list[Value]:
         return [getattr(self, f.name) for f in fields(self)]
@@ -52,8 +56,10 @@ class Operands:
         )
 
 
-_PARAMS = (POINTER, INT, INT, POINTER, INT, POINTER, INT, POINTER, INT, INT)
+_PARAMS = (POINTER, INT, INT, POINTER, INT, POINTER, INT, POINTER, INT, INT, POINTER, INT)
 _ZEROS = "unfold.zeros"
+#: Bytes of a cache line.
+LINE = 64
 
 
 def zeros(b: Body, t: Tiling) -> Value:
@@ -87,6 +93,7 @@ def _rows_by_panel(module: ir.Module, t: Tiling, panel: Panel, heights: range) -
     def write(b: Body) -> None:
         rows, *operands, last = b.args
         o = Operands(*operands)
+        ends = b.at(o.ahead, panel.padded, t.element)
 
         def all_rows() -> list[Value]:
             parts = (rows + (most - 1)).udiv(most)
@@ -97,13 +104,15 @@ def _rows_by_panel(module: ir.Module, t: Tiling, panel: Panel, heights: range) -
             first, second = mixed.select(extra, parts), mixed.select(parts - extra, 0)
 
             def pass_(values: list[Value]) -> tuple[Value, list[Value]]:
-                height, count, following, a, start, c = values
-                here = replace(o, a=a, start=start, c=c)
-                cases = {n: partial(_blocks, b, t, panel, n, count, here, last) for n in heights}
+                height, count, following, a, start, c, ahead = values
+                here = replace(o, a=a, start=start, c=c, ahead=ahead)
+                cases = {
+                    n: partial(_blocks, b, t, panel, n, count, here, last, ends) for n in heights
+                }
                 pointers = b.switch(height, cases)
                 return following.gt(0), [height - 1, following, b.const(INT, 0), *pointers]
 
-            b.repeat([height, first, second, o.a, o.start, o.c], pass_)
+            b.repeat([height, first, second, o.a, o.start, o.c, o.ahead], pass_)
             return []
 
         b.when(rows.gt(0), all_rows)
@@ -116,19 +125,23 @@ def _rows_by_panel(module: ir.Module, t: Tiling, panel: Panel, heights: range) -
 
 
 def _blocks(
-    b: Body, t: Tiling, panel: Panel, height: int, count: Value, o: Operands, last: Value
-) -> list[Value]:
+    b: Body, t: Tiling, panel: Panel, height: int, count: Value, o: Operands, last: Value,
+    ends: Value,
+) -> list[Value]:  # fmt: skip
     """``count`` > 0 blocks of one height; where A, the start and C go on."""
 
+    line = LINE // t.itemsize
+    end = b.at(ends, -line, t.element)
+
     def step(values: list[Value]) -> tuple[Value, list[Value]]:
-        left, a, start, c = values
-        here = replace(o, a=a, start=start, c=c)
+        left, a, start, c, ahead = values
+        here = replace(o, a=a, start=start, c=c, ahead=ahead)
         _block(b, t, panel, height, here, last)
         there = here.advanced(b, t, height)
-        left = left - 1
-        return left.gt(0), [left, there.a, there.start, there.c]
+        left, beside = left - 1, ahead.lt(end).select(b.at(ahead, line, t.element), ahead)
+        return left.gt(0), [left, there.a, there.start, there.c, beside]
 
-    return b.repeat([count, o.a, o.start, o.c], step)[1:]
+    return b.repeat([count, o.a, o.start, o.c, o.ahead], step)[1:]
 
 
 def _block(b: Body, t: Tiling, panel: Panel, height: int, o: Operands, last: Value) -> None:
@@ -152,7 +165,9 @@ def _block(b: Body, t: Tiling, panel: Panel, height: int, o: Operands, last: Val
     rows = [o.a_row * i for i in range(height)]
 
     def term(pointers: Sequence[Value], state: Sequence[Value]) -> list[Value]:
-        a, line = pointers
+        a, line, ahead = pointers
+        if panel.vectors == t.vectors:
+            b.prefetch(ahead)
         columns = [
             b.load(b.at(line, n * panel.width, t.element), kind) for n in range(panel.vectors)
         ]
@@ -164,8 +179,12 @@ def _block(b: Body, t: Tiling, panel: Panel, height: int, o: Operands, last: Val
         return result
 
     def onward(pointers: Sequence[Value]) -> list[Value]:
-        a, line = pointers
-        return [b.at(a, o.a_k, t.element), b.at(line, o.b_k, t.element)]
+        a, line, ahead = pointers
+        return [
+            b.at(a, o.a_k, t.element),
+            b.at(line, o.b_k, t.element),
+            b.at(ahead, o.ahead_k, t.element),
+        ]
 
     def rounds(
         times: Value, sums: int, pointers: Sequence[Value], state: Sequence[Value]
@@ -173,7 +192,7 @@ def _block(b: Body, t: Tiling, panel: Panel, height: int, o: Operands, last: Val
         """``times`` rounds of ``sums`` terms each, one for each set of sums."""
 
         def step(_: Value, values: list[Value]) -> list[Value]:
-            pointers, state = values[:2], values[2:]
+            pointers, state = values[:3], values[3:]
             following: list[Value] = []
             for s in range(sums):
                 following += term(pointers, state[s * count : (s + 1) * count])
@@ -181,14 +200,14 @@ def _block(b: Body, t: Tiling, panel: Panel, height: int, o: Operands, last: Val
             return [*pointers, *following]
 
         values = b.loop(times, [*pointers, *state], step)
-        return values[:2], values[2:]
+        return values[:3], values[3:]
 
     if sums == 1:
-        _, state = rounds(o.terms, 1, (o.a, o.b), state)
+        _, state = rounds(o.terms, 1, (o.a, o.b, o.ahead), state)
     else:
         # Terms that do not fill a round go to the first sums.
         whole = o.terms.udiv(sums)
-        pointers, state = rounds(whole, sums, (o.a, o.b), state)
+        pointers, state = rounds(whole, sums, (o.a, o.b, o.ahead), state)
         _, head = rounds(o.terms - whole * sums, 1, pointers, state[:count])
         state = head + state[count:]
         while len(state) > count:

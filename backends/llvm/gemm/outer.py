@@ -66,7 +66,7 @@ def outer_sum(module: ir.Module, target: HostTarget, dtype: str, N1: int, N2: in
 
             def panel_of(panel: Panel, first: Value) -> None:
                 source = b.at(b.at(from_b, start * ldb, t.element), first, t.element)
-                stride = ldb
+                stride, following = ldb, b.at(source, panel.columns, t.element)
                 if _is_packed(panel, N1):
                     copy_panel(b, t, panel, source, ldb, terms, space)
                     source, stride = space, b.const(INT, panel.padded)
@@ -74,6 +74,7 @@ def outer_sum(module: ir.Module, target: HostTarget, dtype: str, N1: int, N2: in
                     a=left_at, a_row=left_row, a_k=left_k, b=source, b_k=stride,
                     start=b.at(from_c, first * column, t.element), start_row=from_row,
                     c=b.at(c, first, t.element), c_row=ldc, terms=terms,
+                    ahead=following, ahead_k=ldb,
                 )  # fmt: skip
                 blocks(b, t, panel, N1, o)
 

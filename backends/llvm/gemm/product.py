@@ -120,12 +120,14 @@ def product(module: ir.Module, target: HostTarget, dtype: str, N: int, K: int) -
             terms: int,
         ) -> None:  # fmt: skip
             def one(panel: Panel, first: Value) -> None:
-                at = first * K + done * panel.padded
+                from_b = b.at(packed, first * K + done * panel.padded, t.element)
                 o = Operands(
                     a=b.at(from_a, done, t.element), a_row=lda, a_k=b.const(INT, 1),
-                    b=b.at(packed, at, t.element), b_k=b.const(INT, panel.padded),
+                    b=from_b, b_k=b.const(INT, panel.padded),
                     start=b.at(begin[0], first * begin[2], t.element), start_row=begin[1],
                     c=b.at(to_c, first, t.element), c_row=ldc, terms=b.const(INT, terms),
+                    ahead=b.at(from_b, K * panel.padded, t.element),
+                    ahead_k=b.const(INT, panel.padded),
                 )  # fmt: skip
                 blocks(b, t, panel, count, o)
 
@@ -175,6 +177,7 @@ def matvec(
                 a=x, a_row=one, a_k=one, b=b.at(source, first, t.element), b_k=stride,
                 start=b.at(begin, first * column, t.element), start_row=one,
                 c=b.at(y, first, t.element), c_row=one, terms=b.const(INT, K),
+                ahead=b.at(source, first + panel.columns, t.element), ahead_k=stride,
             )  # fmt: skip
             blocks(b, t, panel, 1, o)
 
