@@ -1,9 +1,9 @@
 """Stage 2: models inside models.
 
 `enc = gru(x, H)` makes every variable `v` of the model `gru` known here as `enc.v`; what it is
-given is bound by `unfold.check.binding`. `layer[l] = gru(layer[l-1], H) for l in 1..3` makes `layer.1`,
-`layer.2` and `layer.3`; a base `layer[0] = x` is another name for `x`. Those are made first that
-others are given.
+given is bound by `unfold.check.binding`. `layer[l] = gru(layer[l-1], H) for l in 1..3` makes
+`layer.1`, `layer.2` and `layer.3`; a base `layer[0] = x` is another name for `x`. Those are made
+first that others are given.
 """
 
 from __future__ import annotations
