@@ -18,6 +18,7 @@ from ..poly import Poly
 from ..program import Program, Var
 from ..schedule import Node as Ordered
 from ..schedule import Scan, Step, schedule
+from ..transform.common import prune
 from .nodes import Buffer, Loop, Node, Plan, Result, Statement, statements
 
 
@@ -26,6 +27,7 @@ def build(program: Program) -> Plan:
 
     Raises `CausalityError` where no order exists.
     """
+    program = prune(program)
     order = schedule(program).nodes
     shared_names = shared_variables(program)
     maker = _Maker(program)
@@ -34,14 +36,14 @@ def build(program: Program) -> Plan:
     for node in order:
         home = shared if _first_name(program, node) in shared_names else body
         home.extend(maker.nodes((node,), {}, (), program.given))
-    buffers = {}
-    used = {s.target for s in statements((*shared, *body))} | {o.name for o in program.outputs}
+    results = _results(program)
+    used = {r.name for r in results}
     for s in statements((*shared, *body)):
-        used |= names(s.rhs)
-    for v in program.vars.values():
-        if v.name in used:
-            buffers[v.name] = _buffer(v, v.name in shared_names)
-    return Plan(program, buffers, tuple(shared), tuple(body), _results(program))
+        used |= names(s.rhs) | {s.target}
+    buffers = {
+        v.name: _buffer(v, v.name in shared_names) for v in program.vars.values() if v.name in used
+    }
+    return Plan(program, buffers, tuple(shared), tuple(body), results)
 
 
 def shared_variables(program: Program) -> set[str]:
@@ -64,11 +66,17 @@ def _buffer(v: Var, shared: bool) -> Buffer:
 
 
 def _results(program: Program) -> tuple[Result, ...]:
+    """The outputs, and the losses that are not among them."""
+    outputs = {out.name: out.ranges for out in program.outputs}
+    outputs |= {name: () for name in program.losses if name not in outputs}
     found = []
-    for out in program.outputs:
-        source = program.vars[out.name].adjoint_of
-        of_param = source is not None and program.vars[source].role == "param"
-        found.append(Result(out.name, out.ranges, source is not None, of_param))
+    for name, ranges in outputs.items():
+        v = program.vars[name]
+        source = program.vars.get(v.adjoint_of or "")
+        while v.tangent_of is not None:
+            v = program.vars[v.tangent_of]
+        of_param = source is not None and source.role == "param"
+        found.append(Result(name, ranges, v.adjoint_of is not None, of_param))
     return tuple(found)
 
 

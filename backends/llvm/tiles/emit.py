@@ -46,16 +46,18 @@ class TileEmitter:
         lanes: how many reals fill a vector register.
         generator: knows the module's kernels and packed operands.
         known: the function's arguments by name.
+        first: whether the function runs before operands are packed.
     """
 
     def __init__(
-        self, tile: Tile, lanes: int, generator: Generator, known: dict[str, Value]
+        self, tile: Tile, lanes: int, generator: Generator, known: dict[str, Value], first: bool
     ) -> None:
         self.tile = tile
         self.f = tile.f
         self.lanes = lanes
         self.generator = generator
         self.known = known
+        self.is_first = first
         self.is_repeated = False
 
     def ops(self, ops: Sequence[Op]) -> None:
@@ -432,7 +434,7 @@ class TileEmitter:
     def packed(self, m: Matrix, at: Value, stride: Value, transposed: bool) -> Value:
         """The address of a shared matrix in panels: made once per call if that can be."""
         v, g = m.view, self.generator
-        early = v.pick is None and v.storage not in g.temporaries
+        early = not self.is_first and v.pick is None and v.storage not in g.temporaries
         early = early and not any(p.symbols - set(g.plan.lengths) for p in v.position)
         name = g.pack_storage(m, early)
         target = g.work(self.f, name)

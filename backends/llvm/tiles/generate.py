@@ -63,7 +63,8 @@ class Generator:
         self.target = jit.host()
         self.dtype = "float64" if formats.real == "double" else "float32"
         self.kernels: set[str] = set()
-        self.packs: dict[Matrix, tuple[str, bool]] = {}
+        self.packs: dict[Matrix, str] = {}
+        self.early: set[Matrix] = set()
         self.scratch_size = 0
         selector = Selector(plan, self.summed)
         shared = selector.nodes(plan.shared)
@@ -78,7 +79,7 @@ class Generator:
     def layout(self) -> Layout:
         packs = {
             name: gemm.packed_size(self.target, self.dtype, m.columns, m.rows)
-            for m, (name, _) in self.packs.items()
+            for m, name in self.packs.items()
         }
         extra = {"%scratch": self.scratch_size, **packs}
         return Layout(self.plan, self.summed, self.temporaries, extra)
@@ -106,7 +107,7 @@ class Generator:
         own = {n: known[f"own.{n}"] for n in lengths}
         padded = Indexer(f, self.formats, {n: known[f"padded.{n}"] for n in lengths})
         tile = Tile(f, self.formats, own, {}, known["rows"])
-        te = TileEmitter(tile, self.lanes, self, known)
+        te = TileEmitter(tile, self.lanes, self, known, shared)
         storages: dict[str, Storage] = {}
         for b in self.plan.buffers.values():
             if b.shared or not shared:
@@ -172,7 +173,9 @@ class Generator:
 
     def pack_storage(self, m: Matrix, early: bool) -> str:
         """The storage for a packed matrix; with ``early`` it is filled before everything else."""
-        return self.packs.setdefault(m, (f"%pack{len(self.packs)}", early))[0]
+        if early:
+            self.early.add(m)
+        return self.packs.setdefault(m, f"%pack{len(self.packs)}")
 
     def scratch(self, f: Function, size: int) -> Value:
         """The address of space for so many reals, for the use of one kernel at a time."""
@@ -181,8 +184,8 @@ class Generator:
 
     def pack(self, te: TileEmitter) -> None:
         """Fill what is packed once per call."""
-        for m, (name, early) in self.packs.items():
-            if early:
+        for m, name in self.packs.items():
+            if m in self.early:
                 by_rows = m.is_by_rows
                 stride = integer(m.down if by_rows else m.right)
                 at, target = te.tile.base(m.view), self.work(te.f, name)

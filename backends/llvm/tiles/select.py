@@ -20,6 +20,7 @@ from unfold.expr import (
     Reduce,
     Ref,
     children,
+    free_symbols,
     names,
     walk,
     with_children,
@@ -279,6 +280,7 @@ class Selector:
             self.into(target, self.from_exponentials(e.body, top, lambda terms: Reduce(
                 "sum", e.indices, e.domain, terms), None))  # fmt: skip
             return
+        self.settle(e.body, e.indices)
         start = {"sum": 0.0, "max": float("-inf"), "min": float("inf")}[e.op]
         if e.type.kind == "int" and e.op != "sum":
             start = float(-(2**63)) if e.op == "max" else float(2**63 - 1)
@@ -295,6 +297,18 @@ class Selector:
                 both = Call(name, (so_far, rhs), (), e.shape, e.type)
                 self.ops.append(Map(target, both, leaves))
         self.ops.extend(nest(e, tuple(ops)))
+
+    def settle(self, e: Expr, indices: Sequence[str]) -> None:
+        """Compute what a loop over ``indices`` would compute again and again, before the loop."""
+        if self.known(e) is not None or isinstance(e, (Ref, Const, Position, Guard)):
+            return
+        own_way = isinstance(e, Reduce) or (isinstance(e, Call) and e.op in SPECIAL)
+        if own_way and not free_symbols(e) & set(indices):
+            self.view(e)
+            return
+        if not isinstance(e, Reduce):
+            for c in children(e):
+                self.settle(c, indices)
 
     def from_exponentials(self, a: Expr, top: Expr, total: object, axis: object) -> Expr:
         """``log(sum(exp(a)))`` relative to the largest term, or to 0 where that is infinite."""
@@ -316,6 +330,7 @@ class Selector:
                 self.add_rows(target, e.body)
             self.ops.append(Branch(e.domain, tuple(ops), ()))
         elif isinstance(e, Reduce) and e.op == "sum":
+            self.settle(e.body, e.indices)
             with self.collected() as ops:
                 self.add_rows(target, e.body)
             body = tuple(ops)

@@ -1,0 +1,97 @@
+"""Random programs: native code gives what the interpreter gives, and the adjoints likewise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.strategies import programs
+from unfold.backends import llvm
+from unfold.backends import numpy as interpreter
+from unfold.backends.llvm import choose
+from unfold.program import Program
+from unfold.transform import adjoint
+
+WAYS = {"lanes": 10**9, "tiles": -1}
+SETTINGS = settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@pytest.fixture(params=list(WAYS))
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Each of the two kinds of native code, whatever the size of the program."""
+    monkeypatch.setattr(choose, "UNROLLED", WAYS[request.param])
+    return request.param  # type: ignore[no-any-return]
+
+
+def arrays_for(
+    p: Program, lengths: dict[str, int], batch: int | None, seed: int
+) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    found = {}
+    for v in p.vars.values():
+        if v.role not in ("input", "param"):
+            continue
+        shape = [hi.evaluate(lengths) - lo.evaluate(lengths) + 1 for lo, hi in
+                 ((a.lo, a.hi) for a in v.axes)]  # fmt: skip
+        shape += [n.evaluate({}) for n in v.shape]
+        if batch is not None and v.role == "input":
+            shape = [batch, *shape]
+        found[v.name] = np.asarray(rng.normal(size=shape) * 0.5)
+    return found
+
+
+def agree(p: Program, lengths: dict[str, int], batch: int | None, ragged: Any, total: bool) -> None:
+    arrays = arrays_for(p, lengths, batch, 1)
+    want = interpreter.compile(p, sum_adjoints=total)(arrays, lengths, batch, ragged)
+    got = llvm.compile(p, sum_adjoints=total)(arrays, lengths, batch, ragged)
+    assert list(got) == list(want)
+    for name, expected in want.items():
+        assert got[name].shape == expected.shape, name
+        assert got[name].dtype == expected.dtype, name
+        scale = max(1.0, float(np.max(np.abs(expected[np.isfinite(expected)]), initial=0.0)))
+        np.testing.assert_allclose(got[name], expected, rtol=1e-9, atol=1e-11 * scale, err_msg=name)
+
+
+calls = st.tuples(
+    st.sampled_from([1, 2, 3, 7]), st.sampled_from([None, 0, 1, 2, 5, 17]), st.booleans()
+)
+
+
+@SETTINGS
+@given(p=programs(), call=calls)
+def test_a_random_program_gives_what_the_interpreter_gives(
+    way: str, p: Program, call: tuple[int, int | None, bool]
+) -> None:
+    length, batch, _ = call
+    agree(p, {"T": max(length, p.minimum.get("T", 1))}, batch, None, False)
+
+
+@SETTINGS
+@given(p=programs(), call=calls)
+def test_the_adjoint_of_a_random_program_gives_what_the_interpreter_gives(
+    way: str, p: Program, call: tuple[int, int | None, bool]
+) -> None:
+    length, batch, total = call
+    wrt = [v.name for v in p.vars.values() if v.role in ("input", "param")]
+    agree(adjoint(p, wrt=wrt), {"T": max(length, p.minimum.get("T", 1))}, batch, None, total)
+
+
+@SETTINGS
+@given(p=programs(), batch=st.sampled_from([1, 3, 9]), seed=st.integers(0, 99))
+def test_sequences_of_unequal_length_give_what_the_interpreter_gives(
+    way: str, p: Program, batch: int, seed: int
+) -> None:
+    least = p.minimum.get("T", 1)
+    longest = least + 5
+    ragged = np.random.default_rng(seed).integers(least, longest + 1, batch)
+    wrt = [v.name for v in p.vars.values() if v.role in ("input", "param")]
+    agree(adjoint(p, wrt=wrt), {"T": longest}, batch, ragged, True)
