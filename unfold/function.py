@@ -94,6 +94,7 @@ class Function:
             self.program if options.truncate is None else truncate(self.program, options.truncate)
         )
         self._full: Function | None = None
+        self._real_params = tuple(v.name for v in self.program.params if v.type.kind == "real")
         self._lock = threading.RLock()
         self._derived: dict[tuple[Any, ...], Derived] = {}
         self._steps: tuple[StepProgram, tuple[Derived, Derived]] | None = None
@@ -155,7 +156,8 @@ class Function:
         Raises:
             InputError: see `unfold.inputs`.
         """
-        return Outputs(self.run(self._value(), params, data, inputs, lengths, draws=(seed, first))[0])
+        value = self._value()
+        return Outputs(self.run(value, params, data, inputs, lengths, draws=(seed, first))[0])
 
     def value_and_grad(
         self,
@@ -445,7 +447,7 @@ class Function:
 
     def _wrt(self, wrt: str | Sequence[str] | None) -> tuple[str, ...]:
         if wrt is None:
-            return tuple(v.name for v in self.program.params if v.type.kind == "real")
+            return self._real_params
         names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
         for name in names:
             self._real(name, self.program.vars, "wrt")

@@ -18,7 +18,7 @@ from .declarations import axis, declaration
 from .report import Failed, Report
 from .scope import Definition, Scope
 
-LATER = {t.Flow: "the adaptive `dopri5`"}
+LATER: dict[type[t.Node], str] = {t.Flow: "the adaptive `dopri5`"}
 
 
 def declare(
