@@ -35,9 +35,19 @@ REFERENCES: dict[str, tuple[str, dict[str, int]]] = {
     "pendulum_control": ("pendulum_control", {}),
     "td_lambda": ("td_lambda", {}),
     "multitask": ("multitask", {"D": 3, "H": 5, "K": 3, "P": 2}),
-}
+    "causal_attention": ("causal_attention", {"D": 4, "P": 3, "Q": 5, "K": 2}),
+    "seq2seq_attention": (
+        "seq2seq_attention", {"D": 3, "H": 4, "G": 6, "A": 5, "M": 2, "K": 8}),
+    "ntm": ("ntm", {"D": 3, "H": 5, "M": 4, "K": 2}),
+    "hmm": ("hmm", {"K": 3, "M": 4}),
+    "poisson_spikes": ("poisson_spikes", {"N": 4, "D": 2}),
+    "charlm": ("charlm", {"K": 11, "M": 4, "H": 6}),
+}  # fmt: skip
 
-GRADIENTS_CHECKED = sorted({example for example, _ in REFERENCES.values()} | {"stacked_bigru"})
+GRADIENTS_CHECKED = sorted({example for example, _ in REFERENCES.values()} | {
+    "stacked_bigru", "viterbi", "soft_edit_distance", "cross_attention", "transformer_block",
+    "leaky_integrators", "echo_state", "deep_stack", "memory_reader",
+})  # fmt: skip
 
 
 class Reference:
@@ -55,10 +65,22 @@ class Reference:
         self.grads = groups["grad"]
         self.grads1 = groups.get("grad1", {})
         self.grads2 = groups.get("grad2", {})
+        if name == "charlm":
+            # Its LSTM is the library's, with one bias to a gate instead of two.
+            biases = {f"net.b{k}": self.params[f"b_h{k}"] for k in "ifgo"}
+            self.params = {k: v + biases.get(k, 0) for k, v in cell_names(self.params).items()}
+            self.grads = cell_names(self.grads)
 
     def call(self, fn: unfold.Function) -> dict[str, Any]:
         """The inputs as keywords of a call."""
         return {k: v for k, v in self.inputs.items() if k in fn.inputs or k == "lengths"}
+
+
+def cell_names(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Arrays under the names of the library's LSTM; what has none there is left out."""
+    kinds = {"W_i": "net.W", "W_h": "net.U", "b_i": "net.b"}
+    gates = {f"{old}{k}": f"{new}{k}" for old, new in kinds.items() for k in "ifgo"}
+    return {gates.get(k, k): v for k, v in arrays.items() if k[:-1] != "b_h"}
 
 
 def compiled(name: str, backend: str) -> unfold.Function:
@@ -122,6 +144,25 @@ def test_the_adjoint_of_the_pendulum_gives_its_costates(backend: str) -> None:
     again = unfold.compile(str(costates), backend=backend)
     out = again(ref.params, **ref.call(fn))
     close(np.stack([out.theta_bar, out.omega_bar], axis=1), ref.outputs["costate"])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_posteriors_of_a_hidden_markov_model_are_costates(backend: str) -> None:
+    ref, fn = Reference("hmm"), compiled("hmm", backend)
+    _, grads = fn.value_and_grad(ref.params, wrt=["alpha"], **ref.call(fn))
+    close(-grads["alpha"], ref.outputs["posterior"])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_gradient_of_windows_is_that_of_detached_states(backend: str) -> None:
+    ref = Reference("lstm_tbptt")
+    fn = unfold.compile(
+        EXAMPLES / "lstm.rec", D=3, H=4, K=2, backend=backend, truncate=unfold.Window(10)
+    )
+    loss, grads = fn.value_and_grad(ref.params, wrt=list(ref.grads), **ref.call(fn))
+    close(loss, ref.outputs["loss"])
+    for key, expected in ref.grads.items():
+        close(grads[key], expected)
 
 
 @pytest.mark.parametrize("example", GRADIENTS_CHECKED)
