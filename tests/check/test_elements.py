@@ -62,7 +62,9 @@ def minimum_by_hand(parts: list[Part], reads: list[tuple[int, int]]) -> int | No
 
 
 @given(PARTS, st.lists(READS, min_size=1, max_size=3))
-def test_pieces_and_reads_agree_with_counting(parts: list[Part], reads: list[tuple[int, int]]) -> None:
+def test_pieces_and_reads_agree_with_counting(
+    parts: list[Part], reads: list[tuple[int, int]]
+) -> None:
     body = "\n".join(
         ["input x[t]: real", *(p.text() for p in parts)]
         + [f"y{k} = f[{_end(r)}]" for k, r in enumerate(reads)]
@@ -179,9 +181,7 @@ def test_the_least_length_of_a_model_inside_counts_outside() -> None:
 
 
 def test_a_guard_makes_a_boundary_unnecessary() -> None:
-    p = program(
-        "input x[t]: real\nh[t] = (h[t-1] if t > 1 else 0) + x[t]\noutput h[t]"
-    )
+    p = program("input x[t]: real\nh[t] = (h[t-1] if t > 1 else 0) + x[t]\noutput h[t]")
     assert len(p.pieces("h")) == 1
 
 

@@ -120,7 +120,9 @@ def test_reverse_reflects_reductions_guards_and_index_values() -> None:
         output y[t]
     """
     p = elaborate(dedent(text))
-    assert equations(p, "w.y") == ["w.y[t] = sum[s >= t](x[s]) + (x[t+1] if t < T else 0) + (T - t + 1)"]
+    assert equations(p, "w.y") == [
+        "w.y[t] = sum[s >= t](x[s]) + (x[t+1] if t < T else 0) + (T - t + 1)"
+    ]
 
 
 def test_reversing_twice_is_the_identity() -> None:

@@ -108,6 +108,8 @@ def settle(op: str, args: Sequence[Value]) -> tuple[Value, ...]:
         ]
         if others and all(o is not None and o.kind == "int" for o in others):
             kind = INT
+        elif None in others and REAL not in others:
+            return tuple(args)  # what they meet is not known yet
     return tuple(settled(a, INT if k in places else kind) for k, a in enumerate(args))
 
 
@@ -213,24 +215,22 @@ def _kept(op: str, args: Sequence[Value]) -> Type | None:
 
 
 def _kind(op: str, args: Sequence[Value], attrs: dict[str, Any]) -> Type | None:
-    dummies = tuple(
-        Ref(f"?{k}", (), (), a.type or INT) if isinstance(a, Hole) else a
-        for k, a in enumerate(args)
-    )
+    dummies = tuple(_scalar(a) for a in args)
     try:
-        _, kind = OPS[op].infer(tuple(_scalar(d) for d in dummies), attrs)
+        _, kind = OPS[op].infer(dummies, attrs)
     except ShapeError:
         return None
-    unknown = any(isinstance(a, Hole) and a.type is None for a in args)
-    # An unknown operand counts as an integer: from below. `mod(?, K)` is an int<K> then, and
-    # what becomes of `? + 1` cannot be said.
-    return None if unknown and kind.kind == "int" and kind.bound is None else kind
+    # An unknown operand counts as an integer: from below. What becomes of `? + 1` is unknown.
+    told = any(a.type is not None and not is_literal(a) for a in args)
+    return kind if told or kind.kind != "int" or kind.bound is not None else None
 
 
-def _scalar(e: Expr) -> Expr:
-    if e.shape == ():
-        return e
-    return Ref("?", (), (), e.type)
+def _scalar(value: Value) -> Expr:
+    """A scalar that stands for an operand where only types matter."""
+    if isinstance(value, Expr) and not is_literal(value) and value.shape == ():
+        return value
+    kind = INT if value.type is None or value.type == LITERAL else value.type
+    return Ref("?", (), (), kind)
 
 
 def show(value: Value) -> str:

@@ -198,11 +198,13 @@ def _left(
             bare[item.text] = Domain.range(item.text, lo, hi)
             scope.used.add(item.text)
             continue
-        index = _free_name(scope, d.axes[k], {*indices, *bare_names, *mentioned})
-        indices.append(index)
         free = {i: Poly.symbol(i) for i in scope.indices}
         at = affine(reader, item, Env(free), f"the position on the left of `{d.name}`")
         inside = [s for s in at.symbols if s in scope.indices]
+        # In `h[t+1] = …` the name t is free again: what is written t stands for a position.
+        busy = {*indices, *bare_names, *(mentioned - set(inside))}
+        index = _free_name(scope, d.axes[k], busy)
+        indices.append(index)
         if not inside or set(inside) <= set(env):
             domain = domain & Domain.point(index, at.subs(env))
             continue

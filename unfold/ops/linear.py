@@ -129,6 +129,12 @@ def _broadcast_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
     return shape, args[0].type
 
 
+def _common(args: Args) -> Type:
+    """The type of components that stay what they are: a bound on integers is kept."""
+    kinds = {a.type for a in args}
+    return kinds.pop() if len(kinds) == 1 else promote(*(a.type for a in args))
+
+
 def _concat_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
     axis: int = attrs["axis"]
     first = args[0].shape
@@ -139,7 +145,7 @@ def _concat_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
         if a.shape[:axis] + a.shape[axis + 1 :] != first[:axis] + first[axis + 1 :]:
             raise ShapeError("the pieces do not have the same number of columns", (0, position))
         total = total + a.shape[axis]
-    return first[:axis] + (total,) + first[axis + 1 :], promote(*(a.type for a in args))
+    return first[:axis] + (total,) + first[axis + 1 :], _common(args)
 
 
 def _concat_vjp(g: Expr, y: Expr, args: Args, attrs: Attrs) -> tuple[Expr | None, ...]:
@@ -170,7 +176,7 @@ def _stack_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
     for position, a in enumerate(args):
         if a.shape != args[0].shape:
             raise ShapeError("the entries of `[a, b, …]` must have one shape", (0, position))
-    return (Poly.const(len(args)), *args[0].shape), promote(*(a.type for a in args))
+    return (Poly.const(len(args)), *args[0].shape), _common(args)
 
 
 def _stack_vjp(g: Expr, y: Expr, args: Args, attrs: Attrs) -> tuple[Expr | None, ...]:
