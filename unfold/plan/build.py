@@ -12,24 +12,39 @@ from dataclasses import dataclass
 
 from ..dependence import distinct
 from ..domain import Domain, hull
-from ..expr import Const, Expr, Guard, Reduce, children, fresh, names, subs_positions, with_children
+from ..expr import (
+    Const,
+    Expr,
+    Guard,
+    Reduce,
+    children,
+    free_symbols,
+    fresh,
+    names,
+    subs_positions,
+    with_children,
+)
 from ..ops.record import broadcast_to
 from ..poly import Poly
-from ..program import Program, Var
+from ..program import Equation, Program, Var
 from ..schedule import Node as Ordered
 from ..schedule import Scan, Step, schedule
 from ..transform.common import prune
 from .nodes import Buffer, Loop, Node, Plan, Result, Statement, statements
 
 
-def build(program: Program) -> Plan:
+def build(program: Program, own: str | None = None) -> Plan:
     """The plan of a program: its schedule, with bounds for every loop and a buffer for every name.
+
+    Args:
+        program: without free sizes.
+        own: a length that every sequence has for itself; what depends on it is not shared.
 
     Raises `CausalityError` where no order exists.
     """
     program = prune(program)
     order = schedule(program).nodes
-    shared_names = shared_variables(program)
+    shared_names = shared_variables(program, own)
     maker = _Maker(program)
     shared: list[Node] = []
     body: list[Node] = []
@@ -46,17 +61,23 @@ def build(program: Program) -> Plan:
     return Plan(program, buffers, tuple(shared), tuple(body), results)
 
 
-def shared_variables(program: Program) -> set[str]:
-    """The params and all variables that are computed from params alone."""
+def shared_variables(program: Program, own: str | None = None) -> set[str]:
+    """The params and all variables that are computed from params (and lengths but ``own``) alone."""
     shared = {v.name for v in program.vars.values() if v.role in ("param", "variable")}
     changed = True
     while changed:
         changed = False
         for eq in program.equations:
-            if eq.name in shared and not names(eq.rhs) <= shared:
-                shared.discard(eq.name)
-                changed = True
+            if eq.name in shared:
+                if not names(eq.rhs) <= shared or own in _symbols(eq):
+                    shared.discard(eq.name)
+                    changed = True
     return shared
+
+
+def _symbols(eq: Equation) -> frozenset[str]:
+    """All lengths and indices that an equation mentions."""
+    return free_symbols(eq.rhs) | eq.domain.symbols
 
 
 def _buffer(v: Var, shared: bool) -> Buffer:
@@ -130,7 +151,8 @@ class _Maker:
         if not piece.left:
             guard = domain.gist(context)
             rhs = lighten(piece.rhs, domain & context)
-            return [Statement(self.program.equations[number].name, piece.position, guard, rhs)]
+            eq = self.program.equations[number]
+            return [Statement(eq.name, piece.position, guard, rhs, solver=eq.solver)]
         index, rest = piece.left[0], piece.left[1:]
         at = domain.fixed(index, context)
         if at is not None and not at.symbols & set(rest):

@@ -47,9 +47,13 @@ def hoist(program: Program) -> Program:
     for number, eq in enumerate(program.equations):
         pins = {i for i in eq.indices if eq.domain.fixed(i) is not None}
         nest = tuple(i for i in eq.indices if i not in pins)
-        place = _Place(eq, nest, eq.domain, loops.get(number, frozenset()))
+        carried = loops.get(number, frozenset())
+        if eq.solver is not None:
+            # The search for a solution is a loop too, which only its unknown changes.
+            carried |= {eq.name}
+        place = _Place(eq, nest, eq.domain, carried)
         rhs = work.expression(distinct(eq.rhs, eq.indices), place, root=True)
-        work.equations.append(Equation(eq.name, eq.indices, eq.domain, rhs, eq.span))
+        work.equations.append(Equation(eq.name, eq.indices, eq.domain, rhs, eq.span, eq.solver))
     return program.with_(vars=work.vars, equations=tuple(work.equations))
 
 

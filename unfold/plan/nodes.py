@@ -14,7 +14,7 @@ from typing import TypeAlias
 from ..domain import Domain
 from ..expr import Expr, Type
 from ..poly import Poly
-from ..program import Program
+from ..program import Program, Solver
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,18 @@ class Result:
 
 @dataclass(frozen=True)
 class Statement:
-    """``target[position] = rhs`` where ``guard`` holds; with ``update`` the value is added."""
+    """``target[position] = rhs`` where ``guard`` holds; with ``update`` the value is added.
+
+    With a ``solver`` the right-hand side reads the very element that is assigned, and the element
+    is a solution (see `unfold.implicit`).
+    """
 
     target: str
     position: tuple[Poly, ...]
     guard: Domain
     rhs: Expr
     update: bool = False
+    solver: Solver | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ..domain import Domain
 from ..expr import Call, Const, Expr, Guard, Position, Reduce, Ref
+from ..implicit import parts
 from ..poly import Poly
 from .nodes import Buffer, Loop, Node, Plan, Result, Statement
 
@@ -60,7 +61,11 @@ def _end(which: str, bounds: Sequence[Poly]) -> str:
 def _statement(s: Statement) -> str:
     where = f"    where {domain(s.guard)}" if s.guard.constraints else ""
     index = _index(s.position)
-    return f"{s.target}{index} {'+=' if s.update else '='} {expression(s.rhs)}{where}"
+    if s.solver is None:
+        return f"{s.target}{index} {'+=' if s.update else '='} {expression(s.rhs)}{where}"
+    rhs, start = parts(s.rhs)
+    begin = "" if start is None else f" from {expression(start)}"
+    return f"solve {s.target}{index}{begin} by {s.solver.method}: {expression(rhs)}{where}"
 
 
 def domain(d: Domain) -> str:
