@@ -18,28 +18,37 @@ from .extents import AT
 from .scope import Choice, Definition, Piece, Scope, Site
 
 
-def find_minimum(scope: Scope) -> None:
-    """Raise the least legal lengths as far as the reads ask; `gaps` reports what is still wrong."""
+def holds(scope: Scope) -> bool:
+    """Whether all elements are defined once for all lengths, from some least lengths on.
+
+    Raises ``scope.minimum`` as far as the reads ask; `gaps` reports what is still wrong.
+    """
     for instance in scope.instances.values():
         if not instance.broken:
             for name, least in inline.minimum(instance.program, instance).items():
                 scope.minimum[name] = max(scope.minimum.get(name, 1), least)
-    before: dict[str, int] | None = None
-    while before != scope.minimum:
+    while True:
         # A longer least length can only make more things right: repeat until nothing rises.
         before = dict(scope.minimum)
-        for failure in _failures(scope):
+        failures = list(_failures(scope))
+        for failure in failures:
             _raise_minimum(scope, failure)
+        if before == scope.minimum:
+            return not failures
 
 
 def _failures(scope: Scope) -> Iterator[Domain]:
     """All sets of counterexamples."""
+    seen: set[tuple[str, tuple[Poly, ...], Domain]] = set()
     for d in own(scope):
         for _, _, both in overlaps(scope, d):
             yield both
         for piece in d.pieces:
             for site in piece.sites:
-                yield from missing(scope, piece, site)
+                key = (site.name, site.index, piece.domain & site.domain)
+                if key not in seen:
+                    seen.add(key)
+                    yield from missing(scope, piece, site)
             for choice in piece.choices:
                 yield from outside(scope, piece, choice)
     for name, ranges, span in scope.outputs:

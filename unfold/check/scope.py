@@ -230,6 +230,7 @@ class Scope:
     lost: frozenset[str] = frozenset()
     used: set[str] = field(default_factory=set)
     minimum: dict[str, int] = field(default_factory=dict)
+    _given: tuple[tuple[object, ...], Domain] | None = None
 
     def blocks(self) -> list[Block]:
         """The `solve` blocks, in the order of the text."""
@@ -238,6 +239,13 @@ class Scope:
     @property
     def given(self) -> Domain:
         """What may be assumed of lengths and sizes."""
+        solved = sum(len(i.symbols) for i in self.instances.values())
+        key = (*self.sizes, *self.lengths, *self.minimum.items(), solved)
+        if self._given is None or self._given[0] != key:
+            self._given = key, self._assumptions()
+        return self._given[1]
+
+    def _assumptions(self) -> Domain:
         known = dict.fromkeys(self.sizes, 1) | {n: self.minimum.get(n, 1) for n in self.lengths}
         for inst in self.instances.values():
             for poly in inst.symbols.values():

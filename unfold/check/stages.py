@@ -46,8 +46,8 @@ def check_model(
     solving.check(scope)
     results.check_losses(scope)
     extents.close(scope)
-    coverage.find_minimum(scope)
-    gaps.report(scope)
+    if not coverage.holds(scope):
+        gaps.report(scope)
     if report.errors or model.broken or scope.broken:
         return None
     program = build.build(scope)
