@@ -11,6 +11,10 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .jit import HostTarget
 
 
 class Value:
@@ -71,9 +75,13 @@ class Block:
 
 
 class Module:
-    """Functions and the declarations they need."""
+    """Functions and the declarations they need.
 
-    def __init__(self) -> None:
+    ``target`` is the machine that the code is for; None is the one that runs this process.
+    """
+
+    def __init__(self, target: HostTarget | None = None) -> None:
+        self.target = target
         self.declared: dict[str, str] = {}
         self.texts: list[str] = []
         #: Library functions and tables that are in ``texts`` already.

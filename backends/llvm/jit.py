@@ -46,6 +46,11 @@ class HostTarget:
         """Whether the machine has the named feature (LLVM's name, such as ``fma``)."""
         return f"+{feature}" in self.features.split(",")
 
+    @property
+    def scales(self) -> bool:
+        """Whether one instruction multiplies by powers of two, also out of the normal numbers."""
+        return self.has("avx512f") and self.has("avx512vl") and self.has("avx512dq")
+
     def narrow(self, vector_bytes: int) -> HostTarget:
         """The same machine without its vectors wider than ``vector_bytes`` (16, 32 or 64).
 
@@ -169,8 +174,12 @@ def _prepare(ir_text: str, optimise: bool, target: HostTarget) -> tuple[Any, Any
 
 @lru_cache
 def _machine(target: HostTarget) -> Any:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+    if target.triple == host().triple:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+    else:
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
     return llvm.Target.from_triple(target.triple).create_target_machine(
         features=target.features, opt=2, reloc="pic", codemodel="small", jit=True
     )

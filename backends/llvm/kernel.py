@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unfold.plan import Plan
+from unfold.plan import Plan, plan
 
 from . import jit, lanes, tiles
 from .elementwise import Formats
@@ -139,13 +139,14 @@ class Code:
         self.source = source
         self.variant = variant
         self.layout: Layout | None = None
+        self.plan = plan(source.plan.program, own="T") if variant.ragged else source.plan
         if source.small:
-            self.record: Record = record(source.plan, variant.lanes)
-            self.text = lanes.generate(source.plan, source.formats, variant)
+            self.record: Record = record(self.plan, variant.lanes)
+            self.text = lanes.generate(self.plan, source.formats, variant)
         else:
             width = jit.host().lanes(source.dtype)
             made = tiles.generate(
-                source.plan, source.formats, width, variant.ragged, variant.sum_adjoints
+                self.plan, source.formats, width, variant.ragged, variant.sum_adjoints
             )
             self.text, self.layout = made.text, made.layout
             self.record = made.layout.record
@@ -157,7 +158,7 @@ class Code:
             return self.layout.bytes(formats, lengths, 1 if self.variant.ragged else batch)
         found = []
         for n in self.record.work:
-            b = self.source.plan.buffers[n]
+            b = self.plan.buffers[n]
             width = 1 if b.shared else self.variant.lanes
             found.append(numbers(b, lengths) * width * formats.bytes(b.type.kind))
         return found
@@ -185,7 +186,7 @@ class _Slot:
         self, source: Source, entry: Entry, lengths: dict[str, int], batch: int | None
     ) -> None:
         self.entry = entry
-        r, plan = entry.code.record, source.plan
+        r, made = entry.code.record, entry.code.plan
         names = r.names()
         self.fields = (ctypes.c_int64 * len(names))()
         self.address = ctypes.addressof(self.fields)
@@ -208,8 +209,8 @@ class _Slot:
             self.fields[len(names) - len(starts) + k] = base + start
         kinds = {"real": source.dtype, "int": "int64", "bool": "bool"}
         self.shapes: list[tuple[tuple[int, ...], Any]] = []
-        for result in plan.results:
-            b = plan.buffers[result.name]
+        for result in made.results:
+            b = made.buffers[result.name]
             shape = (*extents(result.ranges, lengths), *b.shape)
             if batch is not None and not (result.of_param and source.sum_adjoints):
                 shape = (batch, *shape)

@@ -19,7 +19,7 @@ from unfold.transform import adjoint
 
 WAYS = {"lanes": 10**9, "tiles": -1}
 SETTINGS = settings(
-    max_examples=40,
+    max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 from ..body import BOOL, DOUBLE, INT, POINTER, Body, Type, Value, define
-from .parts import Coefficients, magnitude, nearest_integer
+from .parts import Coefficients, magnitude, nearest_multiple
 
 #: π/2 in three parts, each rounded to the format.
 HALF_PI: Coefficients = {
@@ -29,7 +29,7 @@ _WORDS = 21
 def reduce(b: Body, x: Value) -> tuple[Value, Value, Value]:
     """(n mod 4 as an integer, r, what is to be added to r)."""
     first, second, third = HALF_PI[x.kind.element]
-    n, k = nearest_integer(b, x * (2.0 / math.pi))
+    n, k = nearest_multiple(b, x, math.pi / 2)
     exact = b.fma(n, -first, x)
     product = n * second
     lost = b.fma(n, second, -product)

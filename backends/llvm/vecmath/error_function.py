@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..body import Body, Value
 from .exponential import exp_bounded
-from .parts import Coefficients, at_most, magnitude, polynomial, power_of_two, with_sign
+from .parts import Coefficients, at_most, magnitude, polynomial, shift, with_sign
 
 #: erf(x)/x - 1 in x² for |x| < 1; error below 2^-29.2 and 2^-55.8.
 NEAR: Coefficients = {
@@ -50,5 +50,5 @@ def erf(b: Body, x: Value) -> Value:
     z = a * a
     near = b.madd(a, polynomial(b, z, NEAR), a)
     k, p = exp_bounded(b, -polynomial(b, at_most(a, END[x.kind.element][0]), FAR))
-    far = 1.0 - p * power_of_two(b, k)
+    far = 1.0 - shift(p, k)
     return with_sign(b, a.lt(1.0).select(near, far), x)

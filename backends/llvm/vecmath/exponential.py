@@ -15,10 +15,11 @@ from .parts import (
     at_least,
     at_most,
     magnitude,
-    nearest_integer,
+    nearest_multiple,
     polynomial,
     power_of_two,
     scale,
+    shift,
     with_sign,
 )
 
@@ -69,18 +70,10 @@ COSH_END: Coefficients = {"float": (90.0,), "double": (711.0,)}
 TANH_END: Coefficients = {"float": (10.0,), "double": (20.0,)}
 
 
-def exp_parts(b: Body, x: Value) -> tuple[Value, Value, Value]:
-    """(k, h, l) with ``exp(x) = 2^k (h + l)``, ``l`` the part that does not fit into h."""
-    k, r, c = _reduce(b, x)
-    high = r + 1.0
-    low = (r - (high - 1.0)) + c
-    return k, high, b.madd(r * r, polynomial(b, r, EXP), low)
-
-
 def _reduce(b: Body, x: Value) -> tuple[Value, Value, Value]:
     """(k, r, c) with ``x = k ln 2 + r + c``, c what rounding r has cost."""
     high, low = LN2[x.kind.element]
-    n, k = nearest_integer(b, x * (1.0 / math.log(2.0)))
+    n, k = nearest_multiple(b, x, math.log(2.0))
     exact = b.madd(n, -high, x)
     tail = n * -low
     r = exact + tail
@@ -110,35 +103,31 @@ def expm1(b: Body, x: Value) -> Value:
     return with_sign(b, total, x)
 
 
-def _small_exp(b: Body, a: Value) -> tuple[Value, Value]:
-    """exp(-a) for a >= 0 as the sum of two numbers; the second is 0 when the first is tiny."""
-    k, high, low = exp_parts(b, at_least(-a, EXP_RANGE[a.kind.element][0]))
-    total = high + low
-    rest = low - (total - high)
-    return scale(b, total, k), scale(b, rest, k)
+def small_exp(b: Body, a: Value) -> Value:
+    """exp(-a) for a >= 0."""
+    k, p = exp_bounded(b, at_least(-a, EXP_RANGE[a.kind.element][0]))
+    return scale(b, p, k)
 
 
 def sigmoid(b: Body, x: Value) -> Value:
     """``1 / (1 + e)`` or ``e / (1 + e)`` with e = exp(-|x|), which does not overflow.
 
-    The rounding of 1 + e is put right after the division: with q0 = 1 / (1 + e) = 1 - e q0 there
-    is no second one.
+    The rounding of 1 + e is put right after the division, with the inverse of 1 + e to one digit:
+    the quotient itself or what it lacks to 1.
     """
-    e, rest = _small_exp(b, magnitude(b, x))
+    e = small_exp(b, magnitude(b, x))
     total = e + 1.0
-    lost = (e - (total - 1.0)) + rest
-    positive = x.lt(0.0).select(e, 1.0)
-    q = positive / total
+    lost = e - (total - 1.0)
+    q = x.lt(0.0).select(e, 1.0) / total
     inverse = x.lt(0.0).select(1.0 - q, q)
-    lacking = x.lt(0.0).select(rest, 0.0) - q * lost
-    return b.madd(lacking, inverse, q)
+    return b.madd(-(q * lost), inverse, q)
 
 
 def tanh(b: Body, x: Value) -> Value:
     """A polynomial below 0.55, ``1 - 2 / (exp(2 |x|) + 1)`` above."""
     a = magnitude(b, x)
     k, p = exp_bounded(b, at_most(a, TANH_END[x.kind.element][0]) * 2.0)
-    far = 1.0 - 2.0 / (p * power_of_two(b, k) + 1.0)
+    far = 1.0 - 2.0 / (shift(p, k) + 1.0)
     z = a * a
     near = b.madd(a * z, polynomial(b, z, TANH), a)
     return with_sign(b, a.lt(0.55).select(near, far), x)

@@ -8,7 +8,7 @@ the leading terms f - f²/2 carry no rounding error of s.
 from __future__ import annotations
 
 from ..body import Body, Value
-from .exponential import LN2, _small_exp
+from .exponential import LN2, small_exp
 from .parts import (
     Coefficients,
     at_least,
@@ -92,6 +92,4 @@ def _log1p_normal(b: Body, x: Value) -> Value:
 
 def softplus(b: Body, x: Value) -> Value:
     """``log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))``."""
-    e, rest = _small_exp(b, magnitude(b, x))
-    # The derivative of log1p, 1 / (1 + e), is needed to one digit.
-    return at_least(x, 0.0) + b.madd(rest, 1.0 - e * 0.5, _log1p_normal(b, e))
+    return at_least(x, 0.0) + _log1p_normal(b, small_exp(b, magnitude(b, x)))

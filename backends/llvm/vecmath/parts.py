@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..body import Body, Operand, Type, Value
+from ..jit import host
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,18 @@ def power_of_two(b: Body, k: Value) -> Value:
 
 def scale(b: Body, x: Value, k: Value) -> Value:
     """``x * 2^k`` with one rounding, also where 2^k or the result is no normal number."""
+    if (b.module.target or host()).scales:
+        return b.call(f"llvm.ldexp.{x.kind.suffix}.{k.kind.suffix}", x.kind, x, k)
     half = k.sar(1)
     return x * power_of_two(b, half) * power_of_two(b, k - half)
+
+
+def shift(x: Value, k: Value) -> Value:
+    """``x * 2^k`` where x and the result are normal numbers: k is added to the exponent.
+
+    Only as many of the low bits of k count as an exponent has.
+    """
+    return (x.bits + (k << FORMATS[x.kind.element].stored)).bits
 
 
 def integer_to_float(b: Body, k: Value) -> Value:
@@ -104,13 +114,8 @@ def integer_to_float(b: Body, k: Value) -> Value:
     return (k + f.magic_bits).bits - f.magic
 
 
-def nearest_integer(b: Body, x: Value) -> tuple[Value, Value]:
-    """The integer nearest to a small ``x``, as a float and as an integer."""
+def nearest_multiple(b: Body, x: Value, unit: float) -> tuple[Value, Value]:
+    """The integer n nearest to ``x / unit``, not large, as a float and as an integer."""
     f = format_of(x.kind)
-    shifted = x + f.magic
+    shifted = b.madd(x, 1.0 / unit, f.magic)
     return shifted - f.magic, shifted.bits - f.magic_bits
-
-
-def constants(first: Sequence[float], second: Sequence[float]) -> Coefficients:
-    """The same numbers for float and for double."""
-    return {"float": tuple(first), "double": tuple(second)}

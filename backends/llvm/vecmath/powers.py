@@ -7,6 +7,8 @@ plain logarithm is exact enough.
 
 from __future__ import annotations
 
+import math
+
 from ..body import Body, Value
 from .exponential import EXP, EXP_RANGE, LN2, exp_bounded
 from .logarithm import log_sum, normalised, split
@@ -16,7 +18,7 @@ from .parts import (
     at_most,
     integer_to_float,
     magnitude,
-    nearest_integer,
+    nearest_multiple,
     polynomial,
     scale,
 )
@@ -139,7 +141,7 @@ def _sum(u: Pair, v: Pair, *, ordered: bool = True) -> Pair:
 def _exp_pair(b: Body, x: Value, rest: Value) -> Value:
     """exp(x + rest) for x in the range of `EXP_RANGE`."""
     high, low = LN2["double"]
-    n, k = nearest_integer(b, x * 1.4426950408889634)
+    n, k = nearest_multiple(b, x, math.log(2.0))
     exact = b.madd(n, -high, x)
     tail = b.madd(n, -low, rest)
     r = exact + tail
