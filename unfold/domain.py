@@ -238,6 +238,8 @@ def _points(
             yield (i, *tail)
 
 
+#: How many steps outside the bounds of its pieces a common range may end.
+_OUTSIDE = 4
 EMPTY = Domain((Poly.const(-1),))
 EVERYWHERE = Domain()
 
@@ -245,15 +247,22 @@ EVERYWHERE = Domain()
 def hull(domains: Iterable[Domain], index: str, given: Domain) -> tuple[Poly, Poly] | None:
     """The smallest range ``lo..hi`` of ``index`` that covers all domains at all lengths.
 
-    The ends are picked among the domains' own bounds; ``None`` if no single affine end serves
-    (then the caller asks the user for an explicit range).
+    The ends are picked among the domains' own bounds, or a few steps outside them (pieces at 1 and
+    at ``T-1`` lie in ``0..T``); ``None`` if no single affine end serves (then the caller asks the
+    user for an explicit range).
     """
     live = [d for d in domains if not d.is_empty(given)]
     lows = sorted({b for d in live for b in d.bounds(index)[0]}, key=lambda p: p.terms)
     highs = sorted({b for d in live for b in d.bounds(index)[1]}, key=lambda p: p.terms)
     i = Poly.symbol(index)
-    lo = [b for b in lows if all(d.implies(i - b, given) for d in live)]
-    hi = [b for b in highs if all(d.implies(b - i, given) for d in live)]
+    for outside in range(_OUTSIDE + 1):
+        lo = [c for b in lows if all(d.implies(i - (c := b - outside), given) for d in live)]
+        if lo:
+            break
+    for outside in range(_OUTSIDE + 1):
+        hi = [c for b in highs if all(d.implies((c := b + outside) - i, given) for d in live)]
+        if hi:
+            break
     if not lo or not hi:
         return None
     best_lo, best_hi = lo[0], hi[0]
