@@ -189,7 +189,9 @@ def hole(op: str, args: Sequence[Value], attrs: dict[str, Any]) -> Hole:
         first = next((s for s in shapes if s is not None), None)
         return Hole(None if first is None else (Poly.const(len(args)), *first), REAL)
     if op == "outer":
-        return Hole(None, REAL)
+        # `outer(v - S @ k, k)` is a matrix though S is not known: fast weights recur like this.
+        rows = [s for s in shapes if s is not None and len(s) == 1]
+        return Hole((*rows[0], *rows[1]) if len(rows) == 2 else None, REAL)
     return _all_or_nothing(op, args, attrs)
 
 
