@@ -52,7 +52,8 @@ def native(
     ``vector_bytes`` is the width of the registers of the machine that code is made for (at most
     those that this one has).
     """
-    module = ir.Module()
+    target = jit.host().narrow(vector_bytes)
+    module = ir.Module(target)
     element = SCALAR[dtype]
     kind = Type(element.element, lanes)
 
@@ -68,7 +69,7 @@ def native(
         b.loop(count, [], step, by=lanes)
 
     define(module, "run", VOID, (INT, *[POINTER] * (operands + 1)), write, linkage="")
-    library = jit.compile_ir(str(module), target=jit.host().narrow(vector_bytes))
+    library = jit.compile_ir(str(module), target=target)
     address = library.address("run")
     run = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * (operands + 1))(address)
 

@@ -34,7 +34,7 @@ class Products:
     def __init__(self, dtype: str, N: int, K: int, vector_bytes: int) -> None:
         self.dtype, self.N, self.K = dtype, N, K
         self.target = target = jit.host().narrow(vector_bytes)
-        module = ir.Module()
+        module = ir.Module(target)
         sizes = module, target, dtype, N, K
         inner = {
             "pack": gemm.pack(*sizes, transposed=False),
@@ -201,3 +201,25 @@ def test_numbers_that_are_not_finite_stay_in_their_row() -> None:
     p.product(A, p.packed(np.ones((5, 3)), True), C, None)
     assert np.isnan(C[2]).all()
     assert np.isfinite(np.delete(C, 2, 0)).all()
+
+
+ARM = jit.HostTarget("aarch64-unknown-linux-gnu", "+neon", 16, 32)
+
+
+def test_code_for_other_processors_uses_their_vectors() -> None:
+    module = ir.Module(ARM)
+
+    def write(b: Body) -> None:
+        sizes = module, ARM, "float32", 70, 40
+        b.call_void(gemm.pack(*sizes, transposed=True), *b.args[:3])
+        zero = b.const(INT, 40)
+        null = b.const(POINTER, 0)
+        b.call_void(gemm.product(*sizes), zero, b.args[0], zero, b.args[2], null, zero,
+                    b.args[0], zero)  # fmt: skip
+
+    define(module, "run", VOID, (POINTER, INT, POINTER), write, linkage="")
+    listing = jit.assembly(str(module), target=ARM)
+    # Whole vectors times one lane of another, six rows of four vectors at a time.
+    assert listing.count("fmla\tv") >= 24
+    called = {line.split()[-1] for line in listing.splitlines() if line.startswith("\tbl\t")}
+    assert all(name.startswith("unfold.") for name in called)

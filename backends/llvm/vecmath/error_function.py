@@ -51,4 +51,4 @@ def erf(b: Body, x: Value) -> Value:
     near = b.madd(a, polynomial(b, z, NEAR), a)
     k, p = exp_bounded(b, -polynomial(b, at_most(a, END[x.kind.element][0]), FAR))
     far = 1.0 - shift(p, k)
-    return with_sign(b, a.lt(1.0).select(near, far), x)
+    return with_sign(b, a.ge(1.0).select(far, near), x)

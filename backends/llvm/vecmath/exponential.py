@@ -130,7 +130,7 @@ def tanh(b: Body, x: Value) -> Value:
     far = 1.0 - 2.0 / (shift(p, k) + 1.0)
     z = a * a
     near = b.madd(a * z, polynomial(b, z, TANH), a)
-    return with_sign(b, a.lt(0.55).select(near, far), x)
+    return with_sign(b, a.ge(0.55).select(far, near), x)
 
 
 def _half_exp(b: Body, a: Value) -> Value:
