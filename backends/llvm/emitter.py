@@ -63,7 +63,7 @@ class Emitter(Indexer):
         if isinstance(e, Reduce):
             return self.reduced(e)
         assert isinstance(e, Call)
-        if e.op == "take" and isinstance(e.args[0], Ref):
+        if e.op == "take" and isinstance(e.args[0], Ref) and self.known(e.args[0]) is None:
             if dims(e.args[0].shape)[e.attr("axis")] > _LOAD_ENTRIES:
                 return self.taken(e, e.args[0])
         return components.emit(self, e, [self.value(a) for a in e.args])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from unfold.plan import Plan, plan
 
-from . import jit, lanes, tiles
+from . import jit, lanes, solving, tiles
 from .elementwise import Formats
 from .lanes import Variant
 from .record import Record, data_offset, extents, numbers, record
@@ -85,6 +85,9 @@ class Kernel:
             lengths: the value of every length.
             batch: the number of sequences.
             ragged: int64, each sequence's own T.
+
+        Raises:
+            SolverError: an implicit equation has no solution.
         """
         key = (*lengths.items(), batch, ragged is None)
         idle = self._pool.get(key)
@@ -98,7 +101,12 @@ class Kernel:
         entry.pack(slot.block, slot.offset, *map(id, given), *map(id, results))
         if ragged is not None:
             slot.fields[slot.ragged] = ragged.ctypes.data
+        if slot.noted is not None:
+            solving.clear(slot.noted)
         entry.run(slot.address)
+        if slot.noted is not None:
+            made, dtype = entry.code.plan, self.source.dtype
+            solving.raise_first(slot.noted, made, lengths, batch, ragged, dtype)
         idle = self._pool.get(key)
         if idle is not None:
             idle.append(slot)
@@ -158,6 +166,9 @@ class Code:
             return self.layout.bytes(formats, lengths, 1 if self.variant.ragged else batch)
         found = []
         for n in self.record.work:
+            if n == solving.FIELD:
+                found.append(solving.words(self.plan, batch, self.variant.lanes))
+                continue
             b = self.plan.buffers[n]
             width = 1 if b.shared else self.variant.lanes
             found.append(numbers(b, lengths) * width * formats.bytes(b.type.kind))
@@ -207,6 +218,12 @@ class _Slot:
         base += -base % _ALIGN
         for k, start in enumerate(starts):
             self.fields[len(names) - len(starts) + k] = base + start
+        #: Which elements were not found, if anything is solved.
+        self.noted: NDArray[np.int64] | None = None
+        if solving.FIELD in r.work:
+            at = base - self.memory.ctypes.data + starts[r.work.index(solving.FIELD)]
+            size = solving.words(made, count, entry.code.variant.lanes)
+            self.noted = self.memory[at : at + size].view(np.int64)
         kinds = {"real": source.dtype, "int": "int64", "bool": "bool"}
         self.shapes: list[tuple[tuple[int, ...], Any]] = []
         for result in made.results:

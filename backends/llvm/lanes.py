@@ -20,6 +20,8 @@ from .emitter import Emitter
 from .ir import Function, Module, Value, integer
 from .memory import Memory, Place
 from .record import Record, data_offset, record
+from .solving import FIELD, Reporter
+from .solving.registers import solve
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ class _Generator:
         """What depends on parameters alone."""
         f, known, pointers = self.inner("shared")
         e = self.emitter(f, known, pointers, 1)
+        self.reporter = self.reporting(known, pointers)
         self.nodes(e, self.plan.shared)
         f.ret()
         self.module.add(str(f))
@@ -130,6 +133,7 @@ class _Generator:
         f, known, pointers = self.inner("body")
         lanes = self.variant.lanes
         e = self.emitter(f, known, pointers, lanes)
+        self.reporter = self.reporting(known, pointers)
         copier = Copier(e, known, self.variant.ragged)
         if lanes > 1:
             for b in self.plan.buffers.values():
@@ -141,6 +145,15 @@ class _Generator:
             copier.deliver(r, self.plan.buffers[r.name], target, self.is_summed(r))
         f.ret()
         self.module.add(str(f))
+
+    def reporting(
+        self, known: dict[str, Value], pointers: dict[tuple[str, str], Value]
+    ) -> Reporter | None:
+        """Who notes that an implicit equation has no solution, in a function's sequences."""
+        noted = pointers.get(("work", FIELD))
+        if noted is None:
+            return None
+        return Reporter(noted, known["row"], known["used"], tuple(self.plan.program.vars))
 
     def is_summed(self, r: Result) -> bool:
         return r.of_param and self.variant.sum_adjoints
@@ -173,11 +186,19 @@ class _Generator:
                 self.assign(e, s)
         else:
             values = self.assign(e, s)
-            v = self.plan.program.vars[s.target]
-            e.remember(Ref(s.target, s.position, v.shape, v.type), values)
+            e.remember(self.element(s), values)
+
+    def element(self, s: Statement) -> Ref:
+        """What a statement assigns, as expressions read it."""
+        v = self.plan.program.vars[s.target]
+        return Ref(s.target, s.position, v.shape, v.type)
 
     def assign(self, e: Emitter, s: Statement) -> list[Value]:
-        values = e.value(s.rhs)
+        if s.solver is not None:
+            assert self.reporter is not None
+            values: list[Value] = [*solve(e, s, self.element(s), self.reporter)]
+        else:
+            values = e.value(s.rhs)
         place = e.place(s.position)
         e.memory.store(e, s.target, place, values)
         return values

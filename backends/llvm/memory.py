@@ -44,8 +44,9 @@ class Memory:
         self.lanes = lanes
 
     def lanes_of(self, names: Iterable[str]) -> int:
-        """The lanes of what is computed from some variables."""
-        return self.lanes if any(not self.places[n].buffer.shared for n in names) else 1
+        """The lanes of what is computed from some variables (one for what is none of them)."""
+        known = (self.places[n].buffer for n in names if n in self.places)
+        return self.lanes if any(not b.shared for b in known) else 1
 
     def element(self, e: Emitter, name: str, place: Sequence[Value]) -> Value:
         """The address of an element."""

@@ -17,6 +17,8 @@ import numpy as np
 from unfold.plan import Buffer, Plan
 from unfold.poly import Poly
 
+from . import solving
+
 
 @dataclass(frozen=True)
 class Record:
@@ -53,6 +55,8 @@ def record(plan: Plan, lanes: int) -> Record:
     if lanes > 1:
         # Sequences that run side by side are copied so that their numbers stand side by side.
         work = of_kind["input"] + work
+    if solving.is_needed(plan):
+        work = [*work, solving.FIELD]
     results = tuple(r.name for r in plan.results)
     return Record(
         plan.lengths, tuple(of_kind["input"]), tuple(of_kind["param"]), results, tuple(work)
