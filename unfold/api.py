@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .check.fixed import check_fixed
 from .errors import InputError, UnfoldError
 from .function import Function, Options
 from .inputs import kind_of, listed, nearest
@@ -73,7 +74,7 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
 
     Raises:
         InputError: sizes that are missing, unknown or no positive integers; unknown options.
-        RecError: a wrong text.
+        RecError: a wrong text, or one that asks for components that these sizes do not have.
     """
     program = as_program(model)
     if backend not in BACKENDS:
@@ -89,11 +90,13 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
     fixed, constants = bindings(program, {**(sizes or {}), **sizes_and_constants})
     options = Options(backend, name, threads, check_finite, truncate)
     try:
-        return Function(program, fixed, constants, options)
+        function = Function(program, fixed, constants, options)
     except ValueError as error:
         if truncate is None:
             raise
         raise InputError(f"truncate: {error}") from None
+    check_fixed(function.program, fixed)
+    return function
 
 
 def as_program(model: Model | Program | str | os.PathLike[str]) -> Program:

@@ -172,7 +172,7 @@ def test_the_first_layer_may_be_spelled_out() -> None:
         """
     )
     assert p.vars["f.3.W"].shape == (Poly.symbol("H"), Poly.symbol("H") * 2)
-    assert len([v for v in p.params]) == 12
+    assert len(p.params) == 12
 
 
 def test_the_start_of_a_state_is_bound_by_its_name_and_a_zero() -> None:
