@@ -18,7 +18,7 @@ from unfold.transform import adjoint, tangent
 DERIVATIVES: dict[str, Callable[[Program], Program]] = {
     "the program": lambda p: p,
     "its adjoint": adjoint,
-    "its raw adjoint": lambda p: adjoint(p, simplified=False),
+    "the tangent of its adjoint": lambda p: tangent(adjoint(p)),
     "its tangent": tangent,
 }
 
