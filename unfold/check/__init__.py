@@ -1,7 +1,18 @@
-"""From the tree to the program: the stages of the check, in order.
+"""From the tree to the program. `stages` runs, for each model of a file:
 
-`elaborate` reads a text and gives the `Program` of its main model, or raises `RecError` with
-everything that is wrong. `check_text` only lists the diagnostics, warnings included.
+names      who is who: sizes, lengths, indices, inputs, parameters, equations
+instances  models inside models, and what they are given
+pieces     for which indices each equation holds
+shapes     shapes and types, by a least fixpoint, with the sizes of the models inside
+reading    every right-hand side as an expression; what does not fit is reported
+extents    ends that follow from what is read; the range that each variable is stored for
+coverage   every element is defined exactly once, whatever the lengths (`gaps` says where not)
+build      the `Program`, models inside inlined
+order      causality: the loops exist, or the cycle is shown
+usage      warnings
+
+`elaborate` gives the program of a text, or raises `RecError` with everything that is wrong;
+`check_text` lists all diagnostics, warnings included.
 """
 
 from __future__ import annotations

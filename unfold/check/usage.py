@@ -30,6 +30,14 @@ def check(scope: Scope, program: Program) -> None:
             _idle_equation(scope, d, d.name in read)
         else:
             _idle_declaration(scope, d, d.name in read)
+    for instance in scope.instances.values():
+        if not any(name.startswith(f"{instance.name}.") for name in needed):
+            scope.report.warning(
+                "W0803",
+                f"no result depends on the sub-model `{instance.name}`",
+                (instance.span, "never used"),
+                helps=["read one of its variables, or remove it"],
+            )
     for name, span in _idle_others(scope):
         scope.report.warning("W0801", f"`{name}` is never used", (span, "not used"))
 
