@@ -95,7 +95,7 @@ def _results(program: Program) -> tuple[Result, ...]:
         v = program.vars[name]
         source = program.vars.get(v.adjoint_of or "")
         # What a tangent is the tangent of may be gone, if nothing reads it.
-        while v.tangent_of in program.vars:
+        while v.tangent_of is not None and v.tangent_of in program.vars:
             v = program.vars[v.tangent_of]
         of_param = source is not None and source.role == "param"
         found.append(Result(name, ranges, v.adjoint_of is not None, of_param))
