@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from unfold.backends.numpy import evaluate
 
+from unfold.backends.numpy import evaluate
 from unfold.expr import REAL, Const, Expr, Ref
 from unfold.ops import DEFINITIONS, OPS, call
 from unfold.poly import Poly

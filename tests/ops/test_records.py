@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from unfold.backends.numpy import evaluate
 
+from unfold.backends.numpy import evaluate
 from unfold.expr import BOOL, REAL, Call, Expr, Ref, Type, lift, walk
 from unfold.graph import NARY
 from unfold.ops import OPS, Example, Op

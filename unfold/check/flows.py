@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from fractions import Fraction
+from typing import Any
 
 from ..syntax import tree as t
 from ..syntax.span import Span
@@ -271,7 +272,7 @@ def _items(target: t.Name | t.Subscript) -> tuple[t.Expr | t.Slice, ...]:
 def _replace(e: t.Expr, values: dict[str, t.Expr], items: tuple[t.Expr | t.Slice, ...]) -> t.Expr:
     """``e`` with names replaced; a state may be written with its own index, ``h[t]``, as well."""
 
-    def go(node: object) -> object:
+    def go(node: Any) -> Any:
         if isinstance(node, t.Name):
             return values.get(node.text, node)
         if isinstance(node, t.Subscript):
@@ -294,6 +295,5 @@ def _replace(e: t.Expr, values: dict[str, t.Expr], items: tuple[t.Expr | t.Slice
             return tuple(go(n) for n in node)
         return node
 
-    result = go(e)
-    assert isinstance(result, t.Node)
-    return result  # type: ignore[return-value]
+    result: t.Expr = go(e)
+    return result
