@@ -218,7 +218,7 @@ def groups(shape: tuple[int, ...], axis: int | None) -> list[list[int]]:
 
 
 def _tree(combine: Callable[[Value, Value], Value], values: Sequence[Value]) -> Value:
-    """Combine neighbours pairwise: short chains of dependent instructions, small rounding errors."""
+    """Combine neighbours pairwise: short chains of instructions, small rounding errors."""
     level = list(values)
     while len(level) > 1:
         paired = [combine(a, b) for a, b in zip(level[::2], level[1::2], strict=False)]

@@ -49,7 +49,7 @@ class Emitter(Indexer):
         found = self.known(e)
         if found is None:
             found = self.remember(e, self.compute(e))
-        return found  # type: ignore[no-any-return]
+        return found
 
     def compute(self, e: Expr) -> Components:
         if isinstance(e, Const):

@@ -59,7 +59,7 @@ class Indexer(Unit):
             return integer(number)
         found = self.known(p)
         if found is not None:
-            return found  # type: ignore[no-any-return]
+            return found
         total: Value | None = None
         for mono, coef in p.terms:
             term = integer(coef)
@@ -68,7 +68,7 @@ class Indexer(Unit):
                 term = factor if k == 0 and coef == 1 else self.f.binary("mul", term, factor)
             total = term if total is None else self.f.binary("add", total, term)
         assert total is not None
-        return self.remember(p, total)  # type: ignore[no-any-return]
+        return self.remember(p, total)
 
     def place(self, index: Sequence[Poly]) -> list[Value]:
         """The positions of an element."""

@@ -1,4 +1,4 @@
-"""Compiled programs as Python callables: records, workspaces, one variant of code a kind of call."""
+"""Compiled programs as Python callables: records, workspaces, code for each kind of call."""
 
 from __future__ import annotations
 
@@ -118,9 +118,7 @@ class Kernel:
         count = 1 if batch is None else batch
         # Half-filled registers still beat one sequence at a time.
         beside = self.source.small and not ragged and 2 * count > self._width
-        entry = self._entry(
-            Variant(self._width if beside else 1, ragged, self.source.sum_adjoints)
-        )
+        entry = self._entry(Variant(self._width if beside else 1, ragged, self.source.sum_adjoints))
         slot = _Slot(self.source, entry, dict(lengths), batch)
         if len(self._pool) > 64:
             self._pool.clear()

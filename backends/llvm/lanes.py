@@ -72,7 +72,7 @@ class _Generator:
         ]
 
     def inner(self, name: str) -> tuple[Function, dict[str, Value], dict[tuple[str, str], Value]]:
-        """A function of lengths (own, then padded), lanes in use, and pointers that do not alias."""
+        """A function of lengths (own, then padded), lanes in use, pointers without aliases."""
         args = [("i64", f"own.{n}", "") for n in self.record.lengths]
         args += [("i64", f"padded.{n}", "") for n in self.record.lengths]
         args += [("i64", "row", ""), ("i64", "used", "")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ class Place:
 class Memory:
     """The places of all buffers of a function; components of one element are adjacent."""
 
-    def __init__(self, formats: Formats, places: Mapping[str, Place], lanes: int) -> None:
+    def __init__(self, formats: Formats, places: dict[str, Place], lanes: int) -> None:
         self.formats = formats
         self.places = places
         self.lanes = lanes

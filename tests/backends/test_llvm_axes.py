@@ -1,4 +1,4 @@
-"""Variables over several axes, guarded reductions, parameters on an axis: natively as interpreted."""
+"""Variables over several axes, guarded reductions, parameters on an axis: as interpreted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ model edit():
     param  gap: real = 0.5
     f[0, j] = gap * j for j in 0..J
     f[i, 0] = gap * i
-    f[i, j] = -logsumexp([-(f[i-1, j] + gap), -(f[i, j-1] + gap), -(f[i-1, j-1] + (a[i] - b[j]) ** 2)])
+    d[i, j] = f[i-1, j-1] + (a[i] - b[j]) ** 2
+    f[i, j] = -logsumexp([-(f[i-1, j] + gap), -(f[i, j-1] + gap), -d[i, j]])
     loss = f[I, J]
     output f[i, j]
     minimize loss

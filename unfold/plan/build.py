@@ -62,7 +62,7 @@ def build(program: Program, own: str | None = None) -> Plan:
 
 
 def shared_variables(program: Program, own: str | None = None) -> set[str]:
-    """The params and all variables that are computed from params (and lengths but ``own``) alone."""
+    """The params and what is computed from them alone (and from lengths other than ``own``)."""
     shared = {v.name for v in program.vars.values() if v.role in ("param", "variable")}
     changed = True
     while changed:

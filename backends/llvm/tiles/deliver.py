@@ -116,7 +116,7 @@ class Deliverer:
             rows.close()
 
     def elements(self, r: Result, row: Value, action: Callable[[Value, Value], None]) -> None:
-        """Run through a result's elements in one row: ``action(first component's number, address)``.
+        """Run through a result's elements in one row: ``action(number of a component, address)``.
 
         Beyond the end of a sequence that is shorter than the others the address is that of its last
         element, or of zeros for an adjoint.

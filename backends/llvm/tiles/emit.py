@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unfold.expr import Call, Expr, walk
 from unfold.poly import Poly
@@ -153,7 +153,7 @@ class TileEmitter:
         )
 
     def is_flat(self, op: Map) -> bool:
-        """Whether all rows can be one long line of components: all operands dense, or one number."""
+        """Whether all rows can be one line of components: all operands dense, or one number."""
         target = op.target
         whole = self.tile.row_step(target) == target.size and target.is_dense
 
@@ -553,7 +553,7 @@ def _above(e: Expr, leaves: set[Expr]) -> list[Expr]:
     return found
 
 
-EMIT: dict[type, Callable[[TileEmitter, Op], None]] = {
+EMIT: dict[type, Callable[[TileEmitter, Any], None]] = {
     Map: TileEmitter.map,
     Fold: TileEmitter.fold,
     Product: TileEmitter.product,
@@ -564,6 +564,6 @@ EMIT: dict[type, Callable[[TileEmitter, Op], None]] = {
     Repeat: TileEmitter.repeat,
     Points: TileEmitter.points,
     Stretch: TileEmitter.stretch,
-}  # type: ignore[dict-item]
+}
 
 __all__ = ["TileEmitter", "pieces"]

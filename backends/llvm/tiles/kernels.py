@@ -28,7 +28,7 @@ def rows_by_matrix(
     c_step: int,
     c_stride: int,
 ) -> str:
-    """``void(a, b, c, rows)``: ``c[r, j] = sum_k a[r, k] b[k, j]``; steps and strides in numbers."""
+    """``void(a, b, c, rows)``: ``c[r, j] = sum_k a[r, k] b[k, j]``; all distances are constants."""
     key = ("rows", inner, columns, a_step, a_stride, b_step, b_stride, c_step, c_stride)
     name = "product." + ".".join(str(k) for k in key[1:])
 

@@ -123,7 +123,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Product:
-    """``target = start + left @ right`` for each row; no ``start`` is zeros, it may be the target."""
+    """``target = start + left @ right`` for each row; ``start`` may be the target, or zeros."""
 
     target: View
     left: View
@@ -143,7 +143,7 @@ class ColumnSum:
 
 @dataclass(frozen=True)
 class Contract:
-    """Add the outer products of ``left`` and ``right``, summed over all rows, to a shared target."""
+    """Add the outer products of ``left`` and ``right``, summed over the rows, to a shared target."""
 
     target: View
     left: View

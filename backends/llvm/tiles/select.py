@@ -349,8 +349,8 @@ class Selector:
             left, right = (self.own_rows(self.view(a), a) for a in e.args)
             self.ops.append(Contract(target, left, right))
         elif isinstance(e, Call) and e.op == "scatter" and not self.is_shared(e):
-            source, index = (self.own_rows(self.view(a), a) for a in e.args)
-            self.ops.append(ScatterSum(target, source, index, e.attr("axis")))
+            source, chosen = (self.own_rows(self.view(a), a) for a in e.args)
+            self.ops.append(ScatterSum(target, source, chosen, e.attr("axis")))
         else:
             leaves: dict[Expr, View] = {}
             rhs = self.inline(e, leaves)
@@ -364,7 +364,7 @@ class Selector:
         self.ops.append(Map(copy, e, {e: view}))
         return copy
 
-    # --- the steps of a map as one tile -------------------------------------------------------------
+    # --- the steps of a map as one tile -----------------------------------------------------------
 
     def stretches(self, ops: Sequence[Op], index: str) -> bool:
         """Whether operations for consecutive values of ``index`` can be one on longer tiles."""

@@ -68,7 +68,7 @@ class Tile(Indexer):
         key = (v.storage, v.position, v.offset, v.shared)
         found = self.known(key)
         if found is not None:
-            return found  # type: ignore[no-any-return]
+            return found
         s, stored = self.storages[v.storage], self.stored(v.storage)
         pointer = s.pointer
         for p, lo, step in zip(v.position, s.lows, s.steps, strict=True):
@@ -80,7 +80,7 @@ class Tile(Indexer):
             skip = self.f.binary("mul nsw", self.first, integer(row))
             pointer = self.f.offset(pointer, stored, skip)
         pointer = self.f.offset(pointer, stored, integer(v.offset))
-        return self.remember(key, pointer)  # type: ignore[no-any-return]
+        return self.remember(key, pointer)
 
     def row_base(self, v: View, row: Value) -> Value:
         """The address of the first component in a row."""

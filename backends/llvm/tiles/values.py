@@ -24,7 +24,7 @@ from .tile import Tile
 
 @dataclass(frozen=True)
 class Coordinate:
-    """The component ``offset`` places after that of the loop over ``axis`` (``None``: a constant)."""
+    """The component ``offset`` places after that of the loop over ``axis`` (``None``: after 0)."""
 
     axis: int | None
     offset: int = 0
