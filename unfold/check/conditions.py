@@ -154,14 +154,14 @@ def guarded(
     if hole is not None:
         return hole
     terms: list[Expr] = []
+    given = reader.scope.given
     for (d, _, _), v in zip(pairs, values, strict=True):
         assert isinstance(v, Expr)
-        if not _is_zero(v):
+        # Beside `n == 6` stands `n >= 7`, where an index that ends at 6 never comes.
+        if not _is_zero(v) and not (env.domain & d & given).is_empty():
             terms.append(v if not d.constraints else Guard(d, v))
     exprs = [v for v in values if isinstance(v, Expr)]
     kind = _kind(exprs)
-    if not terms:
-        return exprs[0]
     texts = [text for _, _, text in pairs]
     if len({e.type.kind == "bool" for e in exprs}) > 1:
         raise _differ(reader, exprs, texts, "E0601", _MIXED)
@@ -169,7 +169,7 @@ def guarded(
         shape = broadcast(*(e.shape for e in exprs))
     except ShapeError:
         raise _differ(reader, exprs, texts, "E0302", "shapes do not fit in a choice") from None
-    result = terms[0]
+    result = terms[0] if terms else next((e for e in exprs if _is_zero(e)), exprs[0])
     for term in terms[1:]:
         total = call("or" if kind == BOOL else "add", result, term)
         result = Call(total.op, total.args, total.attrs, total.shape, kind)
