@@ -246,13 +246,13 @@ class _Flow:
                     helps=["write `let a = …` for a shorthand, or move the equation out"],
                 )
                 wrong = True
-        for state in self.states:
-            if state.text not in found and not wrong:
+        for missing in self.states:
+            if missing.text not in found and not wrong:
                 self.report.error(
                     "E0713",
-                    f"the derivative of `{state.text}` is missing",
-                    (state.span, "flows, but how?"),
-                    helps=[f"add `der({state.text}) = …` to the body"],
+                    f"the derivative of `{missing.text}` is missing",
+                    (missing.span, "flows, but how?"),
+                    helps=[f"add `der({missing.text}) = …` to the body"],
                 )
                 wrong = True
         return None if wrong else [found[s.text] for s in self.states]
