@@ -161,7 +161,11 @@ class Code:
         """The size of each storage in the workspace."""
         formats = self.source.formats
         if self.layout is not None:
-            return self.layout.bytes(formats, lengths, 1 if self.variant.ragged else batch)
+            found = self.layout.bytes(formats, lengths, 1 if self.variant.ragged else batch)
+            if solving.FIELD in self.record.work:
+                at = self.record.work.index(solving.FIELD)
+                found[at] = solving.words(self.plan, batch, 1)
+            return found
         found = []
         for n in self.record.work:
             if n == solving.FIELD:

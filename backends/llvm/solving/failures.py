@@ -93,7 +93,7 @@ class Reporter:
     variables: tuple[str, ...]
 
     def note(
-        self, b: Body, name: str, number: Value, lane: int, residual: Value, steps: Value
+        self, b: Body, name: str, number: Value, lane: int | Value, residual: Value, steps: Value
     ) -> None:
         """Note that an element of a variable was not found in one of the sequences.
 

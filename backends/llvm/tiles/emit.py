@@ -14,7 +14,7 @@ from ..components import add, dims, extreme
 from ..elementwise import RULES, convert, is_float
 from ..indexing import Indexer
 from ..ir import Function, Value, integer, real, scalar_of, vector, width_of
-from . import products
+from . import implicit, products
 from .nodes import (
     Branch,
     ColumnSum,
@@ -26,6 +26,7 @@ from .nodes import (
     Product,
     Repeat,
     ScatterSum,
+    Solve,
     Stretch,
     View,
 )
@@ -564,6 +565,7 @@ EMIT: dict[type, Callable[[TileEmitter, Any], None]] = {
     Repeat: TileEmitter.repeat,
     Points: TileEmitter.points,
     Stretch: TileEmitter.stretch,
+    Solve: implicit.emit,
 }
 
 __all__ = ["TileEmitter", "pieces"]

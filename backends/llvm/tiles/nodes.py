@@ -16,6 +16,7 @@ from typing import TypeAlias
 from unfold.domain import Domain
 from unfold.expr import Expr
 from unfold.poly import Poly
+from unfold.program import Solver
 
 
 @dataclass(frozen=True)
@@ -206,16 +207,50 @@ class Stretch:
     whole: bool = False
 
 
+@dataclass(frozen=True)
+class Solve:
+    """``target`` becomes a solution of ``target = F(target)`` in every row.
+
+    Attributes:
+        image: where ``step`` computes the map's value from the target.
+        work: for each row the last change, and the state of the method.
+        marks: for each row whether it is still searched for, and the steps so far.
+        name: the variable, for failures.
+        affine: whether the map is affine in its unknown.
+        first: what is done once: the first guess, and the parts of the map that do not change.
+        direction, slope, tangent: for Newton's method: the change of the unknown (the same in all
+            rows), that of the map's value, and how it is computed.
+    """
+
+    target: View
+    image: View
+    work: View
+    marks: View
+    name: str
+    solver: Solver
+    affine: bool
+    first: tuple[Op, ...]
+    step: tuple[Op, ...]
+    direction: View | None
+    slope: View | None
+    tangent: tuple[Op, ...]
+
+
 Op: TypeAlias = (
     Map | Fold | Product | ColumnSum | Contract | ScatterSum | Branch | Repeat | Points | Stretch
-)
+    | Solve
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Temporary:
-    """A storage for intermediate values: one element for each row of a tile."""
+    """A storage for intermediate values: one element for each row of a tile.
+
+    ``portions`` says whether the tile may be a portion of a stretch.
+    """
 
     name: str
     size: int
     kind: str
     shared: bool
+    portions: bool = True

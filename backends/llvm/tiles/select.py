@@ -32,6 +32,7 @@ from unfold.poly import Poly
 
 from ..components import dims
 from ..elementwise import RULES
+from . import implicit
 from .nodes import (
     Branch,
     ColumnSum,
@@ -43,6 +44,7 @@ from .nodes import (
     Product,
     Repeat,
     ScatterSum,
+    Solve,
     Stretch,
     Temporary,
     View,
@@ -112,7 +114,9 @@ class Selector:
             self.assign(target, s)
 
     def assign(self, target: View, s: Statement) -> None:
-        if s.target in self.summed:
+        if s.solver is not None:
+            implicit.select(self, target, s)
+        elif s.target in self.summed:
             self.fill(target, 0.0)
             self.add_rows(target, s.rhs)
         else:
@@ -124,16 +128,20 @@ class Selector:
         shared = b.shared or b.name in self.summed
         return View(b.name, position, b.shape, dense(b.shape), shared=shared)
 
-    def temporary(self, shape: tuple[int, ...], kind: str, shared: bool) -> View:
+    def temporary(
+        self, shape: tuple[int, ...], kind: str, shared: bool, portions: bool = True
+    ) -> View:
+        """A new storage for intermediate values of every row, or for one row that all share."""
         name = f"%{len(self.temporaries)}"
         size = 1
         for n in shape:
             size *= n
-        self.temporaries[name] = Temporary(name, size, kind, shared)
+        self.temporaries[name] = Temporary(name, size, kind, shared, portions)
         return View(name, (), shape, dense(shape), shared=shared)
 
     def is_shared(self, e: Expr) -> bool:
-        return all(self.plan.buffers[n].shared for n in names(e))
+        buffers = self.plan.buffers
+        return all(n not in buffers or buffers[n].shared for n in names(e))
 
     def known(self, e: Expr) -> View | None:
         for scope in reversed(self.scopes):
@@ -153,7 +161,7 @@ class Selector:
     def in_place(self, e: Expr) -> View | None:
         """The components of an element, rearranged without moving them, if that is all ``e`` is."""
         if isinstance(e, Ref):
-            return self.element(self.plan.buffers[e.name], e.index)
+            return self.known(e) or self.element(self.plan.buffers[e.name], e.index)
         if not isinstance(e, Call) or e.op not in (
             "transpose",
             "reshape",
@@ -371,7 +379,7 @@ class Selector:
         return all(self.stretches_one(op, index) for op in ops)
 
     def stretches_one(self, op: Op, index: str) -> bool:
-        if isinstance(op, (Branch, Repeat, Points, Stretch)):
+        if isinstance(op, (Branch, Repeat, Points, Stretch, Solve)):
             return False
         if isinstance(op, (Map, Fold, ColumnSum)):
             views = [*op.leaves.values()]

@@ -10,6 +10,7 @@ from unfold.plan import Plan, statements
 
 from ..elementwise import Formats
 from ..record import Record, numbers, record
+from ..solving import FIELD, words
 from .nodes import Temporary
 
 #: Rows of a temporary: those of a portion of a stretch, or those of the batch if they are more.
@@ -51,10 +52,12 @@ class Layout:
         for n in self.record.work:
             if n in self.temporaries:
                 t = self.temporaries[n]
-                rows = 1 if t.shared else max(batch, PORTION)
+                rows = 1 if t.shared else max(batch, PORTION if t.portions else 1)
                 found.append(rows * t.size * formats.bytes(t.kind))
             elif n in self.packs:
                 found.append(self.packs[n] * formats.bytes("real"))
+            elif n == FIELD:
+                found.append(words(self.plan, batch, 1))
             elif n.startswith("%copy."):
                 b = self.plan.buffers[n[len("%copy.") :]]
                 rows = batch if batch > 1 else 0

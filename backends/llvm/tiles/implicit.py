@@ -1,0 +1,313 @@
+"""Implicit equations on tiles: all sequences are searched for together, row by row.
+
+The map is computed for all rows at once, by the operations that compute any other expression; a row
+that is found, or lost, stays as it is while the others go on.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from unfold.derivative import Forward
+from unfold.expr import Call, Reduce, Ref, rewrite
+from unfold.implicit import is_affine, parts, tolerance
+from unfold.plan import Statement
+from unfold.program import Solver
+
+from ..body import BOOL, INT, Body, Type, Value
+from ..components import dims
+from ..ir import integer
+from ..solving import FIELD, Reporter, anderson, linear_system, state_size
+from ..solving.registers import still
+from .nodes import Solve, View
+
+if TYPE_CHECKING:
+    from .emit import TileEmitter
+    from .select import Selector
+
+#: Names that no program has: the unknown while a map is differentiated, and its change.
+_UNKNOWN, _CHANGE = "%unknown", "%change"
+
+
+# --- from a statement to an operation -------------------------------------------------------------
+
+
+def select(s: Selector, target: View, statement: Statement) -> None:
+    """Append the operation that solves a statement."""
+    assert statement.solver is not None
+    v = s.plan.program.vars[statement.target]
+    unknown = Ref(statement.target, statement.position, v.shape, v.type)
+    rhs, start = parts(statement.rhs)
+    shape, n = dims(unknown.shape), prod(dims(unknown.shape))
+    image = s.temporary(shape, "real", target.shared)
+    method = statement.solver.method
+    state = {"anderson": state_size(n), "newton": n * n + n}.get(method, 0)
+    work = s.temporary((state + 1,), "real", target.shared, portions=False)
+    marks = s.temporary((2,), "int", target.shared, portions=False)
+    direction = slope = None
+    with s.collected() as first:
+        if start is None:
+            s.fill(target, 0.0)
+        else:
+            s.into(target, start)
+        for e in still(rhs, unknown):
+            if isinstance(e, (Call, Reduce)):
+                s.view(e)
+        with s.collected() as step:
+            s.into(image, rhs)
+        with s.collected() as tangent:
+            name, change = (Ref(n, (), v.shape, v.type) for n in (_UNKNOWN, _CHANGE))
+            named = rewrite(rhs, lambda e: name if e is unknown else e)
+            moved = Forward({_UNKNOWN: _CHANGE}).of(named) if method == "newton" else None
+            if moved is not None:
+                direction = s.temporary(shape, "real", True, portions=False)
+                slope = s.temporary(shape, "real", target.shared)
+                s.scopes[-1][change] = direction
+                s.into(slope, rewrite(moved, lambda e: unknown if e is name else e))
+    s.ops.append(
+        Solve(
+            target, image, work, marks, statement.target, statement.solver,
+            is_affine(rhs, unknown), tuple(first), tuple(step), direction, slope, tuple(tangent),
+        )
+    )  # fmt: skip
+
+
+# --- from an operation to code --------------------------------------------------------------------
+
+
+def emit(te: TileEmitter, op: Solve) -> None:
+    """Code that solves an implicit equation in every row."""
+    _Search(te, op).write()
+
+
+class _Search:
+    def __init__(self, te: TileEmitter, op: Solve) -> None:
+        self.te = te
+        self.op = op
+        self.b = Body(te.f)
+        self.n = op.target.size
+        self.real = Type(te.tile.formats.real)
+        self.solver: Solver = op.solver
+        epsilon = 2.0**-52 if self.real.element == "double" else 2.0**-23
+        self.tolerance = tolerance(op.solver, epsilon)
+        noted = te.generator.work(te.f, FIELD)
+        names = tuple(te.generator.plan.program.vars)
+        self.reporter = Reporter(noted, te.known["row"], te.known["rows"], names)
+
+    def rows(self) -> Value:
+        return self.b.wrap(integer(1) if self.op.target.shared else self.te.tile.rows)
+
+    def at(self, view: View, row: Value) -> Value:
+        """The address of a view's first component in a row."""
+        return self.b.wrap(self.te.tile.row_base(view, row))
+
+    def load(self, pointer: Value, k: Value | int, kind: Type | None = None) -> Value:
+        return self.b.load(self.b.at(pointer, k, kind or self.real), kind or self.real)
+
+    def write(self) -> None:
+        b, te, op = self.b, self.te, self.op
+        te.ops(op.first)
+        for v in (op.target, op.image, op.work, op.marks, op.direction, op.slope):
+            if v is not None:
+                te.tile.base(v)
+        rows = self.rows()
+
+        def begin(row: Value, _: list[Value]) -> list[Value]:
+            with te.tile.scope():
+                marks = self.at(op.marks, row)
+                b.store(b.const(INT, 1), marks)
+                b.store(b.const(INT, 0), b.at(marks, 1, INT))
+            return []
+
+        b.loop(rows, [], begin)
+        outer, te.is_repeated = te.is_repeated, True
+
+        def step(values: list[Value]) -> tuple[Value, list[Value]]:
+            (count,) = values
+            with te.tile.scope():
+                te.ops(op.step)
+                if self.solver.method == "newton":
+                    self.jacobian(rows)
+
+                def one(row: Value, going: list[Value]) -> list[Value]:
+                    return [going[0] | self.row(row, count)]
+
+                (going,) = b.loop(rows, [b.const(BOOL, 0)], one)
+            number = count + 1
+            return going & number.lt(self.solver.max_steps), [number]
+
+        b.repeat([b.const(INT, 0)], step)
+        te.is_repeated = outer
+        b.loop(rows, [], self.finish)
+
+    # --- one step of one row ---
+
+    def row(self, row: Value, count: Value) -> Value:
+        """Take a row to its next point; whether the search goes on there."""
+        b, op = self.b, self.op
+        with self.te.tile.scope():
+            marks = self.at(op.marks, row)
+            active = self.load(marks, 0, INT).ne(0)
+
+            def move() -> list[Value]:
+                with self.te.tile.scope():
+                    return [self.move(row, marks, count)]
+
+            (going,) = b.when(active, move, [b.const(BOOL, 0)])
+        return going
+
+    def move(self, row: Value, marks: Value, count: Value) -> Value:
+        b, op = self.b, self.op
+        x, image, work = (self.at(v, row) for v in (op.target, op.image, op.work))
+        if self.solver.method == "newton":
+            self.newton(x, image, work)
+        change = self.change(x, image)
+        ok = change.le(self.tolerance)
+        # A change that is NaN is not less than infinity either.
+        going = (ok ^ 1) & change.lt(float("inf"))
+        b.store(going.convert("zext", "i64"), marks)
+        b.store(count + 1, b.at(marks, 1, INT))
+        b.store(change, self.residual(work))
+
+        def accept() -> list[Value]:
+            def copy(k: Value, _: list[Value]) -> list[Value]:
+                b.store(self.load(image, k), b.at(x, k, self.real))
+                return []
+
+            b.loop(self.n, [], copy)
+            return []
+
+        if self.solver.method == "anderson":
+            b.when(ok, accept)
+
+            def extrapolate() -> list[Value]:
+                name = anderson(b.module, self.n, self.real.element, 1)
+                b.call_void(name, b.at(work, 1, self.real), x, image, count)
+                return []
+
+            b.when(going, extrapolate)
+        else:
+            accept()
+        return going
+
+    def residual(self, work: Value) -> Value:
+        """Where the last change of a row is kept."""
+        return work
+
+    def change(self, x: Value, y: Value) -> Value:
+        """The largest change of a component, as `unfold.program.Solver` measures it; NaN wins."""
+        b = self.b
+        zero = b.const(self.real, 0.0)
+
+        def one(k: Value, tops: list[Value]) -> list[Value]:
+            old, new = self.load(x, k), self.load(y, k)
+            moved, size = b.intrinsic("fabs", new - old), b.intrinsic("fabs", new)
+            if not self.op.affine:
+                return [self.larger(tops[0], moved / (size + 1.0))]
+            both = self.larger(size, b.intrinsic("fabs", old))
+            return [self.larger(tops[0], moved), self.larger(tops[1], both)]
+
+        tops = b.loop(self.n, [zero] * (2 if self.op.affine else 1), one)
+        if not self.op.affine:
+            return tops[0]
+        return tops[0].eq(0.0).select(0.0, tops[0] / tops[1])
+
+    def larger(self, a: Value, v: Value) -> Value:
+        """The larger of two numbers; NaN wins."""
+        keeps = a.is_nan() | v.le(a)
+        return keeps.select(a, v)
+
+    # --- Newton's method ---
+
+    def jacobian(self, rows: Value) -> None:
+        """The matrix ``I - dF/dz`` of every row, column by column."""
+        b, te, op = self.b, self.te, self.op
+        direction, slope = op.direction, op.slope
+        if direction is None or slope is None:
+            return
+        units = self.at(direction, b.const(INT, 0))
+
+        def column(j: Value, _: list[Value]) -> list[Value]:
+            def unit(k: Value, _: list[Value]) -> list[Value]:
+                one = k.eq(j).select(b.const(self.real, 1.0), 0.0)
+                b.store(one, b.at(units, k, self.real))
+                return []
+
+            b.loop(self.n, [], unit)
+            with te.tile.scope():
+                te.ops(op.tangent)
+
+                def one(row: Value, _: list[Value]) -> list[Value]:
+                    with te.tile.scope():
+                        matrix = b.at(self.at(op.work, row), 1, self.real)
+                        values = self.at(slope, row)
+
+                        def entry(i: Value, _: list[Value]) -> list[Value]:
+                            v = self.load(units, i) - self.load(values, i)
+                            b.store(v, b.at(matrix, i * self.n + j, self.real))
+                            return []
+
+                        b.loop(self.n, [], entry)
+                    return []
+
+                b.loop(rows, [], one)
+            return []
+
+        b.loop(self.n, [], column)
+
+    def newton(self, x: Value, image: Value, work: Value) -> None:
+        """Put the next point in the place of the map's value."""
+        b = self.b
+        if self.op.slope is None:
+            return
+        matrix = b.at(work, 1, self.real)
+        right = b.at(matrix, self.n * self.n, self.real)
+
+        def residual(k: Value, _: list[Value]) -> list[Value]:
+            b.store(self.load(image, k) - self.load(x, k), b.at(right, k, self.real))
+            return []
+
+        def add(k: Value, _: list[Value]) -> list[Value]:
+            b.store(self.load(x, k) + self.load(right, k), b.at(image, k, self.real))
+            return []
+
+        b.loop(self.n, [], residual)
+        b.call_void(linear_system(b.module, self.n, self.real.element), matrix, right)
+        b.loop(self.n, [], add)
+
+    # --- the end ---
+
+    def finish(self, row: Value, _: list[Value]) -> list[Value]:
+        """A row without a solution is noted, and becomes NaN."""
+        b, op = self.b, self.op
+        with self.te.tile.scope():
+            change = self.load(self.residual(self.at(op.work, row)), 0)
+
+            def lost() -> list[Value]:
+                with self.te.tile.scope():
+                    x = self.at(op.target, row)
+
+                    def spoil(k: Value, _: list[Value]) -> list[Value]:
+                        b.store(b.const(self.real, float("nan")), b.at(x, k, self.real))
+                        return []
+
+                    b.loop(self.n, [], spoil)
+                    steps = self.load(self.at(op.marks, row), 1, INT)
+                    self.reporter.note(b, op.name, self.number(), row, change, steps)
+                return []
+
+            b.when(change.le(self.tolerance) ^ 1, lost)
+        return []
+
+    def number(self) -> Value:
+        """Which element of its variable this is, counted row by row."""
+        b, tile, v = self.b, self.te.tile, self.op.target
+        storage = tile.storages[v.storage]
+        total = b.const(INT, 0)
+        for p, low, step in zip(v.position, storage.lows, storage.steps, strict=True):
+            total = total + (b.wrap(tile.position(p)) - b.wrap(low)) * b.wrap(step)
+        return b.op(f"sdiv {total}, {(self.rows() * v.size).name}", INT)
+
+
+__all__ = ["emit", "select"]
