@@ -11,8 +11,6 @@ from .tiling import Panel, Tiling
 #: The side of the squares that are transposed in registers: longer ones take long to compile.
 SIDE = 8
 
-Write = Callable[[Body], None]
-
 
 def copy_panel(b: Body, t: Tiling, panel: Panel, source: Value, stride: Value, terms: Value,
                packed: Value) -> None:  # fmt: skip

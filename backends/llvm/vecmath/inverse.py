@@ -57,9 +57,8 @@ def _upper(b: Body, a: Value) -> tuple[Value, Value]:
     """
     z = (1.0 - a) * 0.5
     s = b.intrinsic("sqrt", z)
-    kept = (1 << (2 * format_of(a.kind).stored)) - 1
-    kept = -(1 << ((format_of(a.kind).digits + 1) // 2)) if kept else 0
-    short = (s.bits & kept).bits
+    half_the_digits = -(1 << ((format_of(a.kind).digits + 1) // 2))
+    short = (s.bits & half_the_digits).bits
     divisor = s + short
     rest = divisor.gt(0.0).select((z - short * short) / divisor, 0.0)
     return short, b.madd(s * z, polynomial(b, z, ASIN), rest)
