@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,12 @@ ARROWS = """
     show                            : implicit check.spelling
     transform                       : dependence derivative implicit
     check                           : syntax transform schedule show
-    graph                           : program derivative
+    graph                           : implicit derivative
     draw                            : graph show
     plan                            : transform schedule
     stages                          : check plan
-    backends.numpy                  : graph
-    backends.llvm                   : plan
+    backends.numpy                  : graph errors
+    backends.llvm                   : plan errors
     inputs, outputs, init, sizes    : program errors
     function, streaming, jacobian   : inputs transform show
     model                           : graph check
@@ -59,6 +60,7 @@ LATE = {
 OUTSIDE = {"backends": ROOT / "backends", "grammar": ROOT / "grammar"}
 
 
+@cache
 def table() -> dict[str, set[str]]:
     """The rows of ARROWS: unit -> the units it may import, those below them included."""
     allowed: dict[str, set[str]] = {}
@@ -71,6 +73,7 @@ def table() -> dict[str, set[str]]:
     return allowed
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module of ours under its dotted name without `unfold.`, `graph` or `ops.table`."""
     folders = {"": ROOT / "unfold"} | OUTSIDE
