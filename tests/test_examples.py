@@ -46,7 +46,9 @@ REFERENCES: dict[str, tuple[str, dict[str, int]]] = {
 
 GRADIENTS_CHECKED = sorted({example for example, _ in REFERENCES.values()} | {
     "stacked_bigru", "viterbi", "soft_edit_distance", "cross_attention", "transformer_block",
-    "leaky_integrators", "echo_state", "deep_stack", "memory_reader",
+    "leaky_integrators", "echo_state", "deep_stack", "memory_reader", "mamba", "rwkv", "slstm",
+    "delta_net", "titans", "liquid", "kalman", "hawkes", "epidemic", "ctc", "lru",
+    "learned_optimiser", "neural_cde", "min_gru",
 })  # fmt: skip
 
 

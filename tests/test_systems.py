@@ -148,3 +148,96 @@ def test_leaky_integrators_and_an_echo_state(backend: str) -> None:
         states.append(h)
     out = echo({"W_out": W_out}, x=x, target=target, W_in=W_in, W_res=W_res, W_fb=W_fb)
     np.testing.assert_allclose(out.h, states, rtol=1e-12)
+
+
+@both
+def test_connectionist_temporal_classification_sums_over_all_paths(backend: str) -> None:
+    rng = np.random.default_rng(7)
+    fn = compiled("ctc", backend, D=2, K=2)
+    p, x, label = drawn(fn, rng), rng.normal(size=(5, 2)), np.array([1, 1])
+    logp = x @ p["W"].T + p["b"]
+    logp -= np.log(np.exp(logp).sum(axis=1, keepdims=True))
+    total = 0.0
+    for path in itertools.product(range(3), repeat=5):
+        read = [k for k, _ in itertools.groupby(path) if k != 2]
+        if read == label.tolist():
+            total += np.exp(sum(logp[t, k] for t, k in enumerate(path)))
+    np.testing.assert_allclose(fn(p, x=x, label=label).loss, -np.log(total), rtol=1e-12)
+    # Too few frames for the letters: no path, an infinite loss, and no gradient is NaN.
+    loss, grads = fn.value_and_grad(p, x=x[:2], label=label)
+    assert loss == np.inf
+    assert all(not np.isnan(g).any() for g in grads.values())
+
+
+@both
+def test_a_kalman_filter_gives_the_likelihood_of_the_joint_normal(backend: str) -> None:
+    rng = np.random.default_rng(8)
+    fn = compiled("kalman", backend, N=2)
+    p, y = drawn(fn, rng), rng.normal(size=5)
+    # The observations as one vector: y = H s, where s stacks all states.
+    mean, cov, means = p["m_start"], p["L_start"] @ p["L_start"].T, []
+    states = np.zeros((10, 10))
+    for t in range(5):
+        mean, cov = p["A"] @ mean, p["A"] @ cov @ p["A"].T + p["L_step"] @ p["L_step"].T
+        means.append(mean @ p["c"])
+        block = cov
+        for u in range(t, 5):
+            states[2 * u : 2 * u + 2, 2 * t : 2 * t + 2] = block
+            states[2 * t : 2 * t + 2, 2 * u : 2 * u + 2] = block.T
+            block = p["A"] @ block
+    H = np.kron(np.eye(5), p["c"])
+    S = H @ states @ H.T + np.exp(p["log_r"]) * np.eye(5)
+    e = y - np.array(means)
+    want = (5 * np.log(2 * np.pi) + np.linalg.slogdet(S)[1] + e @ np.linalg.solve(S, e)) / 2
+    np.testing.assert_allclose(fn(p, y=y).loss, want, rtol=1e-11)
+
+
+@both
+def test_a_hawkes_process_adds_all_pairs_of_events(backend: str) -> None:
+    rng = np.random.default_rng(9)
+    fn = compiled("hawkes", backend, K=2)
+    p, time, kind = drawn(fn, rng), np.cumsum(rng.exponential(size=6)), rng.integers(0, 2, 6)
+    end, beta, alpha = time[-1] + 1.0, np.exp(p["log_beta"]), np.exp(p["log_alpha"])
+    want = end * np.exp(p["log_mu"]).sum()
+    for t in range(6):
+        pairs = (alpha[kind[t], kind[u]] * np.exp(-beta * (time[t] - time[u])) for u in range(t))
+        want -= np.log(np.exp(p["log_mu"][kind[t]]) + beta * sum(pairs))
+        want += (1 - np.exp(-beta * (end - time[t]))) * alpha[:, kind[t]].sum()
+    loss = fn(p, time=time, kind=kind, end=end).loss
+    np.testing.assert_allclose(loss, want, rtol=1e-12)
+
+
+@both
+def test_weighted_averages_of_rwkv_without_its_logarithms(backend: str) -> None:
+    rng = np.random.default_rng(10)
+    fn = compiled("rwkv", backend, D=3, F=4, K=5)
+    p, tokens = drawn(fn, rng), rng.integers(0, 5, 6)
+    x = p["E"][tokens]
+    before = np.vstack([np.zeros(3), x[:-1]])
+    k = (p["mu_k"] * x + (1 - p["mu_k"]) * before) @ p["W_k"].T
+    v = (p["mu_v"] * x + (1 - p["mu_v"]) * before) @ p["W_v"].T
+    for t, found in enumerate(fn(p, tokens=tokens, next=tokens).wkv):
+        age = np.array([t - 1 - s for s in range(t)]).reshape(-1, 1)
+        w = np.vstack([np.exp(k[:t] - age * np.exp(p["decay"])), np.exp(p["bonus"] + k[t])])
+        np.testing.assert_allclose(found, (w * v[: t + 1]).sum(0) / w.sum(0), rtol=1e-11)
+
+
+@both
+def test_advantages_stop_where_an_episode_ends_and_carry_no_derivative(backend: str) -> None:
+    rng = np.random.default_rng(11)
+    fn = compiled("advantage", backend, D=2, H=3, A=4)
+    p, s = drawn(fn, rng), rng.normal(size=(6, 2))
+    data = {
+        "s": s, "a": rng.integers(0, 4, 6), "r": rng.normal(size=6), "old": rng.normal(size=6) - 1,
+        "done": np.array([0, 0, 1, 0, 0, 0], bool), "last": 0.3,
+    }  # fmt: skip
+    value = np.append(np.tanh(s @ p["W"].T) @ p["v"], 0.3)
+    adv = np.zeros(7)
+    for t in range(5, -1, -1):
+        going = 1 - data["done"][t]
+        adv[t] = data["r"][t] + 0.99 * going * value[t + 1] - value[t]
+        adv[t] += 0.99 * 0.95 * going * adv[t + 1]
+    np.testing.assert_allclose(fn(p, **data).adv, adv[:6], rtol=1e-12)
+    _, grads = fn.value_and_grad(p, wrt=["r", "last"], **data)
+    assert not grads["r"].any()
+    assert not grads["last"].any()
