@@ -257,6 +257,8 @@ def _call(e: Call, scope: Scope) -> tuple[str, int]:
     if e.op in ("take", "slice"):
         return _component(e, scope), POST
     args = [_operand(e, k, scope, CONDITIONAL) for k in range(len(e.args))]
+    if e.op in ("maximum", "minimum"):
+        return f"{CALLS[e.op].partition('(')[0]}({', '.join(_several(e, args, scope))})", ATOM
     if e.op == "concat" and e.attr("axis") == 0 and len(args) > 1:
         return "[" + "; ".join(args) + "]", ATOM
     attrs = dict(e.attrs)
@@ -265,6 +267,16 @@ def _call(e: Call, scope: Scope) -> tuple[str, int]:
         template = template.replace(", axis = {axis}", "")
     words: Mapping[str, str] = {k: _attribute(v) for k, v in attrs.items()}
     return template.replace("{*}", ", ".join(args)).format(*args, **words), ATOM
+
+
+def _several(e: Call, args: list[str], scope: Scope) -> list[str]:
+    """The operands of `max(a, b, c)`, which is `max(max(a, b), c)`; integers are left apart, for
+    what a literal means depends on what it meets."""
+    left = e.args[0]
+    if isinstance(left, Call) and left.op == e.op and all(a.is_real for a in left.args):
+        inner = [_operand(left, k, scope, CONDITIONAL) for k in range(2)]
+        return [*_several(left, inner, scope), args[1]]
+    return args
 
 
 def _infix(e: Call, scope: Scope) -> tuple[str, int]:

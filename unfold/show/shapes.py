@@ -100,5 +100,6 @@ def _least(e: Expr, known: dict[str, Shape | None], whole: bool = False) -> Shap
             return left[:1]
         if left is None and right is not None and len(right) == 2:
             return right[1:]
-    complete = all(s == a.shape for s, a in zip(shapes, e.args, strict=True))
+    pairs = zip(shapes, e.args, strict=True)
+    complete = all(s == a.shape or isinstance(a, Const) for s, a in pairs)
     return e.shape if complete else None
