@@ -230,3 +230,8 @@ def test_only_what_is_read_must_exist() -> None:
         output y[t]
     """
     assert codes(text) == []
+
+
+def test_an_extended_input_is_put_out_as_it_came_in() -> None:
+    p = program("input x[t]: real\nx[0] = 0\ny[t] = x[t-1]\noutput y[t], x[t]")
+    assert [o.name for o in p.outputs] == ["y", "x"]

@@ -293,3 +293,24 @@ def test_a_reversed_cell_gives_the_reversed_outputs_of_reversed_inputs() -> None
     x = rng.normal(size=(6, 2))
     straight, turned = fn(params, x=x), fn(params, x=x[::-1].copy())
     np.testing.assert_allclose(straight["backward"], turned["forward"][::-1])
+
+
+def test_a_model_over_another_axis_is_reversed_along_it() -> None:
+    text = """
+    model walk:
+        axis s: S
+        input x[s]: real
+        h[0] = 0
+        h[s] = h[s-1] + x[s]
+        output h[s]
+
+    model m:
+        input x[t]: real
+        w = reverse walk(x)
+        first = w[1]
+        output first
+    """
+    assert equations(elaborate(dedent(text)), "w.") == [
+        "w.h[T+1] = 0",
+        "w.h[t] = w.h[t+1] + x[t]",
+    ]

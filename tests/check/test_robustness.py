@@ -77,3 +77,14 @@ def test_derivatives_of_an_example_are_read_as_they_are_printed(path: Path) -> N
     assert set(again.vars) == set(derived.vars)
     for name, v in derived.vars.items():
         assert (again.vars[name].shape, again.vars[name].axes) == (v.shape, v.axes)
+
+
+def test_shorthands_in_shorthands_end_somewhere() -> None:
+    lets = [f"    let a{k} = tanh(a{k - 1} + 1)\n" for k in range(1, 200)]
+    ends = "    y = a199\n    output y\n"
+    text = f"model m:\n    input x: real\n    let a0 = x\n{''.join(lets)}{ends}"
+    assert [d.code for d in check_text(text)] == ["E0117"]
+
+
+def test_the_index_of_the_steps_is_no_variable() -> None:
+    assert "E0202" in [d.code for d in check_text("model m:\n    param t: real\n    minimize t\n")]

@@ -43,6 +43,11 @@ def is_free(scope: Scope, name: t.Name) -> bool:
             helps=["the length `T` of `t` is there from the start"] if text == "T" else (),
         )
         return False
+    if text == "t" and "t" not in scope.declared:
+        scope.report.error(
+            "E0202", "`t` is the index of the steps", (name.span, "choose another name")
+        )
+        return False
     before = where_defined(scope, text)
     if before is not None:
         defined_twice(scope, text, name.span, before)

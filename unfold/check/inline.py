@@ -6,7 +6,7 @@
 
 Names get the prefix of the instance, bound names become what they are bound to, sizes and lengths
 what they are here, indices the names they have here. Under `reverse` every position on an axis of
-length T is reflected, p -> T+1-p: the recurrence then runs from T to 1.
+length T (or of the first input) is reflected, p -> T+1-p: the recurrence then runs from T to 1.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ class Transplant:
         self.renamed = {i: Poly.symbol(n) for i, n in instance.indices.items()}
         self.everything = {**self.symbols, **self.renamed}
         self.mirror = None
-        if instance.reverse is not None and "T" in self.program.lengths:
-            self.mirror = self.symbols["T"] + 1
+        self.time = _time(self.program)
+        if instance.reverse is not None and self.time is not None:
+            self.mirror = self.symbols[self.time] + 1
 
     # --- variables ----------------------------------------------------------------------------
 
@@ -87,7 +88,7 @@ class Transplant:
     def is_time(self, index: str) -> bool:
         """Whether an index of the sub-model runs over its time."""
         bounds = self.program.indices.get(index)
-        return bounds is not None and any("T" in p.symbols for p in bounds)
+        return bounds is not None and any(self.time in p.symbols for p in bounds)
 
     # --- equations ----------------------------------------------------------------------------
 
@@ -168,6 +169,15 @@ class Transplant:
         if e.type.kind == "int" and kind.kind == "real":
             e = call("real", e)
         return e if e.shape == shape else call("broadcast", e, shape=shape)
+
+
+def _time(program: Program) -> str | None:
+    """The length that `reverse` reflects: T, or that of the first input's axis."""
+    lengths = program.lengths
+    if "T" in lengths:
+        return "T"
+    ends = [a.hi.symbols for v in program.inputs for a in v.axes]
+    return next((n for symbols in ends for n in lengths if n in symbols), None)
 
 
 def members(scope: Scope, instance: Instance) -> list[Var]:

@@ -101,7 +101,16 @@ class Library:
             report = self.reports[name] = Report()
             self.programs[name] = None
             self.active.append(name)
-            self.programs[name] = check_model(self.models[name], self.makers, report)
+            model = self.models[name]
+            try:
+                self.programs[name] = check_model(model, self.makers, report)
+            except RecursionError:
+                report.error(
+                    "E0117",
+                    f"the expressions of `{name}` are nested too deeply",
+                    (model.name.span, "in this model"),
+                    helps=["give names to parts of them, with equations of their own"],
+                )
             self.active.pop()
         return self.programs[name]
 

@@ -73,6 +73,10 @@ def _output(scope: Scope, item: t.Expr) -> None:
     if d.broken:
         return
     name = d.name
+    if base.text in scope.extended and not any(isinstance(i, t.Member) for i in items):
+        # What was put in comes out; its extension is the compiler's.
+        name = base.text
+        d = scope.definitions[name]
     if any(name == other for other, _, _ in scope.outputs):
         scope.report.error("E0202", f"`{name}` is an output already", (item.span, "listed twice"))
         return

@@ -20,6 +20,9 @@ from .scope import Definition, Env, Instance
 if TYPE_CHECKING:
     from .values import Reader
 
+#: Levels of shorthands; what is deeper would exhaust the stack.
+DEEPEST = 40
+
 Item: TypeAlias = t.Expr | t.Slice
 
 
@@ -152,6 +155,13 @@ def _let(
     reader.scope.used.add(name)
     if name in env.lets:
         raise Failed
+    if len(env.lets) == DEEPEST:
+        raise reader.report.error(
+            "E0117",
+            "shorthands stand in each other too deeply",
+            (let.name.span, "one level too many"),
+            helps=[f"make it an equation, without `let`: `{let.name.span.text} = …`"],
+        )
     if len(items) < len(names):
         raise reader.report.error(
             "E0208",
