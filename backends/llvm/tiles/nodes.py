@@ -144,7 +144,7 @@ class ColumnSum:
 
 @dataclass(frozen=True)
 class Contract:
-    """Add the outer products of ``left`` and ``right``, summed over the rows, to a shared target."""
+    """Add the outer products of ``left`` and ``right``, summed over rows, to a shared target."""
 
     target: View
     left: View
