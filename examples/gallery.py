@@ -1,0 +1,90 @@
+"""Writes `README.md` beside it: every system, from the comments and equations of its `.rec` file.
+
+    python examples/gallery.py
+
+A file opens with a comment that says what the system is and which paper it is from; the last
+paragraph of the comment, `# Try: …`, says what to do with it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+#: heading -> the files under it, in the order in which they are best read
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Recurrent networks": (
+        "elman", "jordan", "lstm", "gru", "residual_skip", "birnn", "stacked_bigru", "deep_stack",
+        "leaky_integrators", "echo_state", "multitask", "charlm", "sunspots",
+    ),
+    "Attention and memory": (
+        "causal_attention", "cross_attention", "seq2seq_attention", "transformer_block", "ntm",
+        "memory_reader",
+    ),
+    "State spaces, fast weights and other recent cells": (
+        "mamba", "rwkv", "slstm", "min_gru", "lru", "delta_net", "titans", "liquid",
+    ),
+    "Continuous time, equilibria, optimisation": (
+        "neural_ode", "hybrid_jump", "neural_cde", "learned_optimiser",
+    ),
+    "Probability and dynamic programmes": (
+        "hmm", "viterbi", "kalman", "ctc", "soft_edit_distance", "poisson_spikes", "hawkes",
+    ),
+    "Systems and control": (
+        "inventory", "queue", "kinetics", "pendulum_control", "epidemic", "td_lambda", "advantage",
+    ),
+}  # fmt: skip
+
+HEAD = """\
+# Gallery
+
+<!-- Written by `python examples/gallery.py` from the .rec files: edit those. -->
+
+Each file is a whole system: its equations and nothing else. All of them are compiled by both
+backends, hold their reference values, and have their gradients checked by the tests. For any one:
+
+```sh
+unfold show FILE.rec --adjoint               # its gradient, as equations
+unfold show FILE.rec --format latex          # for a paper
+unfold graph FILE.rec --steps 4 -o FILE.svg  # the unrolled graph; with --adjoint, the way back
+unfold grad-check FILE.rec                   # gradients against differences, on both backends
+```
+"""
+
+
+def parts(text: str) -> tuple[str, str, str]:
+    """What a file says of itself, what it says to try, and its equations."""
+    lines = text.splitlines()
+    end = next(k for k, line in enumerate(lines) if not line.startswith("#"))
+    comment = " ".join(line.removeprefix("#").strip() for line in lines[:end])
+    about, _, tried = comment.partition(" Try: ")
+    return about, tried, "\n".join(lines[end:]).strip()
+
+
+def unlisted() -> list[str]:
+    """The files that no group names."""
+    listed = {name for names in GROUPS.values() for name in names}
+    return sorted(p.stem for p in HERE.glob("*.rec") if p.stem not in listed)
+
+
+def gallery() -> str:
+    """The text of the page."""
+    groups = dict(GROUPS)
+    if unlisted():
+        groups["More"] = tuple(unlisted())
+    contents, body = [], []
+    for heading, names in groups.items():
+        links = " · ".join(f"[{name}](#{name})" for name in names)
+        contents.append(f"- {heading}: {links}")
+        body.append(f"## {heading}\n")
+        for name in names:
+            about, tried, equations = parts((HERE / f"{name}.rec").read_text(encoding="utf-8"))
+            body.append(f"### {name}\n\n{about}\n\n```rec\n{equations}\n```\n")
+            if tried:
+                body.append(f"Try: {tried}\n")
+    return "\n".join([HEAD, *contents, "", *body]).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    (HERE / "README.md").write_text(gallery(), encoding="utf-8")
