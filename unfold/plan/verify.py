@@ -52,7 +52,7 @@ class _Verifier:
             self.nodes(node.body, context & self.range_of(node), shared)
 
     def range_of(self, loop: Loop) -> Domain:
-        """The range of a loop's index; of several ranges no more is known than that they cover it."""
+        """The range of a loop's index; of several together nothing is known."""
         i = Poly.symbol(loop.index)
         if len(loop.ranges) > 1:
             return Domain()

@@ -211,7 +211,11 @@ class Selector:
             self.ops.append(Map(target, rhs, leaves))
 
     def inline(self, e: Expr, leaves: dict[Expr, View]) -> Expr:
-        """``e`` with its non-element-wise parts computed; ``leaves`` says where those stand."""
+        """``e`` with its non-element-wise parts computed; ``leaves`` says where those stand.
+
+        Raises:
+            KeyError: an op has no lowering.
+        """
         if isinstance(e, (Const, Position)):
             return e
         found = self.known(e) or self.in_place(e)
@@ -226,6 +230,8 @@ class Selector:
             return with_children(e, tuple(self.inline(a, leaves) for a in children(e)))
         if isinstance(e, Call) and e.op == "reshape" and _same_but_ones(e):
             return with_children(e, (self.inline(e.args[0], leaves),))
+        if isinstance(e, Call) and e.op not in SPECIAL:
+            raise KeyError(e.op)
         leaves[e] = self.view(e)
         return e
 
