@@ -48,53 +48,36 @@ def declare(scope: Scope, block: t.Solve) -> list[t.Equation | t.Let]:
             "E0704", f"`{again.text}` is an unknown of this block twice", (again.span, "again")
         )
     scope.used |= set(heads)
+    owner = Block(solver, tuple(heads))
     found: list[t.Equation | t.Let] = []
     solved: dict[str, t.Equation] = {}
+    wrong = False
     for statement in block.body:
         if isinstance(statement, t.Let):
             found.append(replace(statement, value=_indexed(statement.value, heads)))
             continue
-        eq = _equation(scope, statement, heads)
+        eq = _equation(scope, statement, heads, solved)
         if eq is None:
-            continue
-        name = _name(eq.targets[0]).text
-        if name in solved:
-            scope.report.error(
-                "E0704",
-                f"`{name}` has two equations in this block",
-                (eq.targets[0].span, "again"),
-                (solved[name].targets[0].span, "first here"),
-                helps=["pieces of a variable stand in blocks of their own"],
-            )
-            continue
-        solved[name] = eq
+            wrong = True
+        else:
+            solved[_name(eq.targets[0]).text] = eq
     starts = dict(zip(heads, block.start, strict=False))
-    owner = Block(solver, tuple(heads))
     for name, head in heads.items():
         if name in solved:
             eq = solved[name]
             start = _indexed(starts[name], heads) if name in starts else None
             scope.implicit[id(eq)] = Implicit(owner, start, head.span)
             found.append(eq)
-        elif not _is_given(block, name):
+            continue
+        scope.lost |= {name}
+        if not wrong:
             scope.report.error(
                 "E0704",
                 f"nothing is said about the unknown `{name}`",
                 (head.span, "has no equation in this block"),
                 helps=[f"add `{head.span.text} = …`, with {listed(heads)} on the right"],
             )
-            scope.lost |= {name}
-        else:
-            scope.lost |= {name}
     return found
-
-
-def _is_given(block: t.Solve, name: str) -> bool:
-    """Whether the block has an equation of that name, if a wrong one."""
-    return any(
-        isinstance(s, t.Equation) and any(_name(target).text == name for target in s.targets)
-        for s in block.body
-    )
 
 
 def _name(target: t.Expr) -> t.Name:
@@ -104,9 +87,12 @@ def _name(target: t.Expr) -> t.Name:
 
 
 def _equation(
-    scope: Scope, statement: t.Derivative | t.Equation, heads: Mapping[str, t.Name | t.Subscript]
+    scope: Scope,
+    statement: t.Derivative | t.Equation,
+    heads: Mapping[str, t.Name | t.Subscript],
+    solved: Mapping[str, t.Equation],
 ) -> t.Equation | None:
-    """An equation of the body with every unknown written out; ``None`` if it is none of them."""
+    """An equation of the body with every unknown written out; ``None`` if something is wrong."""
     assert isinstance(statement, t.Equation)
     if len(statement.targets) > 1:
         scope.report.error(
@@ -120,6 +106,7 @@ def _equation(
     name = _name(target).text
     head = heads.get(name)
     if head is None:
+        scope.lost |= {name}
         near = nearest(name, heads)
         first = next(iter(heads.values())).span.text
         scope.report.error(
@@ -141,6 +128,15 @@ def _equation(
             helps=["where an equation holds is said behind it: "
                    f"`{head.span.text} = … for t >= 2`"],
         )  # fmt: skip
+        return None
+    if name in solved:
+        scope.report.error(
+            "E0704",
+            f"`{name}` has two equations in this block",
+            (target.span, "again"),
+            (solved[name].targets[0].span, "first here"),
+            helps=["pieces of a variable stand in blocks of their own"],
+        )
         return None
     own = replace(head, span=target.span)
     return replace(statement, targets=(own,), value=_indexed(statement.value, heads))
@@ -188,7 +184,7 @@ def _solver(scope: Scope, method: t.Call) -> Solver:
                    "`by picard`, `by anderson` or `by newton`"
                    + ("; a differential equation is a `flow`" if flow else "")],
         )  # fmt: skip
-        name = Solver().method
+        name = near or Solver().method
     for argument in method.arguments:
         scope.report.error(
             "E0702",
@@ -206,10 +202,6 @@ def _solver(scope: Scope, method: t.Call) -> Solver:
                 f"`{name}` has no option `{option}`",
                 (keyword.name.span, "unknown"),
                 helps=[f"did you mean `{near}`?" if near else f"it has {listed(OPTIONS)}"],
-            )
-        elif option in given:
-            scope.report.error(
-                "E0702", f"`{option}` is given twice", (keyword.name.span, "again")
             )
         else:
             given[option] = _option(scope, keyword)
@@ -319,7 +311,8 @@ def check(scope: Scope) -> None:
     """Warn of blocks that solve nothing; report unknowns that are not solved for together."""
     for block in scope.blocks():
         groups = _groups(scope, block)
-        if any(p.rhs is None for pieces in groups for p in pieces):
+        whole = groups and all(len(pieces) == len(block.unknowns) for pieces in groups)
+        if not whole or any(p.rhs is None for pieces in groups for p in pieces):
             continue
         for first, *others in groups:
             for other in others:

@@ -21,6 +21,10 @@ def check(scope: Scope, program: Program) -> None:
         )
         return
     needed = _needed(program)
+    for block in scope.blocks():
+        # Unknowns that are found together are needed together.
+        if needed & set(block.unknowns):
+            needed |= set(block.unknowns)
     read = {n for eq in program.equations for n in names(eq.rhs) if n != eq.name}
     mentioned = scope.model.broken_mentions()
     for d in scope.definitions.values():

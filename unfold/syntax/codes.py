@@ -2,9 +2,9 @@
 
     E01xx  the text (codes_text.py)           E05xx  order, causality (codes_elements.py)
     E02xx  names, models (codes_names.py)     E06xx  types (codes_types.py)
-    E03xx  shapes, sizes (codes_shapes.py)    E071x  flows (codes_flow.py)
-                                              W08xx  warnings (codes_warnings.py)
-    E04xx  elements (codes_elements.py)       E09xx  limits of this version (codes_types.py)
+    E03xx  shapes, sizes (codes_shapes.py)    E070x  implicit equations (codes_solve.py)
+    E04xx  elements (codes_elements.py)       E071x  flows (codes_flow.py)
+    W08xx  warnings (codes_warnings.py)       E09xx  limits of this version (codes_types.py)
 
 A new diagnostic gets its entry in one of those tables, and nothing else: a test sees to it that
 every `bad` text earns its own code, that every `cure` is clean, and that no stage uses a code that
@@ -19,14 +19,14 @@ from unfold.syntax.codes_elements import ELEMENTS
 from unfold.syntax.codes_flow import FLOW
 from unfold.syntax.codes_names import NAMES
 from unfold.syntax.codes_shapes import SHAPES
+from unfold.syntax.codes_solve import SOLVE
 from unfold.syntax.codes_text import TEXT
 from unfold.syntax.codes_types import TYPES
 from unfold.syntax.codes_warnings import WARNINGS
 from unfold.syntax.entry import Entry
 
-CODES: dict[str, Entry] = {
-    entry.code: entry for entry in (*TEXT, *NAMES, *SHAPES, *ELEMENTS, *TYPES, *FLOW, *WARNINGS)
-}
+_TABLES = (TEXT, NAMES, SHAPES, ELEMENTS, TYPES, SOLVE, FLOW, WARNINGS)
+CODES: dict[str, Entry] = {entry.code: entry for table in _TABLES for entry in table}
 
 
 def bad_text(entry: Entry) -> str:

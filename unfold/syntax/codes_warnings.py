@@ -89,4 +89,28 @@ WARNINGS = (
             output y[t]
         """,
     ),
+    Entry(
+        "W0805",
+        "a block with nothing to solve",
+        """
+        None of the equations in this `solve` block reads one of its unknowns, so that they say
+        outright what these are. Perhaps a read of the unknown at the same step was meant, `z[t]`
+        where `z[t-1]` stands.
+        """,
+        """
+        model m():
+            input x[t]: real
+            z[0] = 0
+            solve z[t] by anderson:
+                z[t] = 0.5 * tanh(z[t-1]) + x[t]
+            output z[t]
+        """,
+        """
+        model m():
+            input x[t]: real
+            solve z[t] by anderson:
+                z[t] = 0.5 * tanh(z[t]) + x[t]
+            output z[t]
+        """,
+    ),
 )
