@@ -314,3 +314,32 @@ def test_a_model_over_another_axis_is_reversed_along_it() -> None:
         "w.h[T+1] = 0",
         "w.h[t] = w.h[t+1] + x[t]",
     ]
+
+
+def test_indices_whose_range_is_a_size_get_the_range_they_have_here() -> None:
+    text = """
+    model memory(D, N):
+        axis n: N
+        input x[t]: real[D]
+        param slot[n]: real[D]
+        w[t, n] = softmax[n](slot[n] @ x[t])
+        y[t] = sum[n](w[t, n] * slot[n])
+        output y[t]
+
+    model m(D, H):
+        axis n: H
+        input x[t]: real[D]
+        input u[n]: real
+        a = memory(x, 5)
+        b = memory(x, 2*H)
+        c = memory(x, H)
+        y[t] = a[t] + b[t] + c[t] * sum[n](u[n])
+        output y[t]
+    """
+    p = elaborate(dedent(text))
+    ranges = {
+        name: (axis.index, str(p.indices[axis.index][1]))
+        for name in ("a.slot", "b.slot", "c.slot")
+        for axis in p.vars[name].axes
+    }
+    assert ranges == {"a.slot": ("n_1", "5"), "b.slot": ("n_2", "2*H"), "c.slot": ("n", "H")}

@@ -296,22 +296,49 @@ def _settle_lengths(scope: Scope, instance: Instance) -> None:
             name = length if length == "T" else f"{instance.name}.{length}"
             scope.lengths.setdefault(name, instance.span)
             instance.symbols[length] = Poly.symbol(name)
-    taken = set(instance.indices.values())
+    unsolved = set(program.sizes) - set(instance.symbols)
     for index, (lo, hi) in program.indices.items():
         if index in instance.indices:
             continue
-        bounds = (lo.subs(instance.symbols), hi.subs(instance.symbols))
-        same = [i for i, b in scope.indices.items() if b == bounds and i not in taken]
-        if index in same:
-            name = index
-        elif same:
-            name = same[0]
-        else:
-            name = fresh(index, {*scope.indices, *scope.definitions, *taken})
-            scope.indices[name] = bounds
+        if (lo.symbols | hi.symbols) & unsolved:
+            # Named for now; `settle_indices` knows the range once the sizes are known.
+            name = f"{instance.name}.{index}"
+            scope.indices[name] = (lo, Poly.symbol(f"?{name}"))
             instance.own.add(index)
-        instance.indices[index] = name
-        taken.add(name)
+            instance.indices[index] = name
+        else:
+            _name_index(scope, instance, index)
+
+
+def _name_index(scope: Scope, instance: Instance, index: str) -> None:
+    """Let an index of a sub-model be one of the same range here, or make one."""
+    lo, hi = instance.program.indices[index]
+    bounds = (lo.subs(instance.symbols), hi.subs(instance.symbols))
+    taken = set(instance.indices.values())
+    same = [i for i, b in scope.indices.items() if b == bounds and i not in taken]
+    if index in same:
+        name = index
+    elif same:
+        name = same[0]
+    else:
+        name = fresh(index, {*scope.indices, *scope.definitions, *taken})
+        scope.indices[name] = bounds
+    instance.indices[index] = name
+
+
+def settle_indices(scope: Scope) -> None:
+    """Name the indices of sub-models whose ranges depend on sizes that were not known before."""
+    for instance in scope.instances.values():
+        for index in sorted(instance.own):
+            placeholder = instance.indices.pop(index)
+            del scope.indices[placeholder]
+            _name_index(scope, instance, index)
+            for d in scope.definitions.values():
+                if d.instance == instance.name:
+                    d.axes = tuple(
+                        instance.indices[index] if a == placeholder else a for a in d.axes
+                    )
+        instance.own.clear()
 
 
 def make_members(scope: Scope, instance: Instance) -> None:

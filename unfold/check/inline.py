@@ -43,10 +43,6 @@ class Transplant:
         self.instance = instance
         self.program = instance.program
         self.symbols: Mapping[str, Poly] = instance.symbols
-        for index in instance.own:
-            lo, hi = self.program.indices[index]
-            bounds = (lo.subs(self.symbols), hi.subs(self.symbols))
-            scope.indices[instance.indices[index]] = bounds
         self.renamed = {i: Poly.symbol(n) for i, n in instance.indices.items()}
         self.everything = {**self.symbols, **self.renamed}
         self.mirror = None

@@ -6,6 +6,7 @@ from ..expr import INT, REAL, Const, Expr
 from ..ops import call
 from ..poly import ShapeError, broadcast, show_shape
 from . import matching, sizes, solving
+from .binding import settle_indices
 from .operands import Hole, settled
 from .report import Failed, listed
 from .scope import Definition, Piece, Scope
@@ -15,6 +16,7 @@ from .values import Reader
 
 def settle_shapes(scope: Scope) -> None:
     """Report sizes and shapes that could not be found; what needs them is silent from now on."""
+    settle_indices(scope)
     for instance in scope.instances.values():
         if not instance.broken:
             matching.missing_sizes(scope, instance)

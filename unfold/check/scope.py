@@ -167,7 +167,7 @@ class Instance:
         symbols: what its sizes and lengths are here; sizes are filled in by `shapes`.
         explicit: the texts of sizes that the call gives.
         indices: the names that its indices have here.
-        own: those of its indices that nothing here runs over.
+        own: those of its indices whose ranges depend on sizes that are not known yet.
         env: the numbers of the stack's index.
     """
 
