@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ARROWS = """
-    grammar, cells, poly            :
+    grammar, cells, poly, noise     :
     domain                          : poly
     expr                            : domain
     ops                             : expr
@@ -39,7 +39,7 @@ ARROWS = """
     stages                          : check plan
     backends.numpy                  : graph errors
     backends.llvm                   : plan errors
-    inputs, outputs, init, sizes    : program errors
+    inputs, outputs, init, sizes    : program errors noise
     function, streaming, jacobian   : inputs transform show
     model                           : graph check
     api, gradcheck                  : function model stages
