@@ -40,7 +40,8 @@ ARROWS = """
     backends.numpy                  : graph errors
     backends.llvm                   : plan errors
     inputs, outputs, init, sizes    : program errors noise
-    function, streaming, jacobian   : inputs transform show
+    streaming                       : inputs transform show
+    function, stepper, jacobian     : streaming
     model                           : graph check
     api, gradcheck                  : function model stages
     __init__                        : api

@@ -16,7 +16,7 @@ from .gradcheck import GradCheck, grad_check
 from .graph import Graph
 from .model import Model
 from .outputs import Outputs
-from .streaming import Stepper
+from .stepper import Stepper
 from .transform import Horizon, Window
 
 __all__ = [

@@ -24,7 +24,8 @@ from .transform import Horizon, Window, adjoint, simplify, tangent, truncate
 
 if TYPE_CHECKING:
     from .jacobian import Bias
-    from .streaming import Stepper, StepProgram
+    from .stepper import Stepper
+    from .streaming import StepProgram
 
 Array = NDArray[Any]
 REDUCTIONS = ("mean", "sum", "none")
@@ -302,7 +303,7 @@ class Function:
         ``inputs`` are those that are no sequences. Raises `InputError` for a model that looks
         ahead, with the equation that does.
         """
-        from .streaming import Stepper
+        from .stepper import Stepper
 
         return Stepper(self, params, inputs)
 
@@ -361,7 +362,8 @@ class Function:
         return self._streaming()[1]
 
     def _streaming(self) -> tuple[StepProgram, tuple[Derived, Derived]]:
-        from .streaming import compile_steps, step_program
+        from .stepper import compile_steps
+        from .streaming import step_program
 
         with self._lock:
             if self._steps is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from hypothesis import assume, given, settings
@@ -33,11 +34,10 @@ def read(program: Program) -> Program:
 
 
 @st.composite
-def derived(draw: Callable[..., str]) -> Program:
+def derived(draw: Callable[..., Any]) -> Program:
     """A random program that came from a text, or a derivative of one."""
-    program = draw(programs())
     try:
-        program = read(program)  # type: ignore[arg-type]
+        program = read(draw(programs()))
     except unfold.RecError as error:
         # Built from expressions it may define a vector by nothing but itself: no text says that.
         assume({d.code for d in error.diagnostics} != {"E0305"})
