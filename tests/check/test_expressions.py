@@ -163,7 +163,9 @@ def test_a_running_index_never_has_the_name_of_an_outer_one() -> None:
 
 def test_a_running_index_is_renamed_where_no_other_of_its_range_is_free() -> None:
     e = rhs("sum[s](p[s] - sum[s](p[s]) * sum[t](p[t]))")
-    outer, inner = [i for node in reversed(_all(e)) if isinstance(node, Reduce) for i in node.indices]
+    outer, inner = [
+        i for node in reversed(_all(e)) if isinstance(node, Reduce) for i in node.indices
+    ]
     assert outer == "s"
     assert inner not in ("s", "t")
 
