@@ -26,7 +26,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "mamba", "rwkv", "slstm", "min_gru", "lru", "delta_net", "titans", "liquid",
     ),
     "Continuous time, equilibria, optimisation": (
-        "neural_ode", "hybrid_jump", "neural_cde", "learned_optimiser",
+        "neural_ode", "hybrid_jump", "neural_cde", "deq", "implicit_euler", "learned_optimiser",
     ),
     "Probability and dynamic programmes": (
         "hmm", "viterbi", "kalman", "ctc", "soft_edit_distance", "poisson_spikes", "hawkes",

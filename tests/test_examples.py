@@ -42,13 +42,14 @@ REFERENCES: dict[str, tuple[str, dict[str, int]]] = {
     "hmm": ("hmm", {"K": 3, "M": 4}),
     "poisson_spikes": ("poisson_spikes", {"N": 4, "D": 2}),
     "charlm": ("charlm", {"K": 11, "M": 4, "H": 6}),
+    "deq": ("deq", {"D": 3, "H": 5, "K": 2}),
 }  # fmt: skip
 
 GRADIENTS_CHECKED = sorted({example for example, _ in REFERENCES.values()} | {
     "stacked_bigru", "viterbi", "soft_edit_distance", "cross_attention", "transformer_block",
     "leaky_integrators", "echo_state", "deep_stack", "memory_reader", "mamba", "rwkv", "slstm",
     "delta_net", "titans", "liquid", "kalman", "hawkes", "epidemic", "ctc", "lru",
-    "learned_optimiser", "neural_cde", "min_gru",
+    "learned_optimiser", "neural_cde", "min_gru", "implicit_euler",
 })  # fmt: skip
 
 
