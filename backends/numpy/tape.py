@@ -73,9 +73,7 @@ class Tape:
                 )
         self.table = graph.table
 
-    def run(
-        self, arrays: Mapping[str, Array]
-    ) -> tuple[dict[str, list[Array]], list[Failure]]:
+    def run(self, arrays: Mapping[str, Array]) -> tuple[dict[str, list[Array]], list[Failure]]:
         """The cells of every output, for the inputs and parameters of one sequence, and the
         elements that were not found (NaN in the cells)."""
         failures: list[Failure] = []

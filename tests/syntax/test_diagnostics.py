@@ -43,7 +43,9 @@ def test_a_diagnostic_shows_the_line_the_places_what_is_known_and_what_to_do() -
         notes=["W has D columns, and h[t-1] has H components"],
         helps=["did you mean `W @ x[t]`?"],
     )
-    assert drawn(diagnostic) == """
+    assert (
+        drawn(diagnostic)
+        == """
 error[E0301]: shapes do not fit in a matrix product
  --> gru.rec:4:20
   |
@@ -54,23 +56,29 @@ error[E0301]: shapes do not fit in a matrix product
   = W has D columns, and h[t-1] has H components
 help: did you mean `W @ x[t]`?
 """
+    )
 
 
 def test_labels_share_a_row_where_their_words_leave_room() -> None:
     diagnostic = error("E0000", "m", place("z[t]"), (place("W @"), "a"), (place("x[t]"), "b"))
-    assert drawn(diagnostic) == """
+    assert (
+        drawn(diagnostic)
+        == """
 error[E0000]: m
  --> gru.rec:4:5
   |
 4 |     z[t] = sigmoid(W @ h[t-1] + U @ x[t] + b)
   |     ^^^^           ^^^ a            ^^^^ b
 """
+    )
 
 
 def test_labels_on_several_lines_show_them_in_order_and_the_gap() -> None:
     last = (place("h", occurrence=2), "read")
     diagnostic = error("E0401", "m", last, (place("h[0]"), "first"), (place("D]"), "size"))
-    assert drawn(diagnostic) == """
+    assert (
+        drawn(diagnostic)
+        == """
 error[E0401]: m
  --> gru.rec:7:12
   |
@@ -82,12 +90,15 @@ error[E0401]: m
 7 |     output h
   |            ^ read
 """
+    )
 
 
 def test_labels_in_another_file_come_under_its_name() -> None:
     other = Source("cells/gru.rec", "\n" * 9 + "    r[t] = 1")
     diagnostic = error("E0301", "m", (place("h[0]"), "here"), (place("r[t]", other), "and here"))
-    assert drawn(diagnostic) == """
+    assert (
+        drawn(diagnostic)
+        == """
 error[E0301]: m
   --> gru.rec:3:5
    |
@@ -98,6 +109,7 @@ error[E0301]: m
 10 |     r[t] = 1
    |     ^^^^ and here
 """
+    )
 
 
 def test_carets_stay_aligned_behind_tabs_and_wide_letters() -> None:

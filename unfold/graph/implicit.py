@@ -38,9 +38,7 @@ def operand(k: int, shape: Shape, kind: Type) -> Ref:
 class ImplicitTemplate:
     """The attributes of an implicit equation's nodes, made at any point of its domain."""
 
-    def __init__(
-        self, eq: Equation, slots: Mapping[str, int], lengths: Mapping[str, int]
-    ) -> None:
+    def __init__(self, eq: Equation, slots: Mapping[str, int], lengths: Mapping[str, int]) -> None:
         self.equation = eq
         self.builder = Builder()
         roots = [e for e in parts(eq.rhs) if e is not None]

@@ -1,9 +1,9 @@
 """Implicit equations in native code: the iterations of `unfold.program.Solver`, inside the step.
 
-    anderson    one step of Anderson acceleration, as a function on memory
-    linear      a small dense linear system, as a function on memory
-    failures    which element was not found: written by native code, raised as `SolverError`
-    registers   the iteration for systems of few components, a value for each
+anderson    one step of Anderson acceleration, as a function on memory
+linear      a small dense linear system, as a function on memory
+failures    which element was not found: written by native code, raised as `SolverError`
+registers   the iteration for systems of few components, a value for each
 """
 
 from __future__ import annotations
