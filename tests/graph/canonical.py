@@ -13,6 +13,7 @@ same form in both, in terms of other such elements.
 from __future__ import annotations
 
 import math
+import operator
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -27,6 +28,11 @@ ONE = Fraction(1)
 
 # Linear in each operand (integers of take and scatter aside).
 LINEAR = {"matmul", "outer", "transpose", "sum", "reshape", "slice", "pad", "take", "scatter"}
+
+COMPARISONS = {
+    "lt": operator.lt, "le": operator.le, "gt": operator.gt,
+    "ge": operator.ge, "eq": operator.eq, "ne": operator.ne,
+}  # fmt: skip
 
 
 def rational(value: float) -> Fraction:
@@ -78,6 +84,7 @@ class Forms:
     def __init__(self) -> None:
         self.known: dict[Any, int] = {}
         self.scalars: set[int] = set()
+        self.switches: set[int] = set()
         self.elements: dict[Form, tuple[Form, str]] = {}
 
     def of(self, graph: Graph, named: set[str]) -> dict[str, Form]:
@@ -122,16 +129,20 @@ class Forms:
         if op == "neg":
             return scale(args[0], -ONE)
         if op == "mul":
-            return times(args[0], args[1])
+            return self.once(times(args[0], args[1]))
         if op == "div":
             return times(args[0], self.power(args[1], -1, not node.shape))
         if op == "pow":
             exponent = value_of(args[1])
             if exponent is not None and exponent.denominator == 1:
                 return self.power(args[0], int(exponent), not node.shape)
+        if op in COMPARISONS:
+            left, right = (value_of(a) for a in args)
+            if left is not None and right is not None:
+                return number(Fraction(bool(COMPARISONS[op](left, right))))
         shapes = tuple(graph.table[o].shape for o in node.operands)
         if op == "where":
-            return self.choice(args, not node.shape)
+            return self.choice(args, not shapes[0])
         if op == "matmul" and len(shapes[0]) == len(shapes[1]) == 1:
             # An inner product is the sum of the products, in either order.
             dot = node._replace(op="sum", attrs=(("axis", None),))
@@ -155,9 +166,22 @@ class Forms:
         return normal({tuple((f, e * exponent) for f, e in m): front**exponent})
 
     def choice(self, args: list[Form], scalar: bool) -> Form:
-        """``where(c, a, b)`` as ``[c] a + [not c] b``."""
-        sides = [self.factor(("where", k, args[0]), scalar) for k in range(2)]
-        return add([times(sides[0], args[1]), times(sides[1], args[2])])
+        """``where(c, a, b)`` as ``b + [c] (a - b)``, with ``[c]`` one or zero."""
+        decided = value_of(args[0])
+        if decided is not None:
+            return args[1] if decided else args[2]
+        chosen = self.factor(("if", args[0]), scalar)
+        self.switches.add(chosen[0][0][0][0])
+        gap = add([args[1], scale(args[2], -ONE)])
+        return add([args[2], self.once(times(chosen, gap))])
+
+    def once(self, a: Form) -> Form:
+        """The same with every power of a switch as the switch itself."""
+        terms: dict[Monomial, Fraction] = {}
+        for m, c in a:
+            key = tuple((f, 1 if f in self.switches and e > 1 else e) for f, e in m)
+            terms[key] = terms.get(key, Fraction(0)) + c
+        return normal(terms)
 
     def linear(self, node: Node, args: list[Form], shapes: tuple[Any, ...]) -> Form:
         """A linear op term by term, with numbers and scalars pulled out in front."""
@@ -188,8 +212,8 @@ class Forms:
                 return str(key[1])
             if key[0] == "sum":
                 return f"({self.show(key[1])})"
-            if key[0] == "where":
-                return f"[{'not ' * key[1]}{self.show(key[2])}]"
+            if key[0] == "if":
+                return f"[{self.show(key[1])}]"
             return f"{key[0]}({', '.join(self.show(k) for k in key[2])})"
 
         terms = []

@@ -48,14 +48,13 @@ class Points:
     """
 
     def __init__(self, domain: Domain, indices: tuple[str, ...], slots: Mapping[str, int]) -> None:
-        self.slots = dict(slots)
-        outside = Domain.of(p for p in domain.constraints if not p.symbols & set(indices))
-        self._outside = condition(outside, self.slots)
+        self.slots = dict(slots) | {index: len(slots) + k for k, index in enumerate(indices)}
         self._levels: list[tuple[list[tuple[int, Affine]], list[tuple[int, Affine]]]] = []
+        outside = Domain.of(p for p in domain.constraints if not p.symbols & set(indices))
         for k, index in enumerate(indices):
             shadow = domain.project_out(indices[k + 1 :])
             if shadow == EMPTY:
-                self._outside = condition(EMPTY, self.slots)
+                outside = EMPTY
                 break
             lower: list[tuple[int, Affine]] = []
             upper: list[tuple[int, Affine]] = []
@@ -67,7 +66,7 @@ class Points:
             if not lower or not upper:
                 raise ValueError(f"{index} is not bounded on both sides by {domain}")
             self._levels.append((lower, upper))
-            self.slots[index] = len(slots) + k
+        self._outside = condition(outside, self.slots)
         # Shadows are exact for unit coefficients; else a point of a shadow may have none above it.
         self._inside = condition(domain, self.slots) if len(indices) > 1 else None
 

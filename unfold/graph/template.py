@@ -215,8 +215,6 @@ class Template:
         operands = tuple(
             zero(self.builder, step.shape, step.type) if a is None else a for a in terms
         )
-        if len(operands) == 1:
-            return operands[0]
         op = f"reduce_{step.op}"
         assert op in NARY
         return self.builder.operation(op, operands, (), step.shape, step.type)
