@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from unfold.expr import Call, Expr, walk
 from unfold.poly import Poly
 
 from .. import gemm
-from ..components import add, dims, extreme
-from ..elementwise import RULES, convert, is_float
 from ..indexing import Indexer
-from ..ir import Function, Value, integer, real, scalar_of, vector, width_of
+from ..ir import Function, Value, integer
 from . import implicit, products
-from .nodes import (
-    Branch,
-    ColumnSum,
-    Contract,
-    Fold,
-    Map,
-    Op,
-    Points,
-    Product,
-    Repeat,
-    ScatterSum,
-    Solve,
-    Stretch,
-    View,
-)
+from .loops import Loops
+from .nodes import Branch, Contract, Op, Points, Product, Repeat, Solve, Stretch
+from .outline import LOOPS, outline
 from .products import Matrix
 from .storage import PORTION
 from .tile import Tile
-from .values import Coordinate, Evaluator, Place, identity
 
 if TYPE_CHECKING:
     from .generate import Generator
 
 
-class TileEmitter:
+class TileEmitter(Loops):
     """Writes code for operations.
 
     Args:
@@ -53,9 +36,7 @@ class TileEmitter:
     def __init__(
         self, tile: Tile, lanes: int, generator: Generator, known: dict[str, Value], first: bool
     ) -> None:
-        self.tile = tile
-        self.f = tile.f
-        self.lanes = lanes
+        super().__init__(tile, lanes)
         self.generator = generator
         self.known = known
         self.is_first = first
@@ -64,7 +45,10 @@ class TileEmitter:
     def ops(self, ops: Sequence[Op]) -> None:
         """Emit operations in order."""
         for op in ops:
-            EMIT[type(op)](self, op)
+            if isinstance(op, LOOPS):
+                outline(self, op)
+            else:
+                EMIT[type(op)](self, op)
 
     # --- products ---------------------------------------------------------------------------------
 
@@ -173,12 +157,8 @@ class TileEmitter:
 
 
 EMIT: dict[type, Callable[[TileEmitter, Any], None]] = {
-    Map: TileEmitter.map,
-    Fold: TileEmitter.fold,
     Product: TileEmitter.product,
-    ColumnSum: TileEmitter.column_sum,
     Contract: TileEmitter.contract,
-    ScatterSum: TileEmitter.scatter_sum,
     Branch: TileEmitter.branch,
     Repeat: TileEmitter.repeat,
     Points: TileEmitter.points,
@@ -186,4 +166,4 @@ EMIT: dict[type, Callable[[TileEmitter, Any], None]] = {
     Solve: implicit.emit,
 }
 
-__all__ = ["TileEmitter", "pieces"]
+__all__ = ["TileEmitter"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from unfold.plan import Buffer, Plan, Result
 
@@ -16,6 +17,7 @@ from ..elementwise import Formats
 from ..indexing import Indexer
 from ..ir import Function, Module, Value, integer
 from ..record import data_offset
+from .arrange import arrange
 from .deliver import Deliverer
 from .emit import TileEmitter
 from .nodes import Op
@@ -63,12 +65,13 @@ class Generator:
         self.target = jit.host()
         self.dtype = "float64" if formats.real == "double" else "float32"
         self.kernels: set[str] = set()
+        self.outlined: dict[Any, str] = {}
         self.packs: dict[Matrix, str] = {}
         self.early: set[Matrix] = set()
         self.scratch_size = 0
         selector = Selector(plan, self.summed)
-        shared = selector.nodes(plan.shared)
-        body = selector.nodes(plan.body)
+        shared = arrange(selector.nodes(plan.shared))
+        body = arrange(selector.nodes(plan.body))
         self.temporaries = selector.temporaries
         self.function("shared", lambda te: te.ops(shared), shared=True)
         self.function("body", lambda te: self.body(te, body))

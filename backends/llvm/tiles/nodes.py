@@ -112,6 +112,13 @@ class Map:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Maps over the same components that are done together, one component after the other."""
+
+    parts: tuple[Map, ...]
+
+
+@dataclass(frozen=True)
 class Fold:
     """``target`` = the reduction ``op`` (sum, max, min, argmax) of ``rhs`` along ``axis``."""
 
@@ -237,8 +244,8 @@ class Solve:
 
 
 Op: TypeAlias = (
-    Map | Fold | Product | ColumnSum | Contract | ScatterSum | Branch | Repeat | Points | Stretch
-    | Solve
+    Map | Group | Fold | Product | ColumnSum | Contract | ScatterSum | Branch | Repeat | Points
+    | Stretch | Solve
 )  # fmt: skip
 
 

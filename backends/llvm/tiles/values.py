@@ -43,22 +43,21 @@ def identity(rank: int) -> Place:
 
 
 class Evaluator:
-    """Evaluates one expression in one row.
+    """Evaluates expressions in one row.
 
     Args:
         tile: where instructions go.
-        leaves: the subexpressions that stand in memory.
         row: the number of the row.
         axes: the loops' values, axis by axis.
         lane_axis: the vector axis; ``None`` for none.
         width: how many components along it are computed side by side.
         flat: whether axis 0 runs over all components of all rows, standing in a line.
+        bases: the addresses of views in this row, where they are known.
     """
 
     def __init__(
         self,
         tile: Tile,
-        leaves: Mapping[Expr, View],
         row: Value,
         axes: list[Value],
         lane_axis: int | None,
@@ -68,20 +67,29 @@ class Evaluator:
     ) -> None:
         self.tile = tile
         self.f = tile.f
-        self.leaves = leaves
+        self.leaves: Mapping[Expr, View] = {}
         self.row = row
         self.axes = axes
         self.lane_axis = lane_axis
         self.width = width
         self.flat = flat
         self.bases = {} if bases is None else bases
-        self.memo: dict[tuple[Expr, Place], Value] = {}
+        self.memo: dict[tuple[Expr | View, Place], Value] = {}
+
+    def of(self, e: Expr, leaves: Mapping[Expr, View], place: Place) -> Value:
+        """A component of an expression, of which ``leaves`` says what stands in memory.
+
+        What an expression before it had in common is not computed again; equal expressions must
+        therefore have equal leaves.
+        """
+        self.leaves = leaves
+        return self.value(e, place)
 
     def value(self, e: Expr, place: Place) -> Value:
         """One component, or ``width`` of them along the vector axis."""
         if self.flat and e.shape != ():
             place = identity(1)
-        key = (e, place)
+        key = (self.leaves.get(e, e), place)
         if key not in self.memo:
             self.memo[key] = self.compute(e, place)
         return self.memo[key]
@@ -215,6 +223,8 @@ class Evaluator:
             pointer = self.bases.get(v) or tile.row_base(v, self.row)
             self.bases[v] = pointer
             at, lane_stride = self.address(v, place, pointer, stored)
+        if not update:
+            self.memo[v, place] = value
         if self.width > 1 and lane_stride != 1:
             for k in range(self.width):
                 here = f.offset(at, stored, integer(k * lane_stride))

@@ -1,0 +1,85 @@
+"""Loops over the rows and the components of a tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..ir import Value, integer
+from .nodes import View
+from .tile import Tile
+
+
+class Loops:
+    """Writes loops in one function.
+
+    Args:
+        tile: the tile, in the function that receives the code.
+        lanes: how many reals fill a vector register.
+    """
+
+    def __init__(self, tile: Tile, lanes: int) -> None:
+        self.tile = tile
+        self.f = tile.f
+        self.lanes = lanes
+
+    def last(self, count: Value) -> Value:
+        """The number of the last of so many."""
+        return self.f.binary("sub", count, integer(1))
+
+    def over_rows(self, view: View, body: Callable[[Value], None]) -> None:
+        """Once for each row of the tile, or once for what the rows share."""
+        if view.shared:
+            body(integer(0))
+            return
+        loop = self.f.loop(integer(0), self.last(self.tile.rows), 1)
+        with self.tile.scope():
+            body(loop.index)
+        loop.close()
+
+    def over_components(
+        self, shape: Sequence[int], lane_axis: int | None, body: Callable[[list[Value], int], None]
+    ) -> None:
+        """``body(coordinates, width)`` for all components.
+
+        Along the vector axis (the last one, or ``None``) it goes in steps of a register, then of
+        its parts.
+        """
+        assert lane_axis in (None, len(shape) - 1)
+
+        def nest(axis: int, at: list[Value]) -> None:
+            if axis == len(shape):
+                body(at, 1)
+            elif axis == lane_axis:
+                for start, count, width in pieces(shape[axis], self.lanes):
+                    self.steps(start, count, width, lambda i, w: body([*at, i], w))
+            else:
+                self.steps(0, shape[axis], 1, lambda i, _: nest(axis + 1, [*at, i]))
+
+        nest(0, [])
+
+    def steps(self, start: int, count: int, width: int, body: Callable[[Value, int], None]) -> None:
+        """``count`` times at ``start``, ``start + width``, …; without a loop when it is once."""
+        if count == 1:
+            body(integer(start), width)
+            return
+        loop = self.f.loop(integer(0), integer(count - 1), 1)
+        with self.tile.scope():
+            at = loop.index
+            if width != 1:
+                at = self.f.binary("mul nsw", at, integer(width))
+            if start:
+                at = self.f.binary("add nsw", at, integer(start))
+            body(at, width)
+        loop.close()
+
+
+def pieces(size: int, lanes: int) -> list[tuple[int, int, int]]:
+    """A range of components in vectors: (start, how many, width) with falling widths."""
+    found, start, width = [], 0, lanes
+    while start < size:
+        count = (size - start) // width
+        if count:
+            found.append((start, count, width))
+            start += count * width
+        width //= 2
+    return found

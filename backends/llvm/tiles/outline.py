@@ -1,0 +1,131 @@
+"""Loops over a tile as functions: equal loops, whatever they work on, are one function.
+
+Three gates of a cell differ in their buffers only. Compiling their loops once, and many small
+functions rather than a large one, is most of what keeps compile times down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from unfold.expr import Call, Expr, Guard, Position, Reduce, Ref, with_children
+
+from ..ir import Function, Value, integer
+from . import rowwise
+from .folding import Folding
+from .nodes import ColumnSum, Fold, Group, Map, ScatterSum, View
+from .tile import Storage, Tile
+
+if TYPE_CHECKING:
+    from .emit import TileEmitter
+
+LOOPS = (Map, Group, Fold, ColumnSum, ScatterSum)
+
+
+def outline(te: TileEmitter, op: Map | Group | Fold | ColumnSum | ScatterSum) -> None:
+    """Call the function for an operation, written when it is first asked for."""
+    o = _Outline(te.tile)
+    parts = [o.part(p) for p in (op.parts if isinstance(op, Group) else (op,))]
+    symbols = sorted(o.symbols)
+    key = (tuple(o.kinds), tuple(symbols), tuple(map(_key, parts)))
+    g = te.generator
+    name = g.outlined.get(key)
+    if name is None:
+        name = f"loop.{len(g.outlined)}"
+        g.outlined[key] = name
+        _write(te, name, o, parts, symbols)
+    rows = integer(1) if parts[0].target.shared and isinstance(op, (Map, Group, Fold)) else None
+    places = [te.tile.base(replace(v, pick=None)) for v in o.views]
+    numbers = [te.tile.env[s] for s in symbols]
+    te.f.call_void(name, *places, *numbers, rows or te.tile.rows)
+
+
+def _key(op: Any) -> Any:
+    fields = [type(op).__name__, op.target]
+    if isinstance(op, ScatterSum):
+        return (*fields, op.source, op.index, op.axis)
+    extra = (op.op, op.axis) if isinstance(op, Fold) else ()
+    update = op.update if isinstance(op, Map) else False
+    return (*fields, op.rhs, tuple(op.leaves.items()), extra, update)
+
+
+class _Outline:
+    """An operation with its operands numbered: the views in order, and what is known of each."""
+
+    def __init__(self, tile: Tile) -> None:
+        self.tile = tile
+        self.views: list[View] = []
+        self.kinds: list[tuple[str, int]] = []
+        self.numbers: dict[View, View] = {}
+        self.symbols: set[str] = set()
+
+    def view(self, v: View) -> View:
+        """The view as the function sees it."""
+        if v not in self.numbers:
+            pick = None if v.pick is None else (self.view(v.pick[0]), v.pick[1])
+            name = f"%{len(self.views)}"
+            self.views.append(v)
+            self.kinds.append((self.tile.storages[v.storage].kind, self.tile.row_step(v)))
+            self.numbers[v] = View(name, (), v.shape, v.strides, 0, v.shared, pick)
+        return self.numbers[v]
+
+    def part(self, op: Any) -> Any:
+        """The operation on numbered views."""
+        if isinstance(op, ScatterSum):
+            source, index = self.view(op.source), self.view(op.index)
+            return replace(op, target=self.view(op.target), source=source, index=index)
+        leaves: dict[Expr, View] = {}
+        rhs = self.expression(op.rhs, op.leaves, leaves)
+        return replace(op, target=self.view(op.target), rhs=rhs, leaves=leaves)
+
+    def expression(self, e: Expr, leaves: Mapping[Expr, View], found: dict[Expr, View]) -> Expr:
+        """The expression with its leaves replaced by numbered ones."""
+        memo: dict[Expr, Expr] = {}
+
+        def go(node: Expr) -> Expr:
+            if node not in memo:
+                if node in leaves:
+                    view = self.view(leaves[node])
+                    named = Ref(view.storage, (), node.shape, node.type)
+                    found[named] = view
+                    memo[node] = named
+                else:
+                    if isinstance(node, Position):
+                        self.symbols |= node.poly.symbols
+                    assert not isinstance(node, (Guard, Reduce))
+                    if isinstance(node, Call):
+                        memo[node] = with_children(node, tuple(go(a) for a in node.args))
+                    else:
+                        memo[node] = node
+            return memo[node]
+
+        return go(e)
+
+
+def _write(te: TileEmitter, name: str, o: _Outline, parts: list[Any], symbols: list[str]) -> None:
+    args = [("ptr", f"p{k}", "") for k in range(len(o.views))]
+    args += [("i64", f"at.{s}", "") for s in symbols]
+    f = Function(te.generator.module, name, [*args, ("i64", "rows", "")], linkage="internal")
+    pointers, numbers = f.args[: len(o.views)], f.args[len(o.views) : -1]
+    storages = {
+        f"%{k}": Storage(pointer, kind, (), (), row, True)
+        for k, (pointer, (kind, row)) in enumerate(zip(pointers, o.kinds, strict=True))
+    }
+    env = dict(zip(symbols, numbers, strict=True))
+    tile = Tile(f, te.tile.formats, env, storages, Value("i64", "%rows"))
+    w = Folding(tile, te.lanes)
+    if isinstance(parts[0], Map):
+        rowwise.emit(w, parts)
+    elif isinstance(parts[0], Fold):
+        w.fold(parts[0])
+    elif isinstance(parts[0], ColumnSum):
+        w.column_sum(parts[0])
+    else:
+        w.scatter_sum(parts[0])
+    f.ret()
+    te.generator.module.add(str(f))
+
+
+__all__ = ["LOOPS", "outline"]

@@ -1,0 +1,114 @@
+"""Code for maps: element-wise expressions, component by component, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from unfold.expr import Call, Const, Expr
+
+from ..components import dims
+from ..elementwise import RULES
+from ..ir import Value, integer
+from .loops import Loops
+from .nodes import Map, View
+from .values import Coordinate, Evaluator, Place, identity
+
+
+def emit(w: Loops, parts: Sequence[Map]) -> None:
+    """One loop that does all maps, which have targets of one shape."""
+    if all(is_flat(w, part) for part in parts):
+        _flat(w, parts)
+        return
+    target = parts[0].target
+    rank = len(target.shape)
+    lane_axis = rank - 1 if rank and target.shape[-1] > 1 else None
+
+    def row(at_row: Value) -> None:
+        bases: dict[View, Value] = {}
+        for part in parts:
+            for v in (*part.leaves.values(), part.target):
+                bases[v] = bases.get(v) or w.tile.row_base(v, at_row)
+
+        def components(at: list[Value], width: int) -> None:
+            e = Evaluator(w.tile, at_row, at, lane_axis, width, bases=dict(bases))
+            for part in parts:
+                place = identity(rank)
+                value = e.of(part.rhs, part.leaves, repeated(part.rhs, part.target, place))
+                e.store(part.target, place, value, part.update)
+
+        w.over_components(target.shape, lane_axis, components)
+
+    w.over_rows(target, row)
+
+
+def repeated(e: Expr, target: View, place: Place) -> Place:
+    """Coordinates of an expression that repeats to the target's shape."""
+    have = dims(e.shape)
+    lack = len(target.shape) - len(have)
+    return tuple(
+        Coordinate(None) if n == 1 and m != 1 else c
+        for n, m, c in zip(have, target.shape[lack:], place[lack:], strict=True)
+    )
+
+
+def is_flat(w: Loops, part: Map) -> bool:
+    """Whether all rows can be one line of components: every operand dense, or one number."""
+    target = part.target
+
+    def whole(v: View) -> bool:
+        return v.is_dense and v.size == target.size and w.tile.row_step(v) == v.size
+
+    if target.shared or not whole(target):
+        return False
+    for e, v in part.leaves.items():
+        number = v.size == 1 and v.shared and v.pick is None and e.shape == ()
+        if not number and not (whole(v) and (e.shape != () or target.size == 1)):
+            return False
+    return all(_keeps_line(n, part, dims(n.shape)) for n in _above(part.rhs, part.leaves))
+
+
+def _keeps_line(n: Expr, part: Map, shape: tuple[int, ...]) -> bool:
+    if n in part.leaves or not isinstance(n, (Call, Const)):
+        return True
+    if isinstance(n, Const):
+        return shape == ()
+    if n.op == "broadcast":
+        return n.args[0].shape == ()
+    return n.op in RULES and shape in ((), part.target.shape)
+
+
+def _above(e: Expr, leaves: object) -> list[Expr]:
+    """The nodes of an expression down to its leaves."""
+    assert hasattr(leaves, "__contains__")
+    found, stack = [], [e]
+    while stack:
+        node = stack.pop()
+        found.append(node)
+        if node not in leaves and isinstance(node, Call):
+            stack.extend(node.args)
+    return found
+
+
+def _flat(w: Loops, parts: Sequence[Map]) -> None:
+    """One loop over all components of all rows."""
+    f, size = w.f, parts[0].target.size
+    total = f.binary("mul nsw", w.tile.rows, integer(size))
+    for part in parts:
+        for v in (*part.leaves.values(), part.target):
+            w.tile.base(v)
+    whole = f.binary("sdiv", total, integer(w.lanes))
+
+    def at(start: Value, width: int) -> None:
+        with w.tile.scope():
+            e = Evaluator(w.tile, integer(0), [start], 0, width, flat=True)
+            for part in parts:
+                value = e.of(part.rhs, part.leaves, identity(1))
+                e.store(part.target, identity(1), value, part.update)
+
+    loop = f.loop(integer(0), w.last(whole), 1)
+    at(f.binary("mul nsw", loop.index, integer(w.lanes)), w.lanes)
+    loop.close()
+    if size % w.lanes:
+        rest = f.loop(f.binary("mul nsw", whole, integer(w.lanes)), w.last(total), 1)
+        at(rest.index, 1)
+        rest.close()
