@@ -1,0 +1,101 @@
+"""Random systems over two axes: both backends, differences and both orders of differentiation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import unfold
+from tests.backends.test_llvm_programs import WAYS
+from tests.strategies import arrays
+from tests.strategies_axes import texts
+from unfold.backends import llvm
+from unfold.backends import numpy as interpreter
+from unfold.backends.llvm import choose
+from unfold.backends.numpy.tape import Tape
+from unfold.program import Program
+from unfold.transform import adjoint
+
+Arrays = Mapping[str, Any]
+SETTINGS = settings(max_examples=25)
+#: Compilation takes its time.
+FEW = settings(max_examples=6)
+WRT = ["W", "b", "a", "p", "x", "u", "m"]
+lengths = st.fixed_dictionaries({"T": st.integers(1, 4), "S": st.integers(1, 4)})
+
+
+def read(text: str) -> Program:
+    return unfold.loads(text).program
+
+
+def agree(found: Arrays, wanted: Arrays, tolerance: float = 1e-10) -> None:
+    assert set(found) == set(wanted)
+    for name, want in wanted.items():
+        scale = max(1.0, float(np.abs(want).max(initial=0.0)))
+        np.testing.assert_allclose(
+            found[name], want, rtol=0, atol=tolerance * scale, err_msg=name
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+@FEW
+@given(text=texts(), at=lengths)
+def test_native_code_gives_what_the_interpreter_gives(
+    way: str, text: str, at: dict[str, int]
+) -> None:
+    program = read(text)
+    data = arrays(program, at)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choose, "UNROLLED", WAYS[way])
+        for p in (program, adjoint(program, wrt=WRT)):
+            agree(llvm.compile(p)(data, at), interpreter.compile(p)(data, at))
+
+
+@SETTINGS
+@given(text=texts(), at=lengths)
+def test_differentiating_and_unfolding_commute(text: str, at: dict[str, int]) -> None:
+    program = read(text)
+    data = arrays(program, at)
+    one = interpreter.compile(adjoint(program, wrt=WRT))(data, at)
+    graph = unfold.Model(program, text).unfold(**at, level="op").adjoint(wrt=WRT)
+    cells, _ = Tape(graph, "float64").run(data)
+    other = {n: np.reshape(cells[n], np.shape(one[n])) for n in one if n in cells}
+    agree(other, one)
+
+
+@SETTINGS
+@given(text=texts(), at=lengths)
+def test_gradients_are_the_limits_of_differences(text: str, at: dict[str, int]) -> None:
+    program = read(text)
+    data = arrays(program, at)
+    run = interpreter.compile(program)
+    bars = interpreter.compile(adjoint(program, wrt=WRT))(data, at)
+    rng = np.random.default_rng(1)
+    way = {n: rng.normal(size=data[n].shape) for n in WRT}
+
+    def loss(h: float) -> float:
+        return float(run({**data, **{n: data[n] + h * way[n] for n in WRT}}, at)["loss"])
+
+    def slope(h: float) -> float:
+        return (8 * (loss(h) - loss(-h)) - (loss(2 * h) - loss(-2 * h))) / (12 * h)
+
+    expected = sum(float(np.sum(bars[f"{n}_bar"] * way[n])) for n in WRT)
+    wide, near = slope(1e-3), slope(1e-4)
+    if abs(wide - near) < 1e-6 * (1 + abs(near)):  # else a kink is near
+        assert abs(near - expected) < 1e-6 * (1 + abs(expected))
+
+
+@SETTINGS
+@given(text=texts())
+def test_what_is_printed_is_the_same_program(text: str) -> None:
+    def lines(model: unfold.Model) -> list[str]:
+        return sorted(line for line in str(model).splitlines() if "# " not in line)
+
+    model = unfold.loads(text)
+    for shown in (model, model.adjoint()):
+        assert lines(unfold.loads(str(shown))) == lines(shown)
