@@ -146,7 +146,6 @@ class _Sweep:
         # While an implicit equation is swept for its own unknown: that element, and what it gets.
         self.unknown: Ref | None = None
         self.back: list[Expr] = []
-        self.solved: set[Ref] = set()
         for eq in program.equations:
             own = tuple(Poly.symbol(a.index) for a in program.vars[eq.name].axes)
             named = eq.domain.subs(dict(zip(eq.indices, own, strict=True)))
@@ -198,7 +197,6 @@ class _Sweep:
             rhs = rhs + term
         self.unknown, self.back = None, []
         self.extra.append(equation(name, eq.indices, eq.domain, rhs, eq.span, eq.solver))
-        self.solved.add(own)
         return seed
 
     # --- step 1: from the root of a right-hand side to its reads ---
@@ -254,7 +252,7 @@ class _Sweep:
             if ref is self.unknown:
                 self.back.append(scope.around(g))
             return
-        if eq.solver is not None and ref in self.solved:
+        if eq.solver is not None and ref is unknown(eq):
             return
         domain = eq.domain
         for node in scope.nodes:
