@@ -85,6 +85,7 @@ class Forms:
         self.known: dict[Any, int] = {}
         self.scalars: set[int] = set()
         self.switches: set[int] = set()
+        self.transposed: dict[Form, Form] = {}
         self.elements: dict[Form, tuple[Form, str]] = {}
 
     def of(self, graph: Graph, named: set[str]) -> dict[str, Form]:
@@ -196,7 +197,12 @@ class Forms:
                 front = times(front, ((scalars, c),))
                 plain.append(((rest, ONE),))
             key = (node.op, node.attrs, tuple(plain + index), shapes)
-            total.append(times(front, self.factor(key, not node.shape)))
+            result = self.factor(key, not node.shape)
+            if node.op == "transpose" and plain[0] in self.transposed:
+                result = self.transposed[plain[0]]
+            elif node.op == "transpose":
+                self.transposed[result] = plain[0]
+            total.append(times(front, result))
         return add(total)
 
     def show(self, a: Form) -> str:

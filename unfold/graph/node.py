@@ -130,11 +130,13 @@ class Builder:
         kind: Type,
         role: str,
         equation: Equation | None,
+        again: bool = False,
     ) -> int:
         """Name a value: ``element`` is the node at ``value``, or a copy of it.
 
-        The operation that was made last, for this very element, becomes the element; any other
-        value is copied.
+        The operation that was made last, for this very element, becomes the element. An operation
+        that stands inside another equation as well is done ``again`` if that is asked for; any
+        other value is copied.
         """
         node = self.table[value]
         var, index = element
@@ -146,6 +148,9 @@ class Builder:
                 shape=shape, type=kind, role=role, part=0, equation=equation
             )
             return value
+        if again and node.part:
+            own = node._replace(var=var, index=index, part=0, role=role, equation=equation)
+            return self.add(own._replace(shape=shape, type=kind))
         return self.add(Node(COPY, (value,), (), shape, kind, role, var, index, 0, equation))
 
     def inner(

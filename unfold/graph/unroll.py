@@ -195,7 +195,9 @@ class _Unrolling:
         value = piece.template.build(index, self.lookup)
         if value is None:
             value = zero(self.builder, v.shape, v.type)
-        return self.builder.element(value, element, v.shape, v.type, role, piece.equation)
+        return self.builder.element(
+            value, element, v.shape, v.type, role, piece.equation, again=True
+        )
 
     def solve(self, v: Var, index: Index, piece: _Piece, role: str) -> int:
         """The node of an element that an implicit equation defines."""
