@@ -365,6 +365,25 @@ def test_a_truncated_gradient_passes_through_the_implicit_step_only(kind: str) -
     assert apart(found["W"], total) < 1e-11
 
 
+def test_a_horizon_reaches_through_implicit_steps(kind: str) -> None:
+    params, x = {"W": np.eye(2), "k": 1.0}, np.random.default_rng(0).normal(size=(6, 2))
+    full = compiled(small("newton"), kind, D=2).value_and_grad(params, x=x)[1]
+    near, far = (
+        compiled(small("newton"), kind, D=2, truncate=unfold.Horizon(n)) for n in (2, 6)
+    )
+    found = far.value_and_grad(params, x=x)[1]
+    assert all(apart(found[n], full[n]) < 1e-11 for n in full)
+    # Two steps are what the windows of every two steps have in common.
+    h = np.vstack([np.zeros(2), near(params, x=x).h])
+    text = small("newton").replace("h[0] = 0", "input h0: real[D]\n            h[0] = h0")
+    two = compiled(text.replace("sum[t](sum(h[t]**2))", "sum(h[T]**2)"), kind, D=2)
+    parts = [
+        two.value_and_grad(params, x=x[max(0, t - 2) : t], h0=h[max(0, t - 2)])[1]["W"]
+        for t in range(1, 7)
+    ]
+    assert apart(near.value_and_grad(params, x=x)[1]["W"], sum(parts)) < 1e-11
+
+
 def test_a_model_with_a_solve_may_stand_inside_another(kind: str) -> None:
     text = """
         from cells use deq

@@ -163,7 +163,9 @@ class _Maker:
         shadow = domain.project_out(rest)
         lows, highs = _tight(shadow, index, context)
         inner = _Piece(piece.position, domain, piece.rhs, rest)
-        body = self.map(number, inner, (*outer, index), context & shadow)
+        # The loop ensures what is said of its own index; the rest becomes the statement's guard.
+        ensured = Domain.of(p for p in shadow.constraints if p.coefficient(index))
+        body = self.map(number, inner, (*outer, index), context & ensured)
         return [Loop(index, ((lows, highs),), 1, True, tuple(body))]
 
     def scan(
