@@ -128,7 +128,7 @@ class _Hoister:
 
     def sum_of_terms(self, e: Call, place: _Place) -> Expr:
         """Of a sum, the terms that can leave do so together."""
-        terms = _terms(e)
+        terms = self.params_first(_terms(e), place)
         leaving = [t for t in terms if self.unchanged(t, place)]
         products = any(n.op in _PRODUCTS for t in leaving for n in walk(t) if isinstance(n, Call))
         groups: dict[frozenset[str], list[Expr]] = {}
@@ -143,6 +143,20 @@ class _Hoister:
         rest = [self.expression(t, place) for t in terms if t not in leaving]
         moved = self.expression(_add(together), place)
         return _add([moved, *(self.expression(t, place) for t in alone), *rest])
+
+    def params_first(self, terms: list[Expr], place: _Place) -> list[Expr]:
+        """Terms with those that depend on parameters alone (several biases, say) as one."""
+        alike = [t for t in terms if self.is_fixed(t)]
+        if len(alike) < 2:
+            return terms
+        moved = self.variable(_add(alike), place, "bias")
+        return terms if moved is None else [*(t for t in terms if t not in alike), moved]
+
+    def is_fixed(self, e: Expr) -> bool:
+        """Whether an expression is made of parameters without positions."""
+        refs = [n for n in walk(e) if isinstance(n, Ref)]
+        fixed = all(self.program.vars[n.name].role == "param" for n in refs)
+        return bool(refs) and fixed and not free_symbols(e)
 
     def variable(self, e: Expr, place: _Place, suffix: str) -> Ref | None:
         """A new variable for an expression, over the indices it depends on."""

@@ -10,7 +10,7 @@ from unfold.poly import Poly
 
 from ..components import add
 from ..indexing import Indexer
-from ..ir import Value, integer, vector
+from ..ir import Function, Value, integer, vector
 
 if TYPE_CHECKING:
     from .emit import TileEmitter
@@ -71,7 +71,14 @@ class Deliverer:
         stored = self.generator.formats.stored(b.type.kind)
         count = self.te.count(self.padded, b.size, r.ranges)
         if self.generator.is_summed(r):
-            self.summed(r, b, target)
+            if self.generator.is_added(r):
+                self.summed(r, b, target)
+            else:
+                size = self.generator.formats.bytes(b.type.kind) * b.size
+                self.blocks(target, self.tile.storages[b.name].pointer, 1, integer(1), size, 0, 0)
+            return
+        if not self.generator.ragged and len(r.ranges) <= 1:
+            self.plain(r, b, target)
             return
         rows = self.f.loop(integer(0), self.te.last(self.rows), 1)
         with self.tile.scope(), self.padded.scope():
@@ -83,6 +90,43 @@ class Deliverer:
                 ),
             )  # fmt: skip
         rows.close()
+
+    def plain(self, r: Result, b: Buffer, target: Value) -> None:
+        """A result over at most one axis, all sequences having one length."""
+        f, tile = self.f, self.tile
+        storage, stored = tile.storages[b.name], tile.stored(b.name)
+        size = self.generator.formats.bytes(b.type.kind)
+        count, source, step = integer(1), storage.pointer, integer(0)
+        for (lo, hi), low, distance in zip(r.ranges, storage.lows, storage.steps, strict=True):
+            skip = f.binary("mul nsw", f.binary("sub", tile.position(lo), low), distance)
+            source, step = f.offset(source, stored, skip), distance
+            count = self.te.count(self.padded, 1, [(lo, hi)])
+        line = f.binary("mul nsw", count, integer(b.size))
+        skip = f.binary("mul nsw", self.row, line)
+        row, jump = integer(storage.row * size), f.binary("mul nsw", step, integer(size))
+        self.blocks(
+            f.offset(target, stored, skip), source, self.rows, count, b.size * size, row, jump
+        )
+
+    def blocks(
+        self,
+        target: Value,
+        source: Value,
+        rows: Value | int,
+        count: Value,
+        size: int,
+        row: Value | int,
+        jump: Value | int,
+    ) -> None:
+        """``count`` blocks of ``size`` bytes for each row, ``row`` and ``jump`` bytes apart, to
+        one place after the other."""
+        g = self.generator
+        name = "deliver"
+        if name not in g.kernels:
+            g.kernels.add(name)
+            _write_blocks(Function(g.module, name, _BLOCKS, linkage="internal"))
+        ready = [integer(v) if isinstance(v, int) else v for v in (rows, count, size, row, jump)]
+        self.f.call_void(name, target, source, *ready)
 
     def summed(self, r: Result, b: Buffer, target: Value) -> None:
         f, formats = self.f, self.generator.formats
@@ -173,3 +217,31 @@ class Deliverer:
             name, f"@{name} = internal constant [{b.size} x {stored}] zeroinitializer"
         )
         return Value("ptr", f"@{name}")
+
+
+_BLOCKS = [("ptr", "target", ""), ("ptr", "source", "")] + [
+    ("i64", n, "") for n in ("rows", "count", "size", "row", "jump")
+]
+
+
+def _write_blocks(f: Function) -> None:
+    target, source, rows, count, size, row, jump = f.args
+    copy = "llvm.memcpy.p0.p0.i64"
+    f.module.declare(copy, "void", ["ptr", "ptr", "i64", "i1"])
+    zero, one, no = integer(0), integer(1), integer(0, "i1")
+    line = f.binary("mul nsw", count, size)
+    together = f.compare("icmp eq", jump, size)
+    # Blocks that follow each other are one block.
+    times = f.select(together, one, count)
+    wide = f.select(together, line, size)
+    outer = f.loop(zero, f.binary("sub", rows, one), 1)
+    to = f.offset(target, "i8", f.binary("mul nsw", outer.index, line))
+    begin = f.offset(source, "i8", f.binary("mul nsw", outer.index, row))
+    inner = f.loop(zero, f.binary("sub", times, one), 1)
+    here = f.offset(to, "i8", f.binary("mul nsw", inner.index, wide))
+    there = f.offset(begin, "i8", f.binary("mul nsw", inner.index, jump))
+    f.call_void(copy, here, there, wide, no)
+    inner.close()
+    outer.close()
+    f.ret()
+    f.module.add(str(f))

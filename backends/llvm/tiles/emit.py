@@ -68,7 +68,11 @@ class TileEmitter(Loops):
     def packed(self, m: Matrix, at: Value, stride: Value, transposed: bool) -> Value:
         """The address of a shared matrix in panels: made once per call if that can be."""
         v, g = m.view, self.generator
-        early = not self.is_first and v.pick is None and v.storage not in g.temporaries
+        early = (
+            not self.is_first
+            and v.pick is None
+            and (v.storage not in g.temporaries or v.storage in g.stacker.stacks)
+        )
         early = early and not any(p.symbols - set(g.plan.lengths) for p in v.position)
         name = g.pack_storage(m, early)
         target = g.work(self.f, name)

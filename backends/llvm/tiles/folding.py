@@ -202,7 +202,7 @@ class Folding(Loops):
                 state = add(self.tile, loop.state[0], self.f.splat(value, width))
             (total,) = loop.close([state])
             e = Evaluator(self.tile, integer(0), at, lane_axis, width)
-            e.store(target, identity(rank), total, True)
+            e.store(target, identity(rank), total, not op.fresh)
 
         self.over_components(target.shape, lane_axis, components)
 

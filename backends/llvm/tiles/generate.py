@@ -23,6 +23,7 @@ from .emit import TileEmitter
 from .nodes import Op
 from .products import Matrix
 from .select import Selector
+from .stack import Stacker
 from .storage import Layout, summed_buffers
 from .tile import Storage, Tile
 
@@ -73,6 +74,8 @@ class Generator:
         shared = arrange(selector.nodes(plan.shared))
         body = arrange(selector.nodes(plan.body))
         self.temporaries = selector.temporaries
+        self.stacker = Stacker(plan, self.temporaries, self.summed)
+        body = self.stacker.ops(body)
         self.function("shared", lambda te: te.ops(shared), shared=True)
         self.function("body", lambda te: self.body(te, body))
         # Which operands must be packed is known once the body is written.
@@ -85,7 +88,7 @@ class Generator:
             for m, name in self.packs.items()
         }
         extra = {"%scratch": self.scratch_size, **packs}
-        return Layout(self.plan, self.summed, self.temporaries, extra)
+        return Layout(self.plan, self.summed, self.temporaries, self.stacker.members, extra)
 
     # --- functions --------------------------------------------------------------------------------
 
@@ -116,15 +119,22 @@ class Generator:
             if b.shared or not shared:
                 storages[b.name] = self.storage(te, padded, b, known)
         for t in self.temporaries.values():
-            row = 0 if t.shared else t.size
-            at = self.work(f, t.name)
-            storages[t.name] = Storage(at, t.kind, (), (), row, True)
+            at, length = self.place(f, t.name, t.size, t.kind)
+            storages[t.name] = Storage(at, t.kind, (), (), 0 if t.shared else length, True)
         tile.storages = storages
         return te
 
     def work(self, f: Function, name: str) -> Value:
         """The address of a storage in the workspace."""
         return f.load("ptr", self.field(f, "work", name), 8)
+
+    def place(self, f: Function, name: str, size: int, kind: str) -> tuple[Value, int]:
+        """Where a storage begins, and the distance of its rows (those of its bundle)."""
+        share = self.stacker.members.get(name)
+        if share is None:
+            return self.work(f, name), size
+        base, stored = self.work(f, share.base), self.formats.stored(kind)
+        return f.offset(base, stored, integer(share.offset)), share.total
 
     def field(self, f: Function, group: str, name: str = "") -> Value:
         r = self.layout().record
@@ -141,15 +151,16 @@ class Generator:
         f, rows = te.f, known["rows"]
         alone = b.shared or b.name in self.summed
         steps: list[Value] = []
-        step = integer(b.size) if alone else f.binary("mul nsw", rows, integer(b.size))
+        length = b.size
+        if b.kind == "work":
+            pointer, length = self.place(f, b.name, b.size, b.type.kind)
+        else:
+            pointer = self.given(f, "inputs" if b.kind == "input" else "params", b.name)
+        step = integer(length) if alone else f.binary("mul nsw", rows, integer(length))
         for lo, hi in reversed(b.axes):
             steps.insert(0, step)
             if len(steps) < len(b.axes):
                 step = f.binary("mul nsw", step, padded.position(hi - lo + 1))
-        if b.kind == "work":
-            pointer = self.work(f, b.name)
-        else:
-            pointer = self.given(f, "inputs" if b.kind == "input" else "params", b.name)
         if b.kind == "input":
             stored = self.formats.stored(b.type.kind)
             count = te.count(padded, b.size, b.axes)
@@ -158,7 +169,7 @@ class Generator:
                 several = f.compare("icmp sgt", rows, integer(1))
                 pointer = f.select(several, self.work(f, f"%copy.{b.name}"), pointer)
         lows = [te.tile.position(lo) for lo, _ in b.axes]
-        return Storage(pointer, b.type.kind, lows, steps, 0 if alone else b.size, False)
+        return Storage(pointer, b.type.kind, lows, steps, 0 if alone else length, False)
 
     # --- what they do -----------------------------------------------------------------------------
 
@@ -186,7 +197,8 @@ class Generator:
         return self.work(f, "%scratch")
 
     def pack(self, te: TileEmitter) -> None:
-        """Fill what is packed once per call."""
+        """Fill what is stacked and packed once per call."""
+        te.ops(self.stacker.filling())
         for m, name in self.packs.items():
             if m in self.early:
                 by_rows = m.is_by_rows
@@ -198,6 +210,10 @@ class Generator:
         """Whether a result is the sum over the batch."""
         return r.of_param and self.sum_adjoints
 
+    def is_added(self, r: Result) -> bool:
+        """Whether a sum over the batch is added to what is there, rather than written."""
+        return self.ragged or bool(r.ranges) or r.name not in self.summed
+
     def run(self) -> None:
         f = Function(self.module, "run", [("ptr", "record", "noalias readonly")])
         lengths = [f.load("i64", self.field(f, "length", n), 8) for n in self.plan.lengths]
@@ -206,9 +222,15 @@ class Generator:
         e = Indexer(f, self.formats, dict(zip(self.plan.lengths, lengths, strict=True)))
         for name in ("shared", "pack"):
             f.call_void(name, f.args[0], *lengths, *lengths, zero, one)
+        empty = f.compare("icmp sle", batch, zero)
         for r in self.plan.results:
-            if self.is_summed(r):
+            if not self.is_summed(r):
+                continue
+            if self.is_added(r):
                 self.clear(e, r, self.given(f, "results", r.name))
+            else:
+                with f.when(empty), e.scope():
+                    self.clear(e, r, self.given(f, "results", r.name))
         if self.ragged:
             loop = f.loop(zero, f.binary("sub", batch, one), 1)
             own = list(lengths)

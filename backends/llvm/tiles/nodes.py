@@ -141,21 +141,29 @@ class Product:
 
 @dataclass(frozen=True)
 class ColumnSum:
-    """Add ``rhs``, summed over all rows, to a ``target`` that the rows share."""
+    """Add ``rhs``, summed over all rows, to a ``target`` that the rows share.
+
+    With ``fresh`` the target is overwritten; ``rows_alike`` says that all rows have one value.
+    """
 
     target: View
     rhs: Expr
     leaves: Mapping[Expr, View]
     rows_alike: bool = False
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
 class Contract:
-    """Add the outer products of ``left`` and ``right``, summed over rows, to a shared target."""
+    """Add the outer products of ``left`` and ``right``, summed over rows, to a shared target.
+
+    With ``fresh`` the target is overwritten.
+    """
 
     target: View
     left: View
     right: View
+    fresh: bool = False
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ def _key(op: Any) -> Any:
     fields = [type(op).__name__, op.target]
     if isinstance(op, ScatterSum):
         return (*fields, op.source, op.index, op.axis)
-    extra = (op.op, op.axis) if isinstance(op, Fold) else ()
+    extra: Any = (op.op, op.axis) if isinstance(op, Fold) else ()
+    extra = op.fresh if isinstance(op, ColumnSum) else extra
     update = op.update if isinstance(op, Map) else False
     return (*fields, op.rhs, tuple(op.leaves.items()), extra, update)
 

@@ -162,17 +162,22 @@ def contract(te: TileEmitter, op: Contract) -> None:
     work = g.scratch(f, gemm.outer_work(g.target, g.dtype, u.columns, v.columns))
     steps = [integer(tile.row_step(m.view)) for m in (u, v)]
 
-    def sums(rows: Value, left: Value, right: Value) -> None:
+    def sums(rows: Value, left: Value, right: Value, add: bool) -> None:
         target = tile.base(c.view)
         f.call_void(
             name, rows, left, steps[0], right, steps[1], target, integer(c.down),
-            integer(1, "i1"), work,
+            integer(add, "i1"), work,
         )  # fmt: skip
 
-    if u.view.pick is None and v.view.pick is None:
-        sums(tile.rows, tile.base(u.view), tile.base(v.view))
-        return
+    alone = u.view.pick is None and v.view.pick is None
+    if alone or op.fresh:
+        # Over no rows it only clears the target.
+        rows = tile.rows if alone else integer(0)
+        sums(rows, tile.base(u.view), tile.base(v.view), not op.fresh)
+        if alone:
+            return
     loop = f.loop(integer(0), te.last(tile.rows), 1)
     with tile.scope():
-        sums(integer(1), *(tile.row_base(m.view, loop.index) for m in (u, v)))
+        left, right = (tile.row_base(m.view, loop.index) for m in (u, v))
+        sums(integer(1), left, right, True)
     loop.close()

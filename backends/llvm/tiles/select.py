@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from unfold.domain import Domain
 from unfold.expr import (
@@ -116,9 +117,17 @@ class Selector:
     def assign(self, target: View, s: Statement) -> None:
         if s.solver is not None:
             implicit.select(self, target, s)
+        elif s.target in self.summed and isinstance(s.rhs, Ref) and s.rhs.name in self.summed:
+            self.into(target, s.rhs)
         elif s.target in self.summed:
-            self.fill(target, 0.0)
-            self.add_rows(target, s.rhs)
+            with self.collected() as ops:
+                self.add_rows(target, s.rhs)
+            begun = _overwriting(ops[0])
+            if begun is None:
+                self.fill(target, 0.0)
+            else:
+                ops[0] = begun
+            self.ops.extend(ops)
         else:
             self.into(target, s.rhs)
 
@@ -422,6 +431,16 @@ def nest(e: Reduce, body: tuple[Op, ...]) -> tuple[Op, ...]:
         body = (Points(index, e.domain.project_out(inner), body),)
     outside = Domain.of(p for p in e.domain.constraints if not p.symbols & set(e.indices))
     return (Branch(outside, body, ()),) if outside.constraints else body
+
+
+def _overwriting(op: Op) -> Op | None:
+    """A sum over rows that does not need its target to be zero before, if it can be one."""
+    if isinstance(op, (Contract, ColumnSum)):
+        return replace(op, fresh=True)
+    if isinstance(op, Stretch) and op.whole and len(op.body) == 1:
+        begun = _overwriting(op.body[0])
+        return None if begun is None else replace(op, body=(begun,))
+    return None
 
 
 def _sum(terms: Sequence[Expr]) -> Expr:

@@ -5,37 +5,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from unfold.expr import names
+from unfold.expr import Ref, names
 from unfold.plan import Plan, statements
 
 from ..elementwise import Formats
 from ..record import Record, numbers, record
 from ..solving import FIELD, words
 from .nodes import Temporary
+from .stack import Member
 
 #: Rows of a temporary: those of a portion of a stretch, or those of the batch if they are more.
 PORTION = 256
 
 
 def summed_buffers(plan: Plan) -> frozenset[str]:
-    """Adjoints of parameters that nothing else reads: they are summed over the batch at once."""
-    read: set[str] = set()
-    for s in statements((*plan.shared, *plan.body)):
-        read |= names(s.rhs)
-    return frozenset(
-        r.name
-        for r in plan.results
-        if r.of_param and r.name not in read and not plan.buffers[r.name].shared
-    )
+    """Adjoints of parameters that only copies to others of them read: summed over the batch at
+    once."""
+    found = {r.name for r in plan.results if r.of_param and not plan.buffers[r.name].shared}
+    while True:
+        read: set[str] = set()
+        for s in statements((*plan.shared, *plan.body)):
+            if not (isinstance(s.rhs, Ref) and s.target in found):
+                read |= names(s.rhs)
+        if not found & read:
+            return frozenset(found)
+        found -= read
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The storages in the workspace of one call: their sizes in bytes by name, in order."""
+    """The storages in the workspace of one call: their sizes in bytes by name, in order.
+
+    Storages that are members of a bundle stand in that of the bundle's first member.
+    """
 
     plan: Plan
     summed: frozenset[str]
     temporaries: Mapping[str, Temporary]
+    members: Mapping[str, Member]
     packs: Mapping[str, int]
 
     @property
@@ -50,10 +57,14 @@ class Layout:
         """The size of each storage for a batch (of one sequence where ``batch`` is 1)."""
         found = []
         for n in self.record.work:
-            if n in self.temporaries:
+            share = self.members.get(n)
+            if share is not None and share.base != n:
+                found.append(0)
+            elif n in self.temporaries:
                 t = self.temporaries[n]
                 rows = 1 if t.shared else max(batch, PORTION if t.portions else 1)
-                found.append(rows * t.size * formats.bytes(t.kind))
+                size = t.size if share is None else share.total
+                found.append(rows * size * formats.bytes(t.kind))
             elif n in self.packs:
                 found.append(self.packs[n] * formats.bytes("real"))
             elif n == FIELD:
@@ -65,5 +76,8 @@ class Layout:
             else:
                 b = self.plan.buffers[n]
                 rows = 1 if b.shared or n in self.summed else batch
-                found.append(rows * numbers(b, lengths) * formats.bytes(b.type.kind))
+                size = numbers(b, lengths) * formats.bytes(b.type.kind)
+                if share is not None:
+                    size = size // b.size * share.total
+                found.append(rows * size)
         return found
