@@ -197,3 +197,9 @@ def test_an_example_and_its_derivatives_are_read_again_as_printed(path: Path) ->
     model = unfold.load(path)
     for shown in (model, model.adjoint(), model.tangent(), model.adjoint().tangent()):
         assert lines(unfold.loads(str(shown))) == lines(shown)
+
+
+def test_a_gradient_check_says_that_detach_hides_something_from_gradients() -> None:
+    result = unfold.grad_check(unfold.load(EXAMPLES / "advantage.rec"), entries=1)
+    assert not result.ok
+    assert str(result).endswith("what passes through `detach`, and gradients do not")

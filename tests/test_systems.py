@@ -227,7 +227,7 @@ def test_advantages_stop_where_an_episode_ends_and_carry_no_derivative(backend: 
     rng = np.random.default_rng(11)
     fn = compiled("advantage", backend, D=2, H=3, A=4)
     p, s = drawn(fn, rng), rng.normal(size=(6, 2))
-    data = {
+    data: dict[str, Any] = {
         "s": s, "a": rng.integers(0, 4, 6), "r": rng.normal(size=6), "old": rng.normal(size=6) - 1,
         "done": np.array([0, 0, 1, 0, 0, 0], bool), "last": 0.3,
     }  # fmt: skip

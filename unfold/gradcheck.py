@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from .api import as_program, bindings, compile
 from .errors import InputError
+from .expr import Call, walk
 from .function import Function
 from .init import draw
 from .program import Program, Var
@@ -67,6 +68,7 @@ class GradCheck:
     lengths: dict[str, int]
     values: dict[str, float]
     rows: tuple[Row, ...]
+    detached: bool = False
 
     @property
     def ok(self) -> bool:
@@ -83,6 +85,8 @@ class GradCheck:
         widths = [max(len(r[k]) for r in table) for k in range(len(head))]
         at = ", ".join(f"{k} = {v}" for k, v in {**self.sizes, **self.lengths}.items())
         lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in table]
+        if self.detached and not self.ok:
+            lines.append("differences see what passes through `detach`, and gradients do not")
         return "\n".join([f"{self.model} at {at}", *(line.rstrip() for line in lines)])
 
 
@@ -143,7 +147,12 @@ def grad_check(
         for name in point.names
     )
     values = {b: float(v) for b, (v, _) in gradients.items()}
-    return GradCheck(program.name, fixed, lengths, values, rows)
+    detached = any(
+        isinstance(node, Call) and node.op == "detach"
+        for eq in program.equations
+        for node in walk(eq.rhs)
+    )
+    return GradCheck(program.name, fixed, lengths, values, rows, detached)
 
 
 def random_arrays(
