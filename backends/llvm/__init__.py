@@ -7,7 +7,7 @@ them.
 
 from __future__ import annotations
 
-from unfold.plan import hoist, plan
+from unfold.plan import hoist, plan, split
 from unfold.program import Program
 
 from .choose import is_small
@@ -33,7 +33,7 @@ def compile(  # noqa: A001 - the name every backend has
     small = is_small(made)
     if not small:
         made = plan(hoist(program))
-    return Kernel(Source(made, small, dtype, threads, sum_adjoints))
+    return Kernel(Source(split(made), small, dtype, threads, sum_adjoints))
 
 
 __all__ = ["Kernel", "compile"]

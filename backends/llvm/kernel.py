@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unfold.plan import Plan, plan
+from unfold.plan import Plan, plan, split
 
 from . import jit, lanes, solving, tiles
 from .elementwise import Formats
@@ -145,7 +145,9 @@ class Code:
         self.source = source
         self.variant = variant
         self.layout: Layout | None = None
-        self.plan = plan(source.plan.program, own="T") if variant.ragged else source.plan
+        self.plan = source.plan
+        if variant.ragged:
+            self.plan = split(plan(source.plan.program, own="T"))
         if source.small:
             self.record: Record = record(self.plan, variant.lanes)
             self.text = lanes.generate(self.plan, source.formats, variant)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from .build import build as plan
 from .hoist import hoist
 from .nodes import Buffer, Loop, Node, Plan, Result, Statement, statements
+from .split import split
 from .verify import PlanError, verify
 
 __all__ = ["Buffer", "Loop", "Node", "Plan", "PlanError", "Result", "Statement", "hoist", "plan",
-           "statements", "verify"]  # fmt: skip
+           "split", "statements", "verify"]  # fmt: skip
