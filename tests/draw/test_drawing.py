@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.graph.programs import NAMES as EXAMPLES
 from tests.graph.programs import adjoint_of, example
 from unfold.draw import DrawingError, draw, render, source
 from unfold.draw.layout import arrange
@@ -22,7 +23,8 @@ NAMES = ["elman", "lstm", "birnn", "stacked_bigru", "pendulum_control", "queue",
 
 def graph_of(name: str, T: int = 4, level: str = "equation", backward: bool = False) -> Graph:
     program = adjoint_of(name) if backward else example(name)
-    return unfold(program, dict.fromkeys(program.lengths, T), level)
+    lengths = {length: max(T, program.minimum.get(length, 1)) for length in program.lengths}
+    return unfold(program, lengths, level)
 
 
 def centres(svg: Path) -> dict[str, tuple[float, float]]:
@@ -61,11 +63,10 @@ def test_a_step_is_a_column_and_an_equation_a_row(
     assert len({y for row in ys.values() for y in row}) == len(ys)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize("level", ["equation", "op"])
-def test_no_two_boxes_overlap(name: str, backward: bool, level: str) -> None:
-    layout = arrange(picture(graph_of(name, 3, level, backward), 10))
+def test_no_two_boxes_of_any_example_overlap(name: str, level: str) -> None:
+    layout = arrange(picture(graph_of(name, 2, level), 10))
     rows = defaultdict(list)
     for spot in layout.spots.values():
         rows[spot.y].append(spot)
@@ -73,6 +74,19 @@ def test_no_two_boxes_overlap(name: str, backward: bool, level: str) -> None:
         row.sort(key=lambda spot: spot.x)
         for a, b in pairwise(row):
             assert a.x + a.width / 2 < b.x - b.width / 2
+
+
+def test_what_is_no_part_of_time_stands_at_the_margin() -> None:
+    shown = picture(graph_of("soft_edit_distance"), 10)
+    assert shown.boxes["b[2]"].margin
+    assert shown.boxes["a[2]"].column is not None
+    assert [column.label for column in shown.columns] == [f"i = {i}" for i in range(5)]
+    assert picture(graph_of("ntm"), 10).boxes["Mem0[2]"].margin
+
+
+def test_an_encoder_stands_before_its_decoder() -> None:
+    labels = [column.label for column in picture(graph_of("seq2seq_attention", 2), 10).columns]
+    assert labels.index("s = 2") < labels.index("t = 1")
 
 
 def test_parameters_stand_once_beside_the_rows_and_lead_to_all_their_uses() -> None:

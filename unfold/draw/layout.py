@@ -131,7 +131,11 @@ def _rows(picture: Picture) -> list[Row]:
         if start.column == end.column or start.column is None or end.column is None:
             readers[start.row].add(end.row)
     forward = [row for row in first if row not in inputs and row not in adjoint]
-    order = _sorted(forward, readers, lambda row: first[row])
+    variable: dict[str, int] = {}
+    for row in first:
+        variable.setdefault(row[0], len(variable))
+    # The rows of one variable stand together where they can.
+    order = _sorted(forward, readers, lambda row: (variable[row[0]], first[row]))
     rank = {row[0]: k for k, row in enumerate(order)}
     # Among adjoints that nothing puts in order, that of the uppermost variable comes first.
     order += _sorted(

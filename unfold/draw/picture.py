@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..graph import Graph, Node
+from ..graph.node import LEAVES
 from ..program import Equation
 from ..show.program import equation_text
 from .labels import label
@@ -95,6 +96,12 @@ class _Painter:
     def __init__(self, graph: Graph, most: int) -> None:
         self.graph = graph
         self.texts: dict[Equation, str] = {}
+        # The lengths over which something is computed.
+        self.running = {
+            time[0]
+            for node in graph.table
+            if node.operands and node.role != "adjoint" and (time := graph.time(node))
+        }
         self.times: list[Time | None] = []
         for node in graph.table:
             self.times.append(self.time(node))
@@ -112,17 +119,37 @@ class _Painter:
             self.moves.append(
                 time is not None or node.op == "input" or any(self.moves[o] for o in node.operands)
             )
-        self.still = {n.var for n, moves in zip(graph.table, self.moves, strict=True) if not moves}
+        self.still = {
+            node.var
+            for k, node in enumerate(graph.table)
+            if self.times[k] is None and (not self.moves[k] or (node.op == "input" and node.index))
+        }
         self.outputs = {c for r in graph.outputs.values() for c in r.cells}
 
     def time(self, node: Node) -> Time | None:
         """When a node is. One inside an equation is where its element is; inside the equation of
         something without a time, such as a loss, where all that it reads is."""
-        own = self.graph.time(node._replace(part=0))
+        own = self.own_time(node)
         if own is None and node.part:
             found = {self.times[o] for o in node.operands} - {None}
             return found.pop() if len(found) == 1 else None
         return own
+
+    def own_time(self, node: Node) -> Time | None:
+        """The time of the element that a node is part of; what stands at the margin has none."""
+        time = self.graph.time(node._replace(part=0))
+        v = self.graph.program.vars.get(node.var)
+        if time is None or v is None or self.is_beside(v.adjoint_of or v.name, time[0]):
+            return None
+        return time
+
+    def is_beside(self, name: str, clock: str) -> bool:
+        """Whether a variable is no part of what happens in time: a parameter, or data over a length
+        over which nothing is computed, such as one of two strings that are compared."""
+        v = self.graph.program.vars.get(name)
+        if v is None or v.role == "variable":
+            return False
+        return v.role != "input" or clock not in self.running
 
     def clocks(self) -> list[str]:
         """The lengths that time runs over, those that feed others first."""
@@ -157,7 +184,7 @@ class _Painter:
 
     def other_indices(self, node: Node) -> tuple[int, ...]:
         """A node's positions but for its time."""
-        time = self.graph.time(node._replace(part=0))
+        time = self.own_time(node)
         v = self.graph.program.vars.get(node.var)
         if time is None or v is None:
             return node.index
@@ -238,7 +265,9 @@ class _Painter:
         v = self.graph.program.vars.get(node.var)
         if v is not None and v.adjoint_of is not None and node.is_element:
             return v.adjoint_of in self.still
-        return not self.moves[position] and (bool(node.operands) or node.op in ("param", "const"))
+        if node.op in LEAVES:
+            return node.op != "input" or bool(node.index)
+        return not self.moves[position]
 
     def kind(self, position: int, node: Node) -> str:
         """What a box shows of a node's role."""
@@ -267,7 +296,7 @@ class _Painter:
             if not self.adjoint[operand]:
                 return "recall"
             return "gather" if end.margin else "adjoint"
-        return "shared" if start.margin or end.margin else "flow"
+        return "shared" if start.margin and start.kind != "input" else "flow"
 
     def tip(self, node: Node) -> str:
         """Name and type, and the equation as text."""
