@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -99,10 +100,11 @@ def test_every_definition_is_made_of_ops_and_has_a_value(name: str) -> None:
     function, _, most, with_axis = DEFINITIONS[name]
     env = {"a": np.array([[0.3, 0.6, 0.8], [0.1, 0.7, 0.2]]), "b": 0.25, "c": 0.5}
     a = Ref("a", (), (Poly.const(2), Poly.const(3)), REAL)
-    args: list[Expr] = [a, vector("b", 0), vector("c", 0)][:most]
+    all_args: tuple[Expr, ...] = (a, vector("b", 0), vector("c", 0))
+    args = all_args[:most]
     value = np.asarray(evaluate(function(*args), env))
     assert np.isfinite(value).all()
-    expected = {
+    meanings: dict[str, Callable[..., Any]] = {
         "mean": np.mean,
         "var": np.var,
         "norm": np.linalg.norm,
@@ -112,11 +114,12 @@ def test_every_definition_is_made_of_ops_and_has_a_value(name: str) -> None:
         "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
         "clip": np.clip,
         "logit": lambda p: np.log(p / (1 - p)),
-    }[name]
+    }
+    expected = meanings[name]
     operands = [env["a"], env["b"], env["c"]][:most]
     np.testing.assert_allclose(value, expected(*operands), rtol=1e-13)
     if with_axis:
         for axis in (0, 1):
             value = evaluate(function(a, axis), env)
-            along = expected(env["a"], axis=axis)  # type: ignore[call-arg]
+            along = expected(env["a"], axis=axis)
             np.testing.assert_allclose(value, along, rtol=1e-13)
