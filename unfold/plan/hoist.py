@@ -45,8 +45,7 @@ def hoist(program: Program) -> Program:
     loops = _loop_names(program)
     work = _Hoister(program)
     for number, eq in enumerate(program.equations):
-        pins = {i for i in eq.indices if eq.domain.fixed(i) is not None}
-        nest = tuple(i for i in eq.indices if i not in pins)
+        nest = tuple(i for i in eq.indices if i not in eq.pins)
         carried = loops.get(number, frozenset())
         if eq.solver is not None:
             # The search for a solution is a loop too, which only its unknown changes.
@@ -163,12 +162,9 @@ class _Hoister:
         own = free_symbols(e)
         indices = tuple(i for i in place.nest if i in own)
         dropped = [i for i in place.nest if i not in own]
-        pinned = {
-            i: p
-            for i in place.equation.indices
-            if (p := place.equation.domain.fixed(i)) is not None
-        }
-        domain = place.domain.subs(pinned).project_out(dropped).simplified(self.given)
+        # Of two indices that pin each other, as on a diagonal, both are needed.
+        domain = place.domain.subs(place.equation.pins).project_out(dropped)
+        domain = domain.simplified(self.given)
         key = (e, domain)
         if key in self.known:
             return self.known[key]
