@@ -147,11 +147,11 @@ def test_the_adjoint_of_every_example_parses_and_compiles_again(example: str) ->
 def test_the_printed_adjoint_computes_the_gradient(backend: str) -> None:
     rng = np.random.default_rng(1)
     sizes = {"D": 2, "H": 3, "K": 4}
-    data = {"x": rng.normal(size=(5, 2)), "label": 2}
-    fn = unfold.compile(unfold.loads(ELMAN), backend=backend, **sizes)
+    data: dict[str, Any] = {"x": rng.normal(size=(5, 2)), "label": 2}
+    fn = unfold.compile(unfold.loads(ELMAN), backend=backend, sizes=sizes)
     params = {n: rng.normal(size=a.shape) for n, a in fn.init().items()}
     _, grads = fn.value_and_grad(params, **data)
-    printed = unfold.compile(str(unfold.loads(ELMAN).adjoint()), backend=backend, **sizes)
+    printed = unfold.compile(str(unfold.loads(ELMAN).adjoint()), backend=backend, sizes=sizes)
     out = printed(params, **data)
     for name, g in grads.items():
         np.testing.assert_allclose(out[f"{name}_bar"], g, rtol=1e-12, atol=1e-14)
@@ -241,7 +241,7 @@ def test_second_derivatives_come_from_differentiating_twice() -> None:
         ({"of": ["missing"]}, "missing is not a real scalar of elman"),
     ],
 )
-def test_what_cannot_be_differentiated_is_named(how: dict[str, list[str]], message: str) -> None:
+def test_what_cannot_be_differentiated_is_named(how: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         adjoint(unfold.loads(ELMAN).program, **how)
 

@@ -29,7 +29,7 @@ model elman(D):
 
 def gradients(source: unfold.Model | Any, backend: str = "numpy", **call: Any) -> Any:
     sizes = call.pop("sizes")
-    fn = unfold.compile(source, backend=backend, **sizes)
+    fn = unfold.compile(source, backend=backend, sizes=sizes)
     return fn.value_and_grad(call.pop("params"), **call)
 
 
@@ -105,16 +105,16 @@ def test_values_stay_and_a_long_truncation_changes_nothing(
     model = unfold.load(ROOT / "examples" / f"{name}.rec")
     sizes = dict.fromkeys(model.sizes, 2)
     rng = np.random.default_rng(0)
-    fn = unfold.compile(model, backend="numpy", **sizes)
+    fn = unfold.compile(model, backend="numpy", sizes=sizes)
     params = {n: rng.normal(size=np.shape(a)) for n, a in fn.init().items()}
     shapes = {"x": (7, 2), "target": (7, 2), "r": (7,), "V": (7,)}
     data: dict[str, Any] = {n: rng.normal(size=shapes[n]) for n in fn.inputs if n in shapes}
     if "c" in fn.inputs:
         data["c"] = rng.integers(0, 2, size=7)
     loss, full = fn.value_and_grad(params, **data)
-    cut = unfold.compile(truncate(model.program, how), backend="numpy", **sizes)
+    cut = unfold.compile(truncate(model.program, how), backend="numpy", sizes=sizes)
     assert cut.value_and_grad(params, **data)[0] == pytest.approx(loss, rel=1e-13)
-    far = unfold.compile(truncate(model.program, type(how)(50)), backend="numpy", **sizes)
+    far = unfold.compile(truncate(model.program, type(how)(50)), backend="numpy", sizes=sizes)
     for param, g in far.value_and_grad(params, **data)[1].items():
         np.testing.assert_allclose(g, full[param], rtol=1e-10, atol=1e-12)
 
