@@ -406,7 +406,7 @@ class Selector:
             else:
                 views.append(op.target)
         elif isinstance(op, Product):
-            views = [op.target, op.left, op.right]
+            views = [op.target, op.left, op.right, *([op.start] if op.start else [])]
         elif isinstance(op, Contract):
             views = [op.left, op.right]
         else:
