@@ -16,7 +16,17 @@ from unfold.backends import numpy as interpreter
 from unfold.check import elaborate
 from unfold.domain import Domain
 from unfold.expr import Const
-from unfold.plan import Loop, Plan, PlanError, Statement, hoist, plan, statements, verify
+from unfold.plan import (
+    Loop,
+    Plan,
+    PlanError,
+    Statement,
+    hoist,
+    plan,
+    split,
+    statements,
+    verify,
+)
 from unfold.poly import Poly
 from unfold.program import Program
 from unfold.program import verify as verify_program
@@ -179,6 +189,51 @@ def test_hoisting_changes_no_value(p: Program) -> None:
     got = interpreter.compile(verify_program(hoist(q)))(data, lengths, None, None)
     for name, value in want.items():
         np.testing.assert_allclose(got[name], value, rtol=1e-10, atol=1e-12)
+
+
+# --- cutting loops --------------------------------------------------------------------------------
+
+
+def assignments(made: Plan, lengths: dict[str, int]) -> list[tuple[str, tuple[int, ...]]]:
+    """Every assignment of a plan, in the order in which it is done."""
+    found: list[tuple[str, tuple[int, ...]]] = []
+
+    def run(nodes: tuple[Statement | Loop, ...], env: dict[str, int]) -> None:
+        for node in nodes:
+            if isinstance(node, Statement):
+                if node.guard.contains(env):
+                    found.append((node.target, tuple(p.evaluate(env) for p in node.position)))
+                continue
+            ends = [
+                (max(p.evaluate(env) for p in lows), min(p.evaluate(env) for p in highs))
+                for lows, highs in node.ranges
+            ]
+            steps = range(min(lo for lo, _ in ends), max(hi for _, hi in ends) + 1)
+            for i in steps if node.direction > 0 else reversed(steps):
+                run(node.body, {**env, node.index: i})
+
+    run((*made.shared, *made.body), dict(lengths))
+    return found
+
+
+def same_assignments(p: Program) -> None:
+    made = plan(p)
+    cut = verify(split(made))
+    for length in (1, 2, 3, 6):
+        lengths = dict.fromkeys(made.lengths, max(length, *p.minimum.values(), 1))
+        assert assignments(cut, lengths) == assignments(made, lengths)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_a_cut_plan_assigns_the_same_elements_in_the_same_order(path: Path) -> None:
+    p = example(path)
+    same_assignments(adjoint(p) if p.losses else p)
+
+
+@settings(max_examples=40)
+@given(programs())
+def test_cut_plans_of_random_programs_assign_the_same_elements(p: Program) -> None:
+    same_assignments(adjoint(p))
 
 
 # --- the rules ------------------------------------------------------------------------------------

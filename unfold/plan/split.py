@@ -108,9 +108,7 @@ class _Splitter:
             if all(context.implies(cut - q) or context.implies(q - cut) for q in ordered):
                 ordered.append(cut)
         ordered = ordered[:CUTS]
-        return sorted(
-            ordered, key=lambda c: sum(context.implies(c - q - 1) for q in ordered if q != c)
-        )
+        return sorted(ordered, key=lambda c: sum(context.implies(c - q) for q in ordered))
 
 
 def _ends(highs: tuple[Poly, ...], end: Poly) -> tuple[Poly, ...]:
