@@ -39,6 +39,7 @@ from .nodes import (
     ColumnSum,
     Contract,
     Fold,
+    Group,
     Map,
     Op,
     Points,
@@ -394,8 +395,12 @@ class Selector:
         return all(self.stretches_one(op, index) for op in ops)
 
     def stretches_one(self, op: Op, index: str) -> bool:
-        if isinstance(op, (Branch, Repeat, Points, Stretch, Solve)):
+        if isinstance(op, (Branch, Repeat, Points, Stretch, Solve, Group)):
             return False
+        if isinstance(op, (ColumnSum, Contract, ScatterSum)):
+            # They sum over the rows of the whole stretch into one place.
+            if any(index in p.symbols for p in op.target.position):
+                return False
         if isinstance(op, (Map, Fold, ColumnSum)):
             views = [*op.leaves.values()]
             if any(index in n.poly.symbols for n in walk(op.rhs) if isinstance(n, Position)):
