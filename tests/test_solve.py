@@ -140,9 +140,7 @@ def test_tangents_and_second_derivatives_pass_through(kind: str) -> None:
     for name in params:
         assert apart(product[name], (ahead[name] - behind[name]) / (2 * step)) < 1e-7, name
     other = fn.hvp(params, v, inputs)
-    left, right = (
-        sum(np.sum(a[n] * b[n]) for n in params) for a, b in ((v, product), (u, other))
-    )
+    left, right = (sum(np.sum(a[n] * b[n]) for n in params) for a, b in ((v, product), (u, other)))
     assert apart(left, right) < 1e-10
 
 
@@ -298,9 +296,7 @@ def test_many_components_are_solved_for_on_tiles() -> None:
         fn, plain = (unfold.compile(text, backend=b, D=6, H=70, K=3) for b in ("llvm", "numpy"))
         params = fn.init(0) | {"W": rng.normal(size=(70, 70)) * 0.05}
         x, target = rng.normal(size=(3, 2, 6)), rng.normal(size=(3, 2, 3))
-        (one, a), (two, b) = (
-            f.value_and_grad(params, x=x, target=target) for f in (fn, plain)
-        )
+        (one, a), (two, b) = (f.value_and_grad(params, x=x, target=target) for f in (fn, plain))
         assert apart(one, two) < 1e-12
         assert all(apart(a[n], b[n]) < 1e-10 for n in a), method
 
@@ -359,18 +355,14 @@ def test_a_truncated_gradient_passes_through_the_implicit_step_only(kind: str) -
     h = np.vstack([np.zeros(2), cut(params, x=x).h])
     one = compiled(small("newton").replace("h[0] = 0", "input h0: real[D]\n            h[0] = h0"),
                    kind, D=2)  # fmt: skip
-    total = sum(
-        one.value_and_grad(params, x=x[t : t + 1], h0=h[t])[1]["W"] for t in range(4)
-    )
+    total = sum(one.value_and_grad(params, x=x[t : t + 1], h0=h[t])[1]["W"] for t in range(4))
     assert apart(found["W"], total) < 1e-11
 
 
 def test_a_horizon_reaches_through_implicit_steps(kind: str) -> None:
     params, x = {"W": np.eye(2), "k": 1.0}, np.random.default_rng(0).normal(size=(6, 2))
     full = compiled(small("newton"), kind, D=2).value_and_grad(params, x=x)[1]
-    near, far = (
-        compiled(small("newton"), kind, D=2, truncate=unfold.Horizon(n)) for n in (2, 6)
-    )
+    near, far = (compiled(small("newton"), kind, D=2, truncate=unfold.Horizon(n)) for n in (2, 6))
     found = far.value_and_grad(params, x=x)[1]
     assert all(apart(found[n], full[n]) < 1e-11 for n in full)
     # Two steps are what the windows of every two steps have in common.
@@ -439,10 +431,13 @@ def test_a_printed_adjoint_computes_the_same_numbers(name: str, kind: str) -> No
 
 def test_the_adjoint_of_a_solve_reads_like_the_theorem() -> None:
     text = str(unfold.loads(DEQ).adjoint())
-    assert """    solve z_lambda[t] by anderson(tol = 1e-13):
+    assert (
+        """    solve z_lambda[t] by anderson(tol = 1e-13):
         z_lambda[t] = z_bar[t] + W' @ (z_lambda[t] * (1 - z[t] ** 2))
     z_pre_bar[t] = z_lambda[t] * (1 - z[t] ** 2)
-""" in text
+"""
+        in text
+    )
     assert r"\text{solved for } \mathbf{z}_{t}" in unfold.loads(DEQ).latex()
 
 

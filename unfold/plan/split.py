@@ -79,11 +79,11 @@ class _Splitter:
         self, lows: Sequence[Poly], highs: Sequence[Poly], context: Domain
     ) -> tuple[tuple[Poly, ...], tuple[Poly, ...]]:
         """Bounds without those that another one implies."""
-        lo = [p for p in dict.fromkeys(lows)]
+        lo = list(dict.fromkeys(lows))
         for p in list(lo):
             if any(q != p and context.implies(q - p) for q in lo):
                 lo.remove(p)
-        hi = [p for p in dict.fromkeys(highs)]
+        hi = list(dict.fromkeys(highs))
         for p in list(hi):
             if any(q != p and context.implies(p - q) for q in hi):
                 hi.remove(p)
