@@ -1,0 +1,66 @@
+"""Whether the steps of a map over time can be the rows of one long tile."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+
+from unfold.expr import Position, walk
+from unfold.poly import Poly
+
+from .nodes import (
+    Branch,
+    ColumnSum,
+    Contract,
+    Fold,
+    Group,
+    Map,
+    Op,
+    Points,
+    Product,
+    Repeat,
+    ScatterSum,
+    Solve,
+    Stretch,
+    View,
+)
+
+
+def stretches(ops: Sequence[Op], index: str, temporaries: Container[str]) -> bool:
+    """Whether operations for consecutive values of ``index`` can be one on longer tiles."""
+    return all(_stretches(op, index, temporaries) for op in ops)
+
+
+def _stretches(op: Op, index: str, temporaries: Container[str]) -> bool:
+    if isinstance(op, (Branch, Repeat, Points, Stretch, Solve, Group)):
+        return False
+    if isinstance(op, (ColumnSum, Contract, ScatterSum)):
+        # They sum over the rows of the whole stretch into one place.
+        if any(index in p.symbols for p in op.target.position):
+            return False
+    if isinstance(op, (Map, Fold, ColumnSum)):
+        views = [*op.leaves.values()]
+        if any(index in n.poly.symbols for n in walk(op.rhs) if isinstance(n, Position)):
+            return False
+        if isinstance(op, ColumnSum):
+            if op.rows_alike:
+                return False
+        else:
+            views.append(op.target)
+    elif isinstance(op, Product):
+        views = [op.target, op.left, op.right, *([op.start] if op.start else [])]
+    elif isinstance(op, Contract):
+        views = [op.left, op.right]
+    else:
+        views = [op.source, op.index]
+    views += [v.pick[0] for v in views if v.pick is not None]
+    return all(_advances(v, index, temporaries) for v in views)
+
+
+def _advances(v: View, index: str, temporaries: Container[str]) -> bool:
+    """Whether a view moves on by one tile with each step of the index (or is shared)."""
+    if v.shared:
+        return not any(index in p.symbols for p in v.position)
+    if v.storage in temporaries:
+        return True
+    *leading, last = v.position or (Poly(),)
+    return last.coefficient(index) == 1 and not any(index in p.symbols for p in leading)
