@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..expr import Ref
 from ..poly import Poly
 from ..program import Axis, Equation, Output, Program, Var, equation, verify
-from . import inline, solving
+from . import inline, stacking
 from .scope import Definition, Scope
 
 
@@ -24,7 +24,7 @@ def build(scope: Scope) -> Program:
         else:
             variables[d.name] = _var(scope, d)
             equations += _equations(scope, d)
-    equations += solving.stacked(scope, variables)
+    equations += stacking.stacked(scope, variables)
     outputs = tuple(Output(name, ranges) for name, ranges, _ in scope.outputs)
     indices = _indices(scope, variables, equations)
     program = Program(
@@ -71,7 +71,7 @@ def _equations(scope: Scope, d: Definition) -> list[Equation]:
             rhs = Ref(source.name, index, source.shape, source.type)
             made.append(equation(d.name, piece.indices, domain, rhs, piece.span))
         elif piece.implicit is not None:
-            made += solving.implicit_equation(scope, piece, domain)
+            made += stacking.implicit_equation(scope, piece, domain)
         elif piece.rhs is not None:
             made.append(equation(d.name, piece.indices, domain, piece.rhs, piece.span))
     return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..expr import INT, REAL, Const, Expr
 from ..ops import call
 from ..poly import ShapeError, broadcast, show_shape
-from . import matching, sizes, solving
+from . import matching, sizes, unknowns
 from .binding import settle_indices
 from .operands import Hole, settled
 from .report import Failed, listed
@@ -90,7 +90,7 @@ def _read(scope: Scope, d: Definition, piece: Piece) -> None:
     piece.sites, piece.choices = reader.sites, reader.choices
     try:
         value = piece_value(reader, piece)
-        solving.finish(scope, d, piece, reader)
+        unknowns.finish(scope, d, piece, reader)
     except (Failed, sizes.Unsolved):
         return
     if d.unusable or d.shape is None or d.type is None or isinstance(value, Hole):

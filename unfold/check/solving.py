@@ -4,8 +4,7 @@
         z[t] = x[t] + dt * f(z[t])
 
 An equation of a block is an equation like any other, marked as `Implicit`. Inside the block an
-unknown may be written without its index. Several unknowns of one block are found together: they
-become slices of one stacked variable, whose equation is the implicit one.
+unknown may be written without its index.
 """
 
 from __future__ import annotations
@@ -14,27 +13,16 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from ..domain import Domain
-from ..expr import INT, REAL, Const, Expr, Ref, fresh, rewrite
-from ..implicit import begun
-from ..ops import call
-from ..ops.record import broadcast_to, reshape
-from ..poly import Poly, ShapeError, broadcast, show_shape
-from ..program import Equation, Solver, Var, equation
+from ..program import Solver
 from ..syntax import tree as t
 from . import sizes
-from .operands import Hole, Value, settled
 from .report import Failed, listed, nearest
-from .scope import Block, Definition, Env, Implicit, Piece, Scope, Site
-from .values import Reader
+from .scope import Block, Implicit, Scope
 
 METHODS = ("picard", "anderson", "newton")
 OPTIONS = ("tol", "max_steps")
 
 N = TypeVar("N", bound=t.Node)
-
-
-# --- from the tree ----------------------------------------------------------------------------
 
 
 def declare(scope: Scope, block: t.Solve) -> list[t.Equation | t.Let]:
@@ -236,216 +224,4 @@ def _option(scope: Scope, keyword: t.Keyword) -> float | int | None:
     return int(value)
 
 
-# --- the last reading -------------------------------------------------------------------------
-
-
-def surroundings(piece: Piece) -> Env:
-    """What surrounds the right-hand side of an equation."""
-    taken = frozenset(piece.indices) | frozenset(piece.env)
-    return Env(piece.env, domain=piece.domain, taken=taken)
-
-
-def finish(scope: Scope, d: Definition, piece: Piece, reader: Reader) -> None:
-    """What is special about the right-hand side of an implicit equation, once it is read."""
-    implicit = piece.implicit
-    if implicit is None or d.shape is None or d.type is None:
-        return
-    if d.type.kind != "real":
-        raise scope.report.error(
-            "E0705",
-            f"only real unknowns can be solved for, and `{d.name}` is {d.type}",
-            (implicit.head, f"{d.type}{show_shape(d.shape)}"),
-        )
-    block = implicit.block
-    block.reads |= {s.name for s in reader.sites if _is_own(piece, s)}
-    if implicit.start is None:
-        return
-    before = len(reader.sites)
-    value = reader.value(implicit.start, surroundings(piece))
-    for site in reader.sites[before:]:
-        if _is_own(piece, site):
-            raise scope.report.error(
-                "E0706",
-                "the search cannot begin at its own solution",
-                (site.span, "not known yet"),
-                helps=["begin at something known, such as the step before, or leave it out: the "
-                       "search then begins at zero"],
-            )  # fmt: skip
-    if not isinstance(value, Hole):
-        piece.start = _start(scope, d, implicit, settled(value, REAL))
-
-
-def _is_own(piece: Piece, site: Site) -> bool:
-    """Whether an unknown of the piece's own block is read, at the piece's own element."""
-    assert piece.implicit is not None
-    return site.name in piece.implicit.block.unknowns and _own(piece, site.index)
-
-
-def _own(piece: Piece, index: tuple[Poly, ...]) -> bool:
-    pins = {i: p for i in piece.indices if (p := piece.domain.fixed(i)) is not None}
-    here = tuple(Poly.symbol(i).subs(pins) for i in piece.indices)
-    return tuple(p.subs(pins) for p in index) == here
-
-
-def _start(scope: Scope, d: Definition, implicit: Implicit, value: Value) -> Expr:
-    assert d.shape is not None
-    assert implicit.start is not None
-    assert isinstance(value, Expr)
-    if value.type.kind == "int":
-        value = Const(float(value.value)) if isinstance(value, Const) else call("real", value)
-    try:
-        fits = value.type.kind == "real" and broadcast(value.shape, d.shape) == d.shape
-    except ShapeError:
-        fits = False
-    if not fits:
-        raise scope.report.error(
-            "E0706",
-            f"the search for `{d.name}` cannot begin here",
-            (implicit.start.span, f"{value.type}{show_shape(value.shape)}"),
-            (implicit.head, f"the unknown is {d.type}{show_shape(d.shape)}"),
-        )
-    return broadcast_to(value, d.shape)
-
-
-def check(scope: Scope) -> None:
-    """Warn of blocks that solve nothing; report unknowns that are not solved for together."""
-    for block in scope.blocks():
-        groups = _groups(scope, block)
-        whole = groups and all(len(pieces) == len(block.unknowns) for pieces in groups)
-        if not whole or any(p.rhs is None for pieces in groups for p in pieces):
-            continue
-        for first, *others in groups:
-            for other in others:
-                if (other.indices, other.domain) != (first.indices, first.domain):
-                    scope.report.error(
-                        "E0704",
-                        f"`{first.name}` and `{other.name}` are not solved for at the same places",
-                        (other.span, "holds elsewhere"),
-                        (first.span, "than this"),
-                        helps=["unknowns of one block have the same indices, and their equations "
-                               "the same conditions; otherwise each has a block of its own"],
-                    )  # fmt: skip
-        if not block.reads:
-            firsts = groups[0]
-            scope.report.warning(
-                "W0805",
-                f"nothing has to be solved for {listed(block.unknowns)}",
-                *((p.span, "gives it outright" if k == 0 else "") for k, p in enumerate(firsts)),
-                helps=["an equation that does not read its unknown stands by itself, without "
-                       "`solve`"],
-            )  # fmt: skip
-
-
-def _groups(scope: Scope, block: Block) -> list[list[Piece]]:
-    """The pieces that a block solves together: one of each unknown, in their order."""
-    columns = [
-        [p for p in scope.definitions[n].pieces if p.implicit and p.implicit.block is block]
-        for n in block.unknowns
-        if n in scope.definitions
-    ]
-    return [list(group) for group in zip(*columns, strict=False)]
-
-
-# --- to the program ---------------------------------------------------------------------------
-
-
-def implicit_equation(scope: Scope, piece: Piece, domain: Domain) -> list[Equation]:
-    """The equation of the one unknown of a block; those of several are made by `stacked`."""
-    assert piece.implicit is not None
-    assert piece.rhs is not None
-    block = piece.implicit.block
-    if len(block.unknowns) > 1:
-        return []
-    rhs = begun(piece.rhs, piece.start)
-    return [equation(piece.name, piece.indices, domain, rhs, piece.span, block.solver)]
-
-
-def stacked(scope: Scope, variables: dict[str, Var]) -> list[Equation]:
-    """The equations of all blocks with several unknowns; ``variables`` gets the stacked ones.
-
-    before:  u[t] = f(u[t], v[t])    v[t] = g(u[t], v[t])                      a scalar and a vector
-    after:   u_v[t] = [[f(u_v[t][0], u_v[t][1:])]; g(u_v[t][0], u_v[t][1:])]   implicit
-             u[t] = u_v[t][0]        v[t] = u_v[t][1:]
-    """
-    made: list[Equation] = []
-    names: dict[tuple[str, ...], str] = {}
-    for block in scope.blocks():
-        if len(block.unknowns) < 2:
-            continue
-        # Scalars first: their place is then a number, whatever the sizes are.
-        unknowns = sorted((variables[n] for n in block.unknowns), key=lambda v: bool(v.shape))
-        if block.unknowns not in names:
-            name = fresh("_".join(block.unknowns), {*scope.known_names(), *variables})
-            names[block.unknowns] = name
-            size = sum((_volume(v) for v in unknowns), Poly())
-            variables[name] = Var(name, "variable", unknowns[0].axes, (size,), generated=True)
-        whole = variables[names[block.unknowns]]
-        for group in _groups(scope, block):
-            pieces = {p.name: p for p in group}
-            made += _stack(scope, whole, unknowns, pieces, block.solver)
-    return made
-
-
-def _volume(v: Var) -> Poly:
-    total = Poly.const(1)
-    for n in v.shape:
-        total = total * n
-    return total
-
-
-def _stack(
-    scope: Scope, whole: Var, unknowns: list[Var], pieces: Mapping[str, Piece], solver: Solver
-) -> list[Equation]:
-    first = pieces[unknowns[0].name]
-    domain = first.domain.simplified(scope.given)
-    here = tuple(Poly.symbol(i) for i in first.indices)
-    at = Ref(whole.name, here, whole.shape, whole.type)
-    shares: dict[str, Expr] = {}
-    low = Poly()
-    for v in unknowns:
-        shares[v.name] = _share(at, low, low + _volume(v), v)
-        low = low + _volume(v)
-
-    def read(node: Expr) -> Expr:
-        if isinstance(node, Ref) and node.name in shares and _own(first, node.index):
-            return shares[node.name]
-        return node
-
-    maps = {n: rewrite(p.rhs, read) for n, p in pieces.items() if p.rhs is not None}
-    starts = {n: p.start for n, p in pieces.items()}
-    start = None
-    if any(s is not None for s in starts.values()):
-        zero = {v.name: broadcast_to(Const(0.0), v.shape) for v in unknowns}
-        start = _joined([starts[v.name] or zero[v.name] for v in unknowns])
-    rhs = begun(_joined([maps[v.name] for v in unknowns]), start)
-    made = [equation(whole.name, first.indices, domain, rhs, first.span, solver)]
-    for v in unknowns:
-        span = pieces[v.name].span
-        made.append(equation(v.name, first.indices, domain, shares[v.name], span))
-    return made
-
-
-def _share(whole: Expr, low: Poly, high: Poly, v: Var) -> Expr:
-    """The components of one unknown in the stacked one."""
-    if not v.shape:
-        return call("take", whole, Const(low.constant, (), INT), axis=0)
-    return reshape(call("slice", whole, axis=0, lo=low, hi=high), v.shape)
-
-
-def _joined(parts: list[Expr]) -> Expr:
-    """Scalars, then vectors and matrices, as one vector."""
-    scalars = [e for e in parts if not e.shape]
-    rest = [reshape(e, (_components(e),)) for e in parts if e.shape]
-    if scalars:
-        rest.insert(0, call("stack", *scalars))
-    return rest[0] if len(rest) == 1 else call("concat", *rest, axis=0)
-
-
-def _components(e: Expr) -> Poly:
-    total = Poly.const(1)
-    for n in e.shape:
-        total = total * n
-    return total
-
-
-__all__ = ["check", "declare", "finish", "implicit_equation", "stacked"]
+__all__ = ["METHODS", "declare"]

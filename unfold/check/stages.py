@@ -21,7 +21,7 @@ from . import (
     reading,
     results,
     shapes,
-    solving,
+    unknowns,
     usage,
 )
 from .report import Report
@@ -43,7 +43,7 @@ def check_model(
     shapes.infer(scope)
     reading.settle_shapes(scope)
     reading.read_all(scope)
-    solving.check(scope)
+    unknowns.check(scope)
     results.check_losses(scope)
     extents.close(scope)
     if not coverage.holds(scope):

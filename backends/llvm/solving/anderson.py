@@ -6,6 +6,9 @@ has the weight 0, and where a step is taken back all columns become 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
 from unfold.implicit import DEPTH, GROWTH, dependent
 
 from ..body import INT, POINTER, VOID, Body, Type, Value, define
@@ -16,66 +19,116 @@ from ..ir import Module
 _CHANGES, _MOVED, _BASIS, _LAST, _IMAGE = 0, DEPTH, 2 * DEPTH, 3 * DEPTH, 3 * DEPTH + 1
 _VECTORS = 3 * DEPTH + 2
 
+#: What is done with some neighbouring components: given how to read and write them, the terms that
+#: they add to sums.
+Part: TypeAlias = "Callable[[_Components], Sequence[Value]]"
+
 
 def state_size(n: int) -> int:
     """How many numbers (of all lanes) the state of ``n`` unknowns has."""
     return _VECTORS * n + 1
 
 
-def anderson(module: Module, n: int, real: str, lanes: int) -> str:
+def anderson(module: Module, n: int, real: str, lanes: int, across: int = 1) -> str:
     """The name of ``void(ptr state, ptr x, ptr image, i64 step)``.
 
     ``x`` holds the unknowns and ``image`` the value of the map there, each ``n`` numbers of
     ``lanes`` lanes; ``x`` becomes the next point. ``step`` counts from 0, which begins a new state.
+    For one sequence, ``across`` components are taken at once.
     """
 
     def write(b: Body) -> None:
-        _Step(b, n, Type(real, lanes)).write()
+        _Step(b, n, Type(real, lanes), across if lanes == 1 else 1).write()
 
-    return define(
-        module, f"solve.anderson.{n}.{real}.{lanes}", VOID, (POINTER, POINTER, POINTER, INT), write
-    )
+    name = f"solve.anderson.{n}.{real}.{lanes}.{across}"
+    return define(module, name, VOID, (POINTER, POINTER, POINTER, INT), write)
+
+
+class _Components:
+    """Neighbouring components of vectors in memory: those that fill a ``kind``, from ``at`` on."""
+
+    def __init__(self, b: Body, kind: Type, at: Value, unit: Type) -> None:
+        self.b = b
+        self.kind = kind
+        self.at = at
+        self.unit = unit
+
+    def load(self, vector: Value) -> Value:
+        return self.b.load(self.b.at(vector, self.at, self.unit), self.kind)
+
+    def store(self, value: Value, vector: Value) -> None:
+        self.b.store(value, self.b.at(vector, self.at, self.unit))
+
+    def all(self, value: Value) -> Value:
+        """A number of the whole sequence, for each of the components."""
+        lanes = self.kind.lanes
+        return value if value.kind.lanes == lanes else self.b.splat(value, lanes)
 
 
 class _Step:
-    def __init__(self, b: Body, n: int, kind: Type) -> None:
+    def __init__(self, b: Body, n: int, kind: Type, across: int) -> None:
         self.b = b
         self.n = n
         self.kind = kind
+        self.across = across
         self.state, self.x, self.image, self.step = b.args
         epsilon = 2.0**-52 if kind.element == "double" else 2.0**-23
         self.smallest = dependent(epsilon) ** 2
+
+    # --- vectors ---
 
     def vector(self, which: int) -> Value:
         return self.b.at(self.state, which * self.n, self.kind)
 
     def ring(self, block: int, slot: Value) -> Value:
         """The vector of a block that is at a run-time place."""
-        at = (slot + block) * self.n
-        return self.b.at(self.state, at, self.kind)
-
-    def load(self, vector: Value, i: Value) -> Value:
-        return self.b.load(self.b.at(vector, i, self.kind), self.kind)
-
-    def store(self, value: Value, vector: Value, i: Value) -> None:
-        self.b.store(value, self.b.at(vector, i, self.kind))
+        return self.b.at(self.state, (slot + block) * self.n, self.kind)
 
     def zero(self) -> Value:
         return self.b.const(self.kind, 0.0)
 
-    def residual(self, i: Value) -> Value:
-        return self.load(self.image, i) - self.load(self.x, i)
+    def each(self, part: Part, sums: int = 0, count: int | None = None) -> list[Value]:
+        """Do something with all components, a register of them at a time; the sums of the terms."""
+        b = self.b
+        n = self.n if count is None else count
+        whole = n - n % self.across
+        totals = [self.zero()] * sums
+        for width, start, stop in ((self.across, 0, whole), (1, whole, n)):
+            if start == stop:
+                continue
+            kind = Type(self.kind.element, width) if self.across > 1 else self.kind
+
+            def one(i: Value, carried: list[Value], kind: Type = kind) -> list[Value]:
+                terms = part(_Components(b, kind, i, self.kind))
+                return [a + t for a, t in zip(carried, terms, strict=True)]
+
+            begin = [b.const(kind, 0.0)] * sums
+            found = b.loop(stop, begin, one, start=start, by=width)
+            totals = [a + self.across_lanes(v) for a, v in zip(totals, found, strict=True)]
+        return totals
+
+    def across_lanes(self, v: Value) -> Value:
+        """The sum over components that were taken at once."""
+        if self.across == 1 or v.kind.lanes == 1:
+            return v
+        name = f"llvm.vector.reduce.fadd.{v.kind.suffix}"
+        scalar = Type(v.kind.element)
+        self.b.module.declare(name, str(scalar), [str(scalar), v.type])
+        zero = self.b.const(scalar, -0.0)
+        return self.b.wrap(self.b.f.call(str(scalar), name, zero, v, flags="reassoc "))
+
+    def residual(self, c: _Components) -> Value:
+        return c.load(self.image) - c.load(self.x)
+
+    # --- the step ---
 
     def write(self) -> None:
         b = self.b
         extrapolated = b.at(self.state, _VECTORS * self.n, self.kind)
 
         def begin() -> list[Value]:
-            def clear(i: Value, _: list[Value]) -> list[Value]:
-                b.store(self.zero(), b.at(self.state, i, self.kind))
-                return []
-
-            b.loop(_VECTORS * self.n + 1, [], clear)
+            self.each(lambda c: self.put(c, self.state), count=_VECTORS * self.n)
+            b.store(self.zero(), extrapolated)
             return []
 
         first = self.step.eq(0)
@@ -85,18 +138,22 @@ class _Step:
         # A first step has nothing to extrapolate from, nor has one that is taken back.
         more = first.select(self.zero(), b.const(self.kind, 1.0))
         b.store(back.select(self.zero(), more), extrapolated)
-        weights = self.weights()
-        self.move(back, weights)
+        self.move(back, self.weights())
+
+    def put(self, c: _Components, vector: Value) -> Sequence[Value]:
+        """Zeros."""
+        c.store(self.b.const(c.kind, 0.0), vector)
+        return ()
 
     def taken_back(self, extrapolated: Value) -> Value:
         """Where the residual has grown so much that the last step is undone."""
         last = self.vector(_LAST)
 
-        def add(i: Value, sums: list[Value]) -> list[Value]:
-            here, before = self.residual(i), self.load(last, i)
-            return [self.b.madd(here, here, sums[0]), self.b.madd(before, before, sums[1])]
+        def squares(c: _Components) -> Sequence[Value]:
+            here, before = self.residual(c), c.load(last)
+            return here * here, before * before
 
-        now, before = self.b.loop(self.n, [self.zero(), self.zero()], add)
+        now, before = self.each(squares, 2)
         return extrapolated.gt(0.0) & now.gt(before * GROWTH**2)
 
     def remember(self, first: Value, back: Value) -> None:
@@ -106,29 +163,24 @@ class _Step:
         newest, moved = self.ring(_CHANGES, slot), self.ring(_MOVED, slot)
         last, image = self.vector(_LAST), self.vector(_IMAGE)
 
-        def forget() -> list[Value]:
-            def clear(i: Value, _: list[Value]) -> list[Value]:
-                at = b.at(self.state, i, self.kind)
-                b.store(back.select(self.zero(), b.load(at, self.kind)), at)
-                return []
+        def clear(c: _Components) -> Sequence[Value]:
+            zero = b.const(c.kind, 0.0)
+            c.store(back.select(zero, c.load(self.state)), self.state)
+            return ()
 
-            b.loop(_BASIS * self.n, [], clear)
-            return []
+        def push(c: _Components) -> Sequence[Value]:
+            zero = b.const(c.kind, 0.0)
+            change = self.residual(c) - c.load(last)
+            step = c.load(self.image) - c.load(image)
+            c.store(back.select(zero, change), newest)
+            c.store(back.select(zero, step), moved)
+            return ()
+
+        def forget() -> list[Value]:
+            return self.each(clear, count=_BASIS * self.n)
 
         b.when(b.any(back), forget)
-
-        def push() -> list[Value]:
-            def one(i: Value, _: list[Value]) -> list[Value]:
-                change = self.residual(i) - self.load(last, i)
-                step = self.load(self.image, i) - self.load(image, i)
-                self.store(back.select(self.zero(), change), newest, i)
-                self.store(back.select(self.zero(), step), moved, i)
-                return []
-
-            b.loop(self.n, [], one)
-            return []
-
-        b.when(first ^ 1, push)
+        b.when(first ^ 1, lambda: self.each(push))
 
     def weights(self) -> list[tuple[Value, Value]]:
         """The ring's slots, the newest first, each with the weight of its change of the value."""
@@ -138,33 +190,15 @@ class _Step:
         basis = [self.vector(_BASIS + j) for j in range(DEPTH)]
         for j in range(DEPTH):
             slots.append(b.op(f"urem {self.step + (2 * DEPTH - 1 - j)}, {DEPTH}", INT))
-            column, rest = self.ring(_CHANGES, slots[j]), basis[j]
-
-            def copy(
-                i: Value, sums: list[Value], column: Value = column, rest: Value = rest
-            ) -> list[Value]:
-                v = self.load(column, i)
-                self.store(v, rest, i)
-                return [b.madd(v, v, sums[0])]
-
-            (size,) = b.loop(self.n, [self.zero()], copy)
+            (size,) = self.copy(self.ring(_CHANGES, slots[j]), basis[j])
             for k in range(j):
-                upper[k, j] = self.dot(basis[k], rest)
-                self.subtract(basis[k], upper[k, j], rest)
-            left = self.dot(rest, rest)
+                upper[k, j] = self.dot(basis[k], basis[j])
+                self.subtract(basis[k], upper[k, j], basis[j])
+            left = self.dot(basis[j], basis[j])
             kept = left.gt(size * self.smallest)
-            norm = b.intrinsic("sqrt", left)
-            diagonal.append(kept.select(norm, 1.0))
-            factor = kept.select(1.0 / kept.select(norm, 1.0), 0.0)
-
-            def scale(
-                i: Value, sums: list[Value], rest: Value = rest, factor: Value = factor
-            ) -> list[Value]:
-                v = self.load(rest, i) * factor
-                self.store(v, rest, i)
-                return [b.madd(v, self.residual(i), sums[0])]
-
-            right += b.loop(self.n, [self.zero()], scale)
+            norm = kept.select(b.intrinsic("sqrt", left), 1.0)
+            diagonal.append(norm)
+            right += self.scale(basis[j], kept.select(1.0 / norm, 0.0))
         found: list[Value] = [self.zero()] * DEPTH
         for j in reversed(range(DEPTH)):
             total = right[j]
@@ -173,39 +207,54 @@ class _Step:
             found[j] = total / diagonal[j]
         return list(zip(slots, found, strict=True))
 
-    def dot(self, u: Value, v: Value) -> Value:
-        def add(i: Value, sums: list[Value]) -> list[Value]:
-            return [self.b.madd(self.load(u, i), self.load(v, i), sums[0])]
+    def copy(self, source: Value, target: Value) -> list[Value]:
+        """Copy a vector; the square of its length."""
 
-        return self.b.loop(self.n, [self.zero()], add)[0]
+        def one(c: _Components) -> Sequence[Value]:
+            v = c.load(source)
+            c.store(v, target)
+            return (v * v,)
+
+        return self.each(one, 1)
+
+    def scale(self, vector: Value, factor: Value) -> list[Value]:
+        """``vector *= factor``; its product with the residual."""
+
+        def one(c: _Components) -> Sequence[Value]:
+            v = c.load(vector) * c.all(factor)
+            c.store(v, vector)
+            return (v * self.residual(c),)
+
+        return self.each(one, 1)
+
+    def dot(self, u: Value, v: Value) -> Value:
+        return self.each(lambda c: (c.load(u) * c.load(v),), 1)[0]
 
     def subtract(self, u: Value, times: Value, v: Value) -> None:
         """``v -= times * u``"""
 
-        def one(i: Value, _: list[Value]) -> list[Value]:
-            self.store(self.load(v, i) - times * self.load(u, i), v, i)
-            return []
+        def one(c: _Components) -> Sequence[Value]:
+            c.store(c.load(v) - c.all(times) * c.load(u), v)
+            return ()
 
-        self.b.loop(self.n, [], one)
+        self.each(one)
 
     def move(self, back: Value, weights: list[tuple[Value, Value]]) -> None:
         """The next point, and what is remembered of this one."""
-        b = self.b
         last, image = self.vector(_LAST), self.vector(_IMAGE)
         moved = [(self.ring(_MOVED, slot), weight) for slot, weight in weights]
 
-        def one(i: Value, _: list[Value]) -> list[Value]:
-            here, value = self.residual(i), self.load(self.image, i)
-            before = self.load(image, i)
-            total = self.zero()
+        def one(c: _Components) -> Sequence[Value]:
+            here, value, before = self.residual(c), c.load(self.image), c.load(image)
+            total = self.b.const(c.kind, 0.0)
             for vector, weight in moved:
-                total = b.madd(weight, self.load(vector, i), total)
-            self.store(back.select(before, value - total), self.x, i)
-            self.store(back.select(self.load(last, i), here), last, i)
-            self.store(back.select(before, value), image, i)
-            return []
+                total = total + c.all(weight) * c.load(vector)
+            c.store(back.select(before, value - total), self.x)
+            c.store(back.select(c.load(last), here), last)
+            c.store(back.select(before, value), image)
+            return ()
 
-        b.loop(self.n, [], one)
+        self.each(one)
 
 
 __all__ = ["anderson", "state_size"]

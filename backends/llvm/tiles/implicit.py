@@ -182,7 +182,7 @@ class _Search:
             b.when(ok, accept)
 
             def extrapolate() -> list[Value]:
-                name = anderson(b.module, self.n, self.real.element, 1)
+                name = anderson(b.module, self.n, self.real.element, 1, self.te.lanes)
                 b.call_void(name, b.at(work, 1, self.real), x, image, count)
                 return []
 
