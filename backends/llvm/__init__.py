@@ -29,11 +29,9 @@ def compile(  # noqa: A001 - the name every backend has
         CausalityError: no order exists.
         KeyError: an op has no lowering; the argument is its name.
     """
-    made = plan(program)
-    small = is_small(made)
-    if not small:
-        made = plan(hoist(program))
-    return Kernel(Source(split(made), small, dtype, threads, sum_adjoints))
+    small = is_small(program)
+    made = split(plan(program if small else hoist(program)))
+    return Kernel(Source(made, small, dtype, threads, sum_adjoints))
 
 
 __all__ = ["Kernel", "compile"]

@@ -5,18 +5,19 @@ from __future__ import annotations
 from math import prod
 
 from unfold.expr import Call, Expr, walk
-from unfold.plan import Plan, statements
+from unfold.program import Program
+from unfold.transform.common import prune
 
 from .components import dims
 
 #: Up to so many instructions a program is written with a value for every component.
 #: Beyond that, compiling takes longer than loops over components cost.
-UNROLLED = 2500
+UNROLLED = 2000
 
 
-def is_small(plan: Plan) -> bool:
+def is_small(program: Program) -> bool:
     """Whether every component can be a value of its own."""
-    return sum(weight(s.rhs) for s in statements((*plan.shared, *plan.body))) <= UNROLLED
+    return sum(weight(eq.rhs) for eq in prune(program).equations) <= UNROLLED
 
 
 def weight(e: Expr) -> int:

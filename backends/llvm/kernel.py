@@ -24,6 +24,8 @@ Array = NDArray[Any]
 
 #: Work buffers start at multiples of this.
 _ALIGN = 64
+#: When idle workspaces hold more bytes than this, they are given back.
+_KEPT = 2**28
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ class Kernel:
         beside = self.source.small and not ragged and 2 * count > self._width
         entry = self._entry(Variant(self._width if beside else 1, ragged, self.source.sum_adjoints))
         slot = _Slot(self.source, entry, dict(lengths), batch)
-        if len(self._pool) > 64:
+        waiting = sum(s.memory.nbytes for idle in list(self._pool.values()) for s in list(idle))
+        if len(self._pool) > 64 or waiting > _KEPT:
             self._pool.clear()
         self._pool.setdefault(key, [])
         return slot
