@@ -61,7 +61,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Statement:
-    """``target[position] = rhs`` where ``guard`` holds; with ``update`` the value is added.
+    """``target[position] = rhs`` where ``guard`` holds.
 
     With a ``solver`` the right-hand side reads the very element that is assigned, and the element
     is a solution (see `unfold.implicit`).
@@ -71,7 +71,6 @@ class Statement:
     position: tuple[Poly, ...]
     guard: Domain
     rhs: Expr
-    update: bool = False
     solver: Solver | None = None
 
 
