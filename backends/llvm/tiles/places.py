@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -17,7 +18,7 @@ from .nodes import Op, Temporary, View, dense
 _REARRANGED = frozenset(("transpose", "reshape", "slice", "take", "detach"))
 
 
-class Places:
+class Places(ABC):
     """The storages of a plan and what is known to stand in them.
 
     Args:
@@ -99,6 +100,6 @@ class Places:
             shared, (chosen, inner.strides[axis]),
         )  # fmt: skip
 
+    @abstractmethod
     def view(self, e: Expr) -> View:
         """Where the value of an expression stands, after computing it if need be."""
-        raise NotImplementedError
