@@ -40,8 +40,8 @@ ARROWS = """
     backends.numpy                  : graph errors
     backends.llvm                   : plan errors
     inputs, outputs, init, sizes    : program errors noise
-    streaming                       : inputs transform show
-    function, stepper, jacobian     : streaming
+    streaming, compiler             : inputs transform show
+    function, stepper, jacobian     : streaming compiler
     model                           : graph check
     api, gradcheck                  : function model stages
     __init__                        : api
@@ -53,8 +53,8 @@ ARROWS = """
 LATE = {
     ("program", "show"),  # str(program)
     ("graph", "draw"),  # graph.draw("out.svg")
-    ("function", "backends.numpy"),
-    ("function", "backends.llvm"),
+    ("compiler", "backends.numpy"),
+    ("compiler", "backends.llvm"),
 }
 
 # Where the packages of the table live, when not under unfold/.

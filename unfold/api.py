@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from .check.fixed import check_fixed
+from .compiler import Options
 from .errors import InputError, UnfoldError
-from .function import Function, Options
+from .function import Function
 from .inputs import kind_of, listed, nearest
 from .model import Model
 from .program import Program

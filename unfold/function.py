@@ -1,26 +1,21 @@
-"""A compiled model: one function for every length and batch size.
-
-Programs for gradients, tangents and single steps are derived and compiled when first asked for,
-and kept.
-"""
+"""A compiled model: one function for every length and batch size."""
 
 from __future__ import annotations
 
-import importlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .compiler import Compiler, Derived, Options
 from .errors import InputError
 from .init import initial_params
-from .inputs import Call, Signature, bind, listed, nearest, signature
+from .inputs import Call, listed, nearest
 from .outputs import Outputs
-from .program import Output, Program, Var, verify
-from .transform import Horizon, Window, adjoint, simplify, tangent, truncate
+from .program import Program, Var
 
 if TYPE_CHECKING:
     from .jacobian import Bias
@@ -31,51 +26,12 @@ Array = NDArray[Any]
 REDUCTIONS = ("mean", "sum", "none")
 
 
-class Kernel(Protocol):
-    """What a backend makes of a program."""
-
-    def __call__(
-        self,
-        arrays: dict[str, Array],
-        lengths: dict[str, int],
-        batch: int | None,
-        ragged: NDArray[np.int64] | None,
-    ) -> dict[str, Array]: ...
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a function was compiled."""
-
-    backend: str = "llvm"
-    dtype: str = "float64"
-    threads: int = 1
-    check_finite: bool = False
-    truncate: Window | Horizon | None = None
-
-
-@dataclass(frozen=True)
-class Derived:
-    """A program derived from the model, its kernel, and what it takes.
-
-    ``names`` maps what the user asked for to the outputs that hold it (``W`` to ``W_bar``).
-    """
-
-    program: Program
-    kernel: Kernel
-    signature: Signature
-    names: dict[str, str]
-
-
 class Function:
     """A model compiled for given sizes. Made by `unfold.compile`; may be called from several
     threads at once, and pickled.
 
     Attributes:
-        program: the program with its sizes and constants fixed.
-        declared: the program as it was written.
-        sizes, constants: what was fixed.
-        options: backend, dtype, threads, check_finite.
+        compiler: makes and keeps the kernels of what derives from the model.
     """
 
     def __init__(
@@ -85,22 +41,28 @@ class Function:
         constants: Mapping[str, float],
         options: Options,
     ) -> None:
-        self.declared = declared
-        self.sizes = dict(sizes)
-        self.constants = dict(constants)
-        self.options = options
-        self.program = verify(declared.bind(sizes, constants))
-        #: What derivatives are taken of: the program, or the same one truncated.
-        self.differentiated = (
-            self.program if options.truncate is None else truncate(self.program, options.truncate)
-        )
+        self.compiler = Compiler(declared, sizes, constants, options)
         self._full: Function | None = None
         self._real_params = tuple(v.name for v in self.program.params if v.type.kind == "real")
         self._lock = threading.RLock()
-        self._derived: dict[tuple[Any, ...], Derived] = {}
         self._steps: tuple[StepProgram, tuple[Derived, Derived]] | None = None
 
     # --- what it is ---
+
+    @property
+    def program(self) -> Program:
+        """The program with its sizes and constants fixed."""
+        return self.compiler.program
+
+    @property
+    def declared(self) -> Program:
+        """The program as it was written."""
+        return self.compiler.declared
+
+    @property
+    def options(self) -> Options:
+        """How the function was compiled."""
+        return self.compiler.options
 
     @property
     def inputs(self) -> list[str]:
@@ -114,11 +76,14 @@ class Function:
 
     def __repr__(self) -> str:
         o = self.options
-        fixed = ", ".join(f"{k}={v}" for k, v in {**self.sizes, **self.constants}.items())
+        fixed = ", ".join(
+            f"{k}={v}" for k, v in {**self.compiler.sizes, **self.compiler.constants}.items()
+        )
         return f"<Function {self.program.name}({fixed}) {o.backend} {o.dtype}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Function, (self.declared, self.sizes, self.constants, self.options)
+        c = self.compiler
+        return Function, (c.declared, c.sizes, c.constants, c.options)
 
     def init(self, seed: int = 0, **lengths: int) -> dict[str, Array]:
         """Initial parameters by name, drawn as the model says (`~ glorot`, `= 0`, …).
@@ -157,8 +122,10 @@ class Function:
         Raises:
             InputError: see `unfold.inputs`.
         """
-        value = self._value()
-        return Outputs(self.run(value, params, data, inputs, lengths, draws=(seed, first))[0])
+        value = self.compiler.value()
+        return Outputs(
+            self.compiler.run(value, params, data, inputs, lengths, draws=(seed, first))[0]
+        )
 
     def value_and_grad(
         self,
@@ -189,8 +156,10 @@ class Function:
         """
         if reduce not in REDUCTIONS:
             raise InputError(f"reduce is one of {listed(REDUCTIONS)}, not {reduce!r}")
-        derived = self._gradient(self._wrt(wrt), self._losses(loss))
-        results, call = self.run(derived, params, data, inputs, lengths, draws=(seed, first))
+        derived = self.compiler.gradient(self._wrt(wrt), self._losses(loss))
+        results, call = self.compiler.run(
+            derived, params, data, inputs, lengths, draws=(seed, first)
+        )
         losses = [results[n] for n in self._losses(loss)]
         value: Any = losses[0] if len(losses) == 1 else sum(losses[1:], start=losses[0])
         grads = {name: results[bar] for name, bar in derived.names.items()}
@@ -213,8 +182,10 @@ class Function:
         ``tangents`` holds an array for each parameter or input that moves, of its shape.
         """
         names = self._directions(tangents, "tangents")
-        derived = self._tangent(names)
-        results, _ = self.run(derived, params, data, inputs, lengths, tangents, (seed, first))
+        derived = self.compiler.tangent(names)
+        results, _ = self.compiler.run(
+            derived, params, data, inputs, lengths, tangents, (seed, first)
+        )
         values = {n: a for n, a in results.items() if n not in derived.names.values()}
         return Outputs(values), Outputs({n: results[d] for n, d in derived.names.items()})
 
@@ -240,10 +211,12 @@ class Function:
         """
         if reduce not in REDUCTIONS:
             raise InputError(f"reduce is one of {listed(REDUCTIONS)}, not {reduce!r}")
-        derived = self._hessian(
+        derived = self.compiler.hessian(
             self._directions(vectors, "vectors"), self._wrt(wrt), self._losses(loss)
         )
-        results, call = self.run(derived, params, data, inputs, lengths, vectors, (seed, first))
+        results, call = self.compiler.run(
+            derived, params, data, inputs, lengths, vectors, (seed, first)
+        )
         rows = {name: results[dot] for name, dot in derived.names.items()}
         return _reduced(np.zeros(()), rows, reduce, call)[1]
 
@@ -290,7 +263,9 @@ class Function:
             raise InputError("this function is not truncated: compile(…, truncate=Window(10))")
         if self._full is None:
             options = replace(self.options, truncate=None)
-            self._full = Function(self.declared, self.sizes, self.constants, options)
+            self._full = Function(
+                self.declared, self.compiler.sizes, self.compiler.constants, options
+            )
         _, cut = self.value_and_grad(params, data, **call)
         _, full = self._full.value_and_grad(params, data, **call)
         return compare(cut, full)
@@ -318,41 +293,6 @@ class Function:
             stepper.state = state
         return stepper.step(**moving), stepper.state
 
-    # --- derived programs ---
-
-    def _value(self) -> Derived:
-        return self.derive(("value",), lambda: (simplify(_with_losses(self.program)), {}))
-
-    def _gradient(self, wrt: tuple[str, ...], losses: tuple[str, ...]) -> Derived:
-        def build() -> tuple[Program, dict[str, str]]:
-            result = adjoint(self.differentiated.with_(outputs=()), wrt, losses)
-            return result, _marked(result, "adjoint_of", wrt)
-
-        return self.derive(("gradient", wrt, losses), build)
-
-    def _tangent(self, wrt: tuple[str, ...]) -> Derived:
-        def build() -> tuple[Program, dict[str, str]]:
-            result = tangent(_with_losses(self.differentiated), wrt)
-            names = [v.tangent_of for v in map(result.vars.get, _outputs(result)) if v]
-            return result, _marked(result, "tangent_of", [n for n in names if n])
-
-        return self.derive(("tangent", wrt), build)
-
-    def _hessian(
-        self, vectors: tuple[str, ...], wrt: tuple[str, ...], losses: tuple[str, ...]
-    ) -> Derived:
-        def build() -> tuple[Program, dict[str, str]]:
-            first = adjoint(self.differentiated.with_(outputs=()), wrt, losses)
-            bars = _marked(first, "adjoint_of", wrt)
-            only = tuple(o for o in first.outputs if o.name in bars.values())
-            second = tangent(first.with_(outputs=only), vectors)
-            dots = _marked(second, "tangent_of", list(bars.values()))
-            only = tuple(o for o in second.outputs if o.name in dots.values())
-            second = simplify(second.with_(outputs=only))
-            return second, {name: dots[bar] for name, bar in bars.items()}
-
-        return self.derive(("hessian", vectors, wrt, losses), build)
-
     def step_program(self) -> StepProgram:
         """The program of one step. Raises `InputError` if the model looks ahead."""
         return self._streaming()[0]
@@ -370,80 +310,6 @@ class Function:
                 plan = step_program(self.program, self.declared)
                 self._steps = plan, compile_steps(self, plan)
             return self._steps
-
-    def derive(
-        self, key: tuple[Any, ...], build: Callable[[], tuple[Program, dict[str, str]]]
-    ) -> Derived:
-        found = self._derived.get(key)
-        if found is None:
-            with self._lock:
-                found = self._derived.get(key)
-                if found is None:
-                    program, names = build()
-                    found = self._derived[key] = self.compiled(program, names)
-        return found
-
-    def compiled(self, program: Program, names: dict[str, str] | None = None) -> Derived:
-        """Compile a program derived from this one with the same options."""
-        o = self.options
-        backend = importlib.import_module(f"unfold.backends.{o.backend}")
-        kernel = backend.compile(
-            verify(program), dtype=o.dtype, threads=o.threads, sum_adjoints=True
-        )
-        labels = {
-            v.name: f"the tangent of {v.tangent_of}" for v in program.vars.values() if v.tangent_of
-        }
-        declared = dict(self.declared.vars)
-        for v in program.vars.values():
-            if v.tangent_of in declared:
-                declared[v.name] = replace(declared[v.tangent_of], name=v.name)
-        sig = signature(
-            program,
-            self.declared.with_(vars=declared),
-            self.sizes,
-            o.dtype,
-            o.check_finite,
-            labels,
-        )
-        return Derived(program, kernel, sig, names or {})
-
-    def run(
-        self,
-        derived: Derived,
-        params: Mapping[str, Any],
-        data: Mapping[str, Any] | None,
-        inputs: Mapping[str, Any],
-        lengths: Any,
-        tangents: Mapping[str, Any] | None = None,
-        draws: tuple[int, int] = (0, 0),
-    ) -> tuple[dict[str, Array], Call]:
-        given = inputs
-        if data is not None:
-            both = sorted(set(data) & set(inputs))
-            if both:
-                raise InputError(f"{both[0]} is given twice")
-            given = {**data, **inputs}
-        if tangents:
-            params, given = self._with_tangents(derived, params, given, tangents)
-        call = bind(derived.signature, params, given, lengths, *draws)
-        return derived.kernel(call.arrays, call.lengths, call.batch, call.ragged), call
-
-    def _with_tangents(
-        self,
-        derived: Derived,
-        params: Mapping[str, Any],
-        inputs: Mapping[str, Any],
-        tangents: Mapping[str, Any],
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        dots = {
-            v.tangent_of: v
-            for v in derived.program.vars.values()
-            if v.tangent_of in tangents and v.role in ("input", "param")
-        }
-        moved = {"param": dict(params), "input": dict(inputs)}
-        for name, value in tangents.items():
-            moved[dots[name].role][dots[name].name] = value
-        return moved["param"], moved["input"]
 
     # --- names that callers give ---
 
@@ -489,24 +355,6 @@ class Function:
                 hint = nearest(name, scalars) or f"; its scalars are {listed(scalars or ['none'])}"
                 raise InputError(f"loss: {self.program.name} has no real scalar {name}{hint}")
         return tuple(dict.fromkeys(names))
-
-
-def _outputs(program: Program) -> list[str]:
-    return [o.name for o in program.outputs]
-
-
-def _with_losses(program: Program) -> Program:
-    """The program whose outputs are its losses and its outputs."""
-    shown = _outputs(program)
-    losses = tuple(Output(n) for n in program.losses if n not in shown)
-    return program.with_(outputs=(*losses, *program.outputs), losses=())
-
-
-def _marked(program: Program, mark: str, names: Sequence[str]) -> dict[str, str]:
-    """For each name the output that is its adjoint or tangent."""
-    shown = set(_outputs(program))
-    by_mark = {getattr(v, mark): n for n, v in program.vars.items() if n in shown}
-    return {name: by_mark[name] for name in names}
 
 
 def _reduced(

@@ -123,14 +123,14 @@ def _reverse(
         bar = next(o.name for o in result.outputs if o.name != probe)
         return result, {"seed": seed, "bar": bar}
 
-    derived = fn.derive(key, build)
+    derived = fn.compiler.derive(key, build)
     value = _element(fn, rows, params, data)
     found = []
     for k in range(value.size):
         unit = np.zeros(value.size)
         unit[k] = 1.0
         call = {**data, derived.names["seed"]: unit.reshape(value.shape)}
-        results, checked = fn.run(derived, params, None, call, None)
+        results, checked = fn.compiler.run(derived, params, None, call, None)
         if checked.batch is not None:
             raise InputError("a Jacobian is that of one sequence, not of a batch")
         bar = derived.names["bar"]
@@ -182,7 +182,7 @@ def _forward(
         )  # fmt: skip
         return result, {"dot": dot, "direction": direction}
 
-    derived = fn.derive(key, build)
+    derived = fn.compiler.derive(key, build)
     source = data if columns.name in data else params
     at = np.asarray(source[columns.name], dtype=float)
     found = []
@@ -191,7 +191,7 @@ def _forward(
         unit[k] = 1.0
         extra = {derived.names["direction"]: unit.reshape(at.shape)}
         is_input = columns.name in data
-        results, checked = fn.run(
+        results, checked = fn.compiler.run(
             derived,
             params if is_input else {**params, **extra},
             None,
@@ -220,11 +220,11 @@ def _element(
 ) -> Array:
     """The value of an element, for its shape."""
     key = ("element", element.name)
-    derived = fn.derive(
+    derived = fn.compiler.derive(
         key, lambda: (fn.program.with_(outputs=(full_output(fn.program, element.name),),
                                        losses=()), {})
     )  # fmt: skip
-    results, checked = fn.run(derived, params, None, data, None)
+    results, checked = fn.compiler.run(derived, params, None, data, None)
     if checked.batch is not None:
         raise InputError("a Jacobian is that of one sequence, not of a batch")
     found = results[element.name]

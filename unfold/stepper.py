@@ -15,7 +15,8 @@ from .outputs import Outputs
 from .streaming import TIME, State, StepProgram, time_axis
 
 if TYPE_CHECKING:
-    from .function import Derived, Function
+    from .compiler import Derived
+    from .function import Function
 
 Array = NDArray[Any]
 
@@ -40,7 +41,11 @@ class Stepper:
             raise InputError(f"{wrong[0]} is a sequence: give it to `step`, one element at a time")
         options = function.options
         own = signature(
-            function.program, function.declared, function.sizes, options.dtype, options.check_finite
+            function.program,
+            function.declared,
+            function.compiler.sizes,
+            options.dtype,
+            options.check_finite,
         )
         once = {n: s for n, s in own.specs.items() if s.role == "param" or n in plan.static}
         # Inputs that no step needs, targets say, are welcome.
@@ -52,7 +57,7 @@ class Stepper:
         step = signature(
             plan.program,
             function.declared.with_(vars=plan.declared),
-            function.sizes,
+            function.compiler.sizes,
             options.dtype,
             options.check_finite,
         )
@@ -155,4 +160,4 @@ class Stepper:
 
 def compile_steps(function: Function, plan: StepProgram) -> tuple[Derived, Derived]:
     """The kernels of a step and of its start."""
-    return function.compiled(plan.program), function.compiled(plan.start)
+    return function.compiler.compiled(plan.program), function.compiler.compiled(plan.start)

@@ -1,0 +1,222 @@
+"""The programs that derive from a model, compiled: values, gradients, tangents, Hessian products.
+
+Each is made and compiled when it is first asked for, and kept.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .inputs import Call, Signature, bind, signature
+from .program import Output, Program, verify
+from .transform import Horizon, Window, adjoint, simplify, tangent, truncate
+
+Array = NDArray[Any]
+
+
+class Kernel(Protocol):
+    """What a backend makes of a program."""
+
+    def __call__(
+        self,
+        arrays: dict[str, Array],
+        lengths: dict[str, int],
+        batch: int | None,
+        ragged: NDArray[np.int64] | None,
+    ) -> dict[str, Array]: ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a function was compiled."""
+
+    backend: str = "llvm"
+    dtype: str = "float64"
+    threads: int = 1
+    check_finite: bool = False
+    truncate: Window | Horizon | None = None
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A program derived from the model, its kernel, and what it takes.
+
+    ``names`` maps what the user asked for to the outputs that hold it (``W`` to ``W_bar``).
+    """
+
+    program: Program
+    kernel: Kernel
+    signature: Signature
+    names: dict[str, str]
+
+
+class Compiler:
+    """Makes kernels of what derives from one model, for fixed sizes; safe in several threads.
+
+    Attributes:
+        program: the program with its sizes and constants fixed.
+        declared: the program as it was written.
+        sizes, constants: what was fixed.
+        options: backend, dtype, threads, check_finite, truncate.
+        differentiated: what derivatives are taken of: the program, or the same one truncated.
+    """
+
+    def __init__(
+        self,
+        declared: Program,
+        sizes: Mapping[str, int],
+        constants: Mapping[str, float],
+        options: Options,
+    ) -> None:
+        self.declared = declared
+        self.sizes = dict(sizes)
+        self.constants = dict(constants)
+        self.options = options
+        self.program = verify(declared.bind(sizes, constants))
+        self.differentiated = (
+            self.program if options.truncate is None else truncate(self.program, options.truncate)
+        )
+        self._lock = threading.RLock()
+        self._derived: dict[tuple[Any, ...], Derived] = {}
+
+    def value(self) -> Derived:
+        """What the model computes: its losses and outputs."""
+        return self.derive(("value",), lambda: (simplify(_with_losses(self.program)), {}))
+
+    def gradient(self, wrt: tuple[str, ...], losses: tuple[str, ...]) -> Derived:
+        """Losses, and their gradients in ``wrt`` (variables of any role)."""
+
+        def build() -> tuple[Program, dict[str, str]]:
+            result = adjoint(self.differentiated.with_(outputs=()), wrt, losses)
+            return result, _marked(result, "adjoint_of", wrt)
+
+        return self.derive(("gradient", wrt, losses), build)
+
+    def tangent(self, wrt: tuple[str, ...]) -> Derived:
+        """Outputs, and their tangents when the parameters and inputs ``wrt`` move."""
+
+        def build() -> tuple[Program, dict[str, str]]:
+            result = tangent(_with_losses(self.differentiated), wrt)
+            names = [v.tangent_of for v in map(result.vars.get, _outputs(result)) if v]
+            return result, _marked(result, "tangent_of", [n for n in names if n])
+
+        return self.derive(("tangent", wrt), build)
+
+    def hessian(
+        self, vectors: tuple[str, ...], wrt: tuple[str, ...], losses: tuple[str, ...]
+    ) -> Derived:
+        """The tangents of the gradients in ``wrt`` when ``vectors`` move."""
+
+        def build() -> tuple[Program, dict[str, str]]:
+            first = adjoint(self.differentiated.with_(outputs=()), wrt, losses)
+            bars = _marked(first, "adjoint_of", wrt)
+            only = tuple(o for o in first.outputs if o.name in bars.values())
+            second = tangent(first.with_(outputs=only), vectors)
+            dots = _marked(second, "tangent_of", list(bars.values()))
+            only = tuple(o for o in second.outputs if o.name in dots.values())
+            second = simplify(second.with_(outputs=only))
+            return second, {name: dots[bar] for name, bar in bars.items()}
+
+        return self.derive(("hessian", vectors, wrt, losses), build)
+
+    def derive(
+        self, key: tuple[Any, ...], build: Callable[[], tuple[Program, dict[str, str]]]
+    ) -> Derived:
+        """The derived program of a key, made by ``build`` when it is not there yet."""
+        found = self._derived.get(key)
+        if found is None:
+            with self._lock:
+                found = self._derived.get(key)
+                if found is None:
+                    program, names = build()
+                    found = self._derived[key] = self.compiled(program, names)
+        return found
+
+    def compiled(self, program: Program, names: dict[str, str] | None = None) -> Derived:
+        """Compile a program derived from this one with the same options."""
+        o = self.options
+        backend = importlib.import_module(f"unfold.backends.{o.backend}")
+        kernel = backend.compile(
+            verify(program), dtype=o.dtype, threads=o.threads, sum_adjoints=True
+        )
+        labels = {
+            v.name: f"the tangent of {v.tangent_of}" for v in program.vars.values() if v.tangent_of
+        }
+        declared = dict(self.declared.vars)
+        for v in program.vars.values():
+            if v.tangent_of in declared:
+                declared[v.name] = replace(declared[v.tangent_of], name=v.name)
+        sig = signature(
+            program,
+            self.declared.with_(vars=declared),
+            self.sizes,
+            o.dtype,
+            o.check_finite,
+            labels,
+        )
+        return Derived(program, kernel, sig, names or {})
+
+    def run(
+        self,
+        derived: Derived,
+        params: Mapping[str, Any],
+        data: Mapping[str, Any] | None,
+        inputs: Mapping[str, Any],
+        lengths: Any,
+        tangents: Mapping[str, Any] | None = None,
+        draws: tuple[int, int] = (0, 0),
+    ) -> tuple[dict[str, Array], Call]:
+        """Check the arrays of a call and compute; the outputs by name, and the checked call."""
+        given = inputs
+        if data is not None:
+            both = sorted(set(data) & set(inputs))
+            if both:
+                raise InputError(f"{both[0]} is given twice")
+            given = {**data, **inputs}
+        if tangents:
+            params, given = self._with_tangents(derived, params, given, tangents)
+        call = bind(derived.signature, params, given, lengths, *draws)
+        return derived.kernel(call.arrays, call.lengths, call.batch, call.ragged), call
+
+    def _with_tangents(
+        self,
+        derived: Derived,
+        params: Mapping[str, Any],
+        inputs: Mapping[str, Any],
+        tangents: Mapping[str, Any],
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        dots = {
+            v.tangent_of: v
+            for v in derived.program.vars.values()
+            if v.tangent_of in tangents and v.role in ("input", "param")
+        }
+        moved = {"param": dict(params), "input": dict(inputs)}
+        for name, value in tangents.items():
+            moved[dots[name].role][dots[name].name] = value
+        return moved["param"], moved["input"]
+
+
+def _outputs(program: Program) -> list[str]:
+    return [o.name for o in program.outputs]
+
+
+def _with_losses(program: Program) -> Program:
+    """The program whose outputs are its losses and its outputs."""
+    shown = _outputs(program)
+    losses = tuple(Output(n) for n in program.losses if n not in shown)
+    return program.with_(outputs=(*losses, *program.outputs), losses=())
+
+
+def _marked(program: Program, mark: str, names: Sequence[str]) -> dict[str, str]:
+    """For each name the output that is its adjoint or tangent."""
+    shown = set(_outputs(program))
+    by_mark = {getattr(v, mark): n for n, v in program.vars.items() if n in shown}
+    return {name: by_mark[name] for name in names}
