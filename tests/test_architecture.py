@@ -18,7 +18,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ARROWS = """
-    grammar, cells, poly, noise     :
+    grammar, cells, intern, noise   :
+    poly                            : intern
     domain                          : poly
     expr                            : domain
     ops                             : expr

@@ -14,12 +14,14 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from math import gcd
 
+from .intern import Value, remembered
 from .poly import Poly, PolyLike
 
 
+@remembered
 def _tighten(p: Poly) -> Poly:
     """Divide ``p >= 0`` by the content of its symbols, rounding the constant down."""
     content = 0
@@ -31,7 +33,7 @@ def _tighten(p: Poly) -> Poly:
     return Poly._from((m, c // content) for m, c in p.terms)
 
 
-@lru_cache(maxsize=200_000)
+@remembered
 def _is_empty(constraints: frozenset[Poly]) -> bool:
     rows = {_tighten(p) for p in constraints}
     while True:
@@ -62,24 +64,19 @@ def _is_empty(constraints: frozenset[Poly]) -> bool:
                 rows.add(_tighten(p * b + q * a))
 
 
-@dataclass(frozen=True)
-class Domain:
+@dataclass(frozen=True, eq=False)
+class Domain(Value):
     """The points where every constraint ``p >= 0`` holds. ``Domain()`` is everything."""
 
     constraints: tuple[Poly, ...] = ()
 
+    def _key(self) -> tuple[tuple[Poly, ...]]:
+        return (self.constraints,)
+
     @staticmethod
     def of(constraints: Iterable[Poly]) -> Domain:
         """A domain in canonical order, without repetitions and without the trivially true."""
-        unique: set[Poly] = set()
-        for p in constraints:
-            p = _tighten(p)
-            value = p.constant
-            if value is None or value < 0:
-                unique.add(p if value is None else Poly.const(-1))
-        if Poly.const(-1) in unique:
-            return EMPTY
-        return Domain(tuple(sorted(unique, key=lambda p: p.terms)))
+        return _canonical(tuple(constraints))
 
     @staticmethod
     def range(index: str, lo: PolyLike, hi: PolyLike) -> Domain:
@@ -93,25 +90,25 @@ class Domain:
         return Domain.range(index, position, position)
 
     def __and__(self, other: Domain) -> Domain:
-        return Domain.of((*self.constraints, *other.constraints))
+        return _both(self, other)
 
-    @property
+    @cached_property
     def symbols(self) -> frozenset[str]:
         """All index names and lengths that occur."""
         return frozenset(s for p in self.constraints for s in p.symbols)
 
     def subs(self, values: Mapping[str, PolyLike]) -> Domain:
         """Replace symbols."""
-        return Domain.of(p.subs(values) for p in self.constraints)
+        used = tuple((s, Poly.of(values[s])) for s in self.symbols if s in values)
+        return _substituted(self, used) if used else self
 
     def is_empty(self, given: Domain | None = None) -> bool:
         """Whether no point exists for any lengths (that satisfy ``given``)."""
-        extra = given.constraints if given else ()
-        return _is_empty(frozenset((*self.constraints, *extra)))
+        return _nowhere(self if given is None else _both(self, given))
 
     def implies(self, constraint: Poly, given: Domain | None = None) -> bool:
         """Whether ``constraint >= 0`` holds at every point."""
-        return Domain((*self.constraints, -constraint - 1)).is_empty(given)
+        return _implies(self if given is None else _both(self, given), constraint)
 
     def implies_equal(self, left: PolyLike, right: PolyLike, given: Domain | None = None) -> bool:
         """Whether ``left == right`` at every point."""
@@ -124,23 +121,11 @@ class Domain:
 
     def minus(self, other: Domain, given: Domain | None = None) -> tuple[Domain, ...]:
         """The points outside ``other``, as disjoint domains."""
-        parts: list[Domain] = []
-        rest = self
-        for p in other.constraints:
-            part = rest & Domain.of((-p - 1,))
-            if not part.is_empty(given):
-                parts.append(part)
-            rest = rest & Domain.of((p,))
-        return tuple(parts)
+        return _minus(self, other, given)
 
     def gist(self, context: Domain) -> Domain:
         """The constraints that ``context`` does not already imply, irredundant."""
-        kept = [p for p in self.constraints if not context.implies(p)]
-        for p in list(kept):
-            others = Domain(tuple(q for q in kept if q is not p)) & context
-            if others.implies(p):
-                kept.remove(p)
-        return Domain.of(kept)
+        return _gist(self, context)
 
     def simplified(self, given: Domain | None = None) -> Domain:
         """The same set without redundant constraints; `EMPTY` when it has no point."""
@@ -152,41 +137,15 @@ class Domain:
         """Lower and upper bounds of ``index`` with unit coefficient: its range is
         ``max(lower) .. min(upper)``. Raises ``ValueError`` for a coefficient other than 1 or -1.
         """
-        i = Poly.symbol(index)
-        lower, upper = [], []
-        for p in self.constraints:
-            coef = p.coefficient(index)
-            if coef == 1:
-                lower.append(i - p)
-            elif coef == -1:
-                upper.append(p + i)
-            elif coef:
-                raise ValueError(f"the constraint {p} >= 0 is not a unit bound of {index}")
-        return tuple(lower), tuple(upper)
+        return _bounds(self, index)
 
     def fixed(self, index: str, given: Domain | None = None) -> Poly | None:
         """The position of ``index`` if the constraints pin it to one affine expression."""
-        constraints = set(self.constraints)
-        i = Poly.symbol(index)
-        for p in self.constraints:
-            if p.coefficient(index) == 1 and -p in constraints:
-                return i - p
-        for p in self.constraints:
-            if p.coefficient(index) == 1 and self.implies(-p, given):
-                return i - p
-        return None
+        return _fixed(self, index, given)
 
     def project_out(self, names: Iterable[str]) -> Domain:
         """The shadow on the other symbols (Fourier-Motzkin; exact for unit coefficients)."""
-        rows = set(self.constraints)
-        for name in names:
-            lower = [p for p in rows if p.coefficient(name) > 0]
-            upper = [p for p in rows if p.coefficient(name) < 0]
-            rows = {p for p in rows if p.coefficient(name) == 0}
-            for p in lower:
-                for q in upper:
-                    rows.add(_tighten(p * -q.coefficient(name) + q * p.coefficient(name)))
-        return Domain.of(rows)
+        return _shadow(self, tuple(names))
 
     def contains(self, values: Mapping[str, int]) -> bool:
         """Whether a concrete point lies in the domain; ``values`` gives all symbols."""
@@ -223,6 +182,103 @@ class Domain:
         return " and ".join(f"{p} >= 0" for p in self.constraints) or "everywhere"
 
 
+@remembered
+def _canonical(constraints: tuple[Poly, ...]) -> Domain:
+    unique: set[Poly] = set()
+    for p in constraints:
+        p = _tighten(p)
+        value = p.constant
+        if value is None or value < 0:
+            unique.add(p if value is None else Poly.const(-1))
+    if Poly.const(-1) in unique:
+        return EMPTY
+    return Domain(tuple(sorted(unique, key=lambda p: p.terms)))
+
+
+@remembered
+def _both(a: Domain, b: Domain) -> Domain:
+    return _canonical((*a.constraints, *b.constraints))
+
+
+@remembered
+def _substituted(domain: Domain, values: tuple[tuple[str, Poly], ...]) -> Domain:
+    at = dict(values)
+    return Domain.of(p.subs(at) for p in domain.constraints)
+
+
+@remembered
+def _nowhere(domain: Domain) -> bool:
+    return _is_empty(frozenset(domain.constraints))
+
+
+@remembered
+def _implies(domain: Domain, constraint: Poly) -> bool:
+    return _is_empty(frozenset((*domain.constraints, -constraint - 1)))
+
+
+@remembered
+def _minus(domain: Domain, other: Domain, given: Domain | None) -> tuple[Domain, ...]:
+    parts: list[Domain] = []
+    rest = domain
+    for p in other.constraints:
+        part = rest & Domain.of((-p - 1,))
+        if not part.is_empty(given):
+            parts.append(part)
+        rest = rest & Domain.of((p,))
+    return tuple(parts)
+
+
+@remembered
+def _gist(domain: Domain, context: Domain) -> Domain:
+    kept = [p for p in domain.constraints if not context.implies(p)]
+    for p in list(kept):
+        others = Domain(tuple(q for q in kept if q is not p)) & context
+        if others.implies(p):
+            kept.remove(p)
+    return Domain.of(kept)
+
+
+@remembered
+def _bounds(domain: Domain, index: str) -> tuple[tuple[Poly, ...], tuple[Poly, ...]]:
+    i = Poly.symbol(index)
+    lower, upper = [], []
+    for p in domain.constraints:
+        coef = p.coefficient(index)
+        if coef == 1:
+            lower.append(i - p)
+        elif coef == -1:
+            upper.append(p + i)
+        elif coef:
+            raise ValueError(f"the constraint {p} >= 0 is not a unit bound of {index}")
+    return tuple(lower), tuple(upper)
+
+
+@remembered
+def _fixed(domain: Domain, index: str, given: Domain | None) -> Poly | None:
+    constraints = set(domain.constraints)
+    i = Poly.symbol(index)
+    for p in domain.constraints:
+        if p.coefficient(index) == 1 and -p in constraints:
+            return i - p
+    for p in domain.constraints:
+        if p.coefficient(index) == 1 and domain.implies(-p, given):
+            return i - p
+    return None
+
+
+@remembered
+def _shadow(domain: Domain, names: tuple[str, ...]) -> Domain:
+    rows = set(domain.constraints)
+    for name in names:
+        lower = [p for p in rows if p.coefficient(name) > 0]
+        upper = [p for p in rows if p.coefficient(name) < 0]
+        rows = {p for p in rows if p.coefficient(name) == 0}
+        for p in lower:
+            for q in upper:
+                rows.add(_tighten(p * -q.coefficient(name) + q * p.coefficient(name)))
+    return Domain.of(rows)
+
+
 def _points(
     domain: Domain, indices: tuple[str, ...], values: dict[str, int]
 ) -> Iterable[tuple[int, ...]]:
@@ -251,6 +307,11 @@ def hull(domains: Iterable[Domain], index: str, given: Domain) -> tuple[Poly, Po
     at ``T-1`` lie in ``0..T``); ``None`` if no single affine end serves (then the caller asks the
     user for an explicit range).
     """
+    return _hull(tuple(domains), index, given)
+
+
+@remembered
+def _hull(domains: tuple[Domain, ...], index: str, given: Domain) -> tuple[Poly, Poly] | None:
     live = [d for d in domains if not d.is_empty(given)]
     lows = sorted({b for d in live for b in d.bounds(index)[0]}, key=lambda p: p.terms)
     highs = sorted({b for d in live for b in d.bounds(index)[1]}, key=lambda p: p.terms)

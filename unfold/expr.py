@@ -22,11 +22,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, TypeAlias, Union
-from weakref import WeakValueDictionary
 
 from .domain import EVERYWHERE, Domain
+from .intern import Value
 from .poly import Poly, PolyLike, Shape, ShapeError, broadcast
 
 
@@ -47,23 +47,9 @@ Attr: TypeAlias = Any
 Number: TypeAlias = bool | int | float
 ExprLike: TypeAlias = Union["Expr", bool, int, float]
 
-_TABLE: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
-
-
-class _Interned(type):
-    """Makes constructing a node that already exists return the existing one."""
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        node = super().__call__(*args, **kwargs)
-        key = (cls, *node._key())
-        existing = _TABLE.get(key)
-        if existing is None:
-            _TABLE[key] = existing = node
-        return existing
-
 
 @dataclass(frozen=True, eq=False)
-class Expr(metaclass=_Interned):
+class Expr(Value):
     """Base of all nodes. Arithmetic operators build element-wise `Call` nodes."""
 
     @property
@@ -73,12 +59,6 @@ class Expr(metaclass=_Interned):
     @property
     def type(self) -> Type:
         raise AttributeError
-
-    def _key(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, f.name) for f in fields(self))
-
-    def __reduce__(self) -> tuple[Any, ...]:  # unpickling must intern as well
-        return type(self), tuple(getattr(self, f.name) for f in fields(self))
 
     @property
     def is_real(self) -> bool:
@@ -309,24 +289,44 @@ def reads(e: Expr, bound: tuple[str, ...] = (), domain: Domain = EVERYWHERE) -> 
 
 def names(e: Expr) -> frozenset[str]:
     """The names of all variables that are read."""
-    return frozenset(n.name for n in walk(e) if isinstance(n, Ref))
+    return _known(e, "_names", _own_names)
+
+
+def _own_names(node: Expr, below: frozenset[str]) -> frozenset[str]:
+    return below | {node.name} if isinstance(node, Ref) else below
 
 
 def free_symbols(e: Expr) -> frozenset[str]:
     """Indices, lengths and sizes on which the value depends, without the bound indices."""
-    memo: dict[Expr, frozenset[str]] = {}
-    for node in walk(e):
-        found = frozenset[str]().union(*(memo[c] for c in children(node)))
-        if isinstance(node, Position):
-            found |= node.poly.symbols
-        elif isinstance(node, Ref):
-            found |= frozenset(s for p in node.index for s in p.symbols)
-        elif isinstance(node, Guard):
-            found |= node.domain.symbols
-        elif isinstance(node, Reduce):
-            found = (found | node.domain.symbols) - frozenset(node.indices)
-        memo[node] = found
-    return memo[e]
+    return _known(e, "_free", _own_symbols)
+
+
+def _own_symbols(node: Expr, below: frozenset[str]) -> frozenset[str]:
+    if isinstance(node, Position):
+        return below | node.poly.symbols
+    if isinstance(node, Ref):
+        return below.union(*(p.symbols for p in node.index))
+    if isinstance(node, Guard):
+        return below | node.domain.symbols
+    if isinstance(node, Reduce):
+        return (below | node.domain.symbols) - frozenset(node.indices)
+    return below
+
+
+Found: TypeAlias = frozenset[str]
+
+
+def _known(e: Expr, key: str, own: Callable[[Expr, Found], Found]) -> Found:
+    """What is found in a node and below it, noted in every node under ``key``."""
+    found: Found | None = vars(e).get(key)
+    if found is None:
+        for node in walk(e):
+            if key not in vars(node):
+                below = [vars(c)[key] for c in children(node)]
+                found = below[0] if len(below) == 1 else frozenset[str]().union(*below)
+                vars(node)[key] = found = own(node, found)
+    assert found is not None
+    return found
 
 
 def fresh(stem: str, taken: Iterable[str]) -> str:

@@ -15,31 +15,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias, Union
+
+from .intern import Value, remembered
 
 Monomial: TypeAlias = "tuple[str, ...]"
 PolyLike: TypeAlias = Union["Poly", int, str]
 
 
-@dataclass(frozen=True)
-class Poly:
+@dataclass(frozen=True, eq=False)
+class Poly(Value):
     """A polynomial with integer coefficients; ``terms`` maps sorted monomials to them.
 
     The empty monomial ``()`` is the constant. Zero coefficients are never kept and the order of
-    the terms is canonical, so that equal polynomials are equal objects.
+    the terms is canonical, so that equal polynomials are one object.
     """
 
     terms: tuple[tuple[Monomial, int], ...] = ()
 
+    def _key(self) -> tuple[tuple[tuple[Monomial, int], ...]]:
+        return (self.terms,)
+
     @staticmethod
     def const(value: int) -> Poly:
         """The constant ``value``."""
-        return Poly((((), int(value)),)) if value else Poly()
+        return _constant(int(value))
 
     @staticmethod
     def symbol(name: str) -> Poly:
         """The polynomial that is one symbol."""
-        return Poly((((name,), 1),))
+        return _symbol(name)
 
     @staticmethod
     def of(value: PolyLike) -> Poly:
@@ -58,23 +64,21 @@ class Poly:
         return Poly(tuple(sorted((m, c) for m, c in total.items() if c)))
 
     def __add__(self, other: PolyLike) -> Poly:
-        return Poly._from((*self.terms, *Poly.of(other).terms))
+        return _sum(self, Poly.of(other))
 
     __radd__ = __add__
 
     def __neg__(self) -> Poly:
-        return Poly(tuple((m, -c) for m, c in self.terms))
+        return _negative(self)
 
     def __sub__(self, other: PolyLike) -> Poly:
-        return self + (-Poly.of(other))
+        return _sum(self, _negative(Poly.of(other)))
 
     def __rsub__(self, other: PolyLike) -> Poly:
         return Poly.of(other) - self
 
     def __mul__(self, other: PolyLike) -> Poly:
-        return Poly._from(
-            (tuple(sorted(m + n)), c * d) for m, c in self.terms for n, d in Poly.of(other).terms
-        )
+        return _product(self, Poly.of(other))
 
     __rmul__ = __mul__
 
@@ -84,7 +88,7 @@ class Poly:
             return None
         return Poly(tuple((m, c // divisor) for m, c in self.terms))
 
-    @property
+    @cached_property
     def constant(self) -> int | None:
         """The value of a polynomial without symbols, else ``None``."""
         if not self.terms:
@@ -98,17 +102,17 @@ class Poly:
         """The constant term."""
         return self.coefficient(())
 
-    @property
+    @cached_property
     def symbols(self) -> frozenset[str]:
         """The names of all symbols."""
         return frozenset(s for mono, _ in self.terms for s in mono)
 
-    @property
+    @cached_property
     def is_affine(self) -> bool:
         """Whether no term multiplies two symbols."""
         return all(len(mono) <= 1 for mono, _ in self.terms)
 
-    @property
+    @cached_property
     def as_symbol(self) -> str | None:
         """The name, if the polynomial is just one symbol."""
         if len(self.terms) == 1 and self.terms[0][1] == 1 and len(self.terms[0][0]) == 1:
@@ -117,23 +121,16 @@ class Poly:
 
     def coefficient(self, mono: Monomial | str) -> int:
         """The coefficient of a monomial (a symbol's name for a linear one)."""
-        key = (mono,) if isinstance(mono, str) else mono
-        for m, c in self.terms:
-            if m == key:
-                return c
-        return 0
+        return self._coefficients.get((mono,) if isinstance(mono, str) else mono, 0)
+
+    @cached_property
+    def _coefficients(self) -> dict[Monomial, int]:
+        return dict(self.terms)
 
     def subs(self, values: Mapping[str, PolyLike]) -> Poly:
         """Replace symbols by polynomials (simultaneously)."""
-        if not values or not any(s in values for mono, _ in self.terms for s in mono):
-            return self
-        total = Poly()
-        for mono, coef in self.terms:
-            product = Poly.const(coef)
-            for s in mono:
-                product = product * Poly.of(values.get(s, s))
-            total = total + product
-        return total
+        used = tuple((s, Poly.of(values[s])) for s in self.symbols if s in values)
+        return _substituted(self, used) if used else self
 
     def evaluate(self, values: Mapping[str, int]) -> int:
         """The number for given symbols. Raises ``KeyError`` naming one that is missing."""
@@ -163,6 +160,43 @@ class Poly:
     def compact(self) -> str:
         """As ``str`` without blanks, the form used inside index brackets: ``t-1``."""
         return str(self).replace(" ", "")
+
+
+@remembered
+def _constant(value: int) -> Poly:
+    return Poly((((), value),)) if value else Poly()
+
+
+@remembered
+def _symbol(name: str) -> Poly:
+    return Poly((((name,), 1),))
+
+
+@remembered
+def _sum(p: Poly, q: Poly) -> Poly:
+    return Poly._from((*p.terms, *q.terms))
+
+
+@remembered
+def _negative(p: Poly) -> Poly:
+    return Poly(tuple((m, -c) for m, c in p.terms))
+
+
+@remembered
+def _product(p: Poly, q: Poly) -> Poly:
+    return Poly._from((tuple(sorted(m + n)), c * d) for m, c in p.terms for n, d in q.terms)
+
+
+@remembered
+def _substituted(p: Poly, values: tuple[tuple[str, Poly], ...]) -> Poly:
+    at = dict(values)
+    total = Poly()
+    for mono, coef in p.terms:
+        product = Poly.const(coef)
+        for s in mono:
+            product = product * at.get(s, Poly.symbol(s))
+        total = total + product
+    return total
 
 
 ZERO = Poly()

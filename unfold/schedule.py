@@ -138,6 +138,7 @@ class _Order:
     def loops(
         self, indices: Mapping[int, tuple[str, ...]], edges: Sequence[Dependence]
     ) -> Iterator[_Loop]:
+        """The legal loops, up to the first that settles every edge: there is no better one."""
         seen: set[tuple[Poly, ...]] = set()
         for times in self.alignments(indices, edges):
             key = tuple(times[n] for n in indices)
@@ -148,6 +149,8 @@ class _Order:
                 loop = self.legal(times, direction, indices, edges)
                 if loop is not None and len(loop.rest) < len(edges):
                     yield loop
+                    if not loop.rest:
+                        return
 
     def legal(
         self,

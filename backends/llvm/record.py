@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -43,7 +43,11 @@ class Record:
 
     def field(self, group: str, name: str = "") -> int:
         """The number of a field."""
-        return self.names().index((group, name))
+        return self._fields[group, name]
+
+    @cached_property
+    def _fields(self) -> dict[tuple[str, str], int]:
+        return {named: k for k, named in enumerate(self.names())}
 
 
 def record(plan: Plan, lanes: int) -> Record:

@@ -69,6 +69,7 @@ class Generator:
         self.outlined: dict[Any, str] = {}
         self.packs: dict[Matrix, str] = {}
         self.early: set[Matrix] = set()
+        self.recorded = -1
         self.scratch_size = 0
         selector = Selector(plan, self.summed)
         shared = arrange(selector.nodes(plan.shared))
@@ -137,8 +138,9 @@ class Generator:
         return f.offset(base, stored, integer(share.offset)), share.total
 
     def field(self, f: Function, group: str, name: str = "") -> Value:
-        r = self.layout().record
-        return f.offset(Value("ptr", "%record"), "i64", integer(r.field(group, name)))
+        if self.recorded != len(self.packs):  # the last group of fields grows with them
+            self.recorded, self.record = len(self.packs), self.layout().record
+        return f.offset(Value("ptr", "%record"), "i64", integer(self.record.field(group, name)))
 
     def given(self, f: Function, group: str, name: str) -> Value:
         """The address of the data of an array that was passed."""

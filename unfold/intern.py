@@ -1,0 +1,51 @@
+"""Values of which equal ones are one object, so that comparing and hashing is by identity.
+
+What is asked of such a value can be kept in a table under the value itself, at the price of a
+pointer; see the algebra of `unfold.poly` and `unfold.domain`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_TABLE: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
+_LOCK = threading.Lock()  # two threads must not both be the first to make a value
+
+
+class Interned(type):
+    """The type of a frozen dataclass (with ``eq=False``): constructing a value that already exists
+    returns the existing one."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        node = super().__call__(*args, **kwargs)
+        key = (cls, *node._key())
+        existing = _TABLE.get(key)
+        if existing is None:
+            with _LOCK:
+                existing = _TABLE.get(key)
+                if existing is None:
+                    _TABLE[key] = existing = node
+        return existing
+
+
+class Value(metaclass=Interned):
+    """Base of interned dataclasses."""
+
+    def _key(self) -> tuple[Any, ...]:
+        """What makes two values of one class equal."""
+        return tuple(getattr(self, f.name) for f in fields(self))  # type: ignore[arg-type]
+
+    def __reduce__(self) -> tuple[Any, ...]:  # unpickling must intern as well
+        return type(self), tuple(getattr(self, f.name) for f in fields(self))  # type: ignore[arg-type]
+
+
+def remembered(function: F) -> F:
+    """The function of interned values with its latest results kept."""
+    return lru_cache(maxsize=2**16)(function)  # type: ignore[return-value]
