@@ -46,7 +46,7 @@ ARROWS = """
     model                           : graph check
     api, gradcheck                  : function model stages
     __init__                        : api
-    cli                             : __init__
+    cli                             : __init__ draw
 """
 
 # What may be imported inside a function, when it is needed, against the direction of the picture.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .program import Program
 from .show import to_latex, to_rec
-from .transform import adjoint, tangent
+from .transform import Horizon, Window, adjoint, tangent, truncate
 
 if TYPE_CHECKING:
     from .graph import Graph
@@ -59,6 +59,19 @@ class Model:
         ``wrt``: names of inputs and parameters (default: all parameters).
         """
         return Model(tangent(self.program, _names(wrt)))
+
+    def truncate(self, how: Window | Horizon) -> Model:
+        """The model whose values are the same and whose gradient is cut in time: truncated
+        backpropagation, as equations. Its drawing shows the cuts.
+
+        Args:
+            how: ``Window(10)`` cuts at the borders of windows of ten steps; of ``Horizon(20)`` each
+                loss term sees twenty steps back.
+
+        Raises:
+            ValueError: no recurrence, or one that cannot be cut in this way.
+        """
+        return Model(truncate(self.program, how))
 
     def unfold(self, steps: int = 4, level: str = "equation", **lengths: int) -> Graph:
         """The explicit graph over ``steps`` steps of time.

@@ -156,6 +156,26 @@ def test_graph_draws(run: Run, tmp_path: Path, suffix: str) -> None:
     assert "the suffix says what to draw, .svg, .pdf, .png, .dot" in err
 
 
+def test_graph_draws_the_cuts_of_a_truncation(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "g.dot"
+    options = ["--steps", 12, "--truncate", "window:4", "--columns", 13]
+    assert run("graph", ELMAN, *options, "-o", out)[0] == 0
+    text = out.read_text(encoding="utf-8")
+    assert all(f'"cut h[{t}] h[{t + 1}]"' in text for t in (4, 8))
+    assert text.count('"cut h[') == 2
+    assert run("graph", ELMAN, "--truncate", "horizon:2", "--adjoint", "-o", out)[0] == 0
+    assert '"cut h_past_bar[4,1] h_bar[2]"' in out.read_text(encoding="utf-8")
+    for wrong in ("window", "window:0", "past:3"):
+        status, _, err = run("graph", ELMAN, "--truncate", wrong, "-o", out)
+        assert status == 2
+        assert f"`{wrong}` is neither window:STEPS nor horizon:STEPS" in err
+    status, _, err = run(
+        "graph", str(EXAMPLES / "causal_attention.rec"), "--truncate", "window:2", "-o", out
+    )
+    assert status == 1
+    assert "no recurrence over t to truncate" in err
+
+
 # --- run and grad -----------------------------------------------------------------------------
 
 

@@ -12,8 +12,10 @@ import pytest
 
 from tests.graph.programs import NAMES as EXAMPLES
 from tests.graph.programs import adjoint_of, example
+from unfold import Horizon, Model, Window
 from unfold.draw import DrawingError, draw, render, source
 from unfold.draw.layout import arrange
+from unfold.draw.legend import legend
 from unfold.draw.picture import picture
 from unfold.graph import Graph, unfold
 
@@ -197,3 +199,39 @@ def test_without_graphviz_the_error_says_how_to_get_it(monkeypatch: pytest.Monke
 
 def test_a_drawing_is_the_same_every_time() -> None:
     assert source(graph_of("lstm")) == source(graph_of("lstm"))
+
+
+@pytest.mark.parametrize("how", [Window(3), Horizon(3)])
+def test_a_truncated_model_shows_its_cuts_forward_and_back(how: Window | Horizon) -> None:
+    model = Model(example("elman")).truncate(how)
+    forward = model.unfold(7)
+    shown = {(line.start, line.end) for line in picture(forward, 10).lines if line.kind == "cut"}
+    assert shown == forward.cuts.cut
+    back = model.adjoint().unfold(7)
+    lines = picture(back, 10).lines
+    absent = {(line.start, line.end) for line in lines if line.kind == "absent"}
+    assert len(absent) == len(back.cuts.cut) == len(shown)
+    # Nothing else leads from the one adjoint to the other.
+    assert absent.isdisjoint((line.start, line.end) for line in lines if line.kind == "adjoint")
+    assert all("_bar" in start and "_bar" in end for start, end in absent)
+
+
+def test_cuts_are_marked_and_the_legend_says_what_they_are(tmp_path: Path) -> None:
+    graph = Model(example("elman")).truncate(Window(2)).unfold(5)
+    graph.draw(tmp_path / "g.svg")
+    texts = [t.text for t in ET.parse(tmp_path / "g.svg").getroot().iter(f"{SVG}text")]
+    assert texts.count("//") == 3  # after steps 2 and 4, and in the legend
+    assert "value, no derivative" in texts
+    draw(graph_of("elman"), tmp_path / "whole.svg")
+    whole = [t.text for t in ET.parse(tmp_path / "whole.svg").getroot().iter(f"{SVG}text")]
+    assert "//" not in whole
+    assert "value" in whole
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_legend_explains_every_kind_of_line_and_no_other(name: str) -> None:
+    layout = arrange(picture(graph_of(name, 3, backward=name in NAMES), 10))
+    kinds = {line.kind for line in layout.picture.lines}
+    entries = legend(layout)
+    assert {entry.kind for entry in entries} == (kinds if len(kinds) > 1 else set())
+    assert all(entry.y < min(layout.rows.values()) for entry in entries)

@@ -20,6 +20,7 @@ from ..api import loads
 from ..errors import InputError, RecError, UnfoldError
 from ..model import Model
 from ..syntax.diagnostics import render_all
+from ..transform import Horizon, Window
 
 Array = NDArray[Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,6 +86,12 @@ wrt_option = click.option(
     callback=lambda _c, _p, values: [n for v in values for n in v.split(",") if n] or None,
     help="Differentiate in these inputs, parameters or states (default: all parameters).",
 )
+truncate_option = click.option(
+    "--truncate",
+    metavar="HOW:STEPS",
+    callback=lambda _c, _p, value: truncation(value),
+    help="Cut gradients in time: window:10 at the borders of windows, horizon:20 for each loss.",
+)
 
 
 def compile_options(command: F) -> F:
@@ -101,6 +108,17 @@ def compile_options(command: F) -> F:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def truncation(value: str | None) -> Window | Horizon | None:
+    """`window:10` or `horizon:20`. Raises `click.BadParameter`."""
+    if value is None:
+        return None
+    how, _, steps = value.partition(":")
+    kinds: dict[str, type[Window] | type[Horizon]] = {"window": Window, "horizon": Horizon}
+    if how not in kinds or not steps.isdigit() or int(steps) < 1:
+        raise click.BadParameter(f"`{value}` is neither window:STEPS nor horizon:STEPS")
+    return kinds[how](int(steps))
 
 
 def numbers(values: tuple[str, ...]) -> dict[str, float]:

@@ -9,11 +9,13 @@ from typing import Any
 import click
 
 from ..api import bindings
+from ..draw import COLUMNS
 from ..program import Program
 from ..show import to_latex
 from ..stages import STAGES, Request, show
 from ..syntax.codes import CODES, explain
 from ..syntax.diagnostics import render_all, to_json
+from ..transform import Horizon, Window
 from .common import (
     Failed,
     file_argument,
@@ -24,6 +26,7 @@ from .common import (
     read_model,
     read_text,
     size_option,
+    truncate_option,
     wrt_option,
 )
 
@@ -112,6 +115,14 @@ def show_command(
     "--level", type=click.Choice(["equation", "op"]), default="equation", show_default=True,
     help="A node for each element of a variable, or for each operation.",
 )  # fmt: skip
+@click.option(
+    "--columns",
+    type=click.IntRange(2),
+    default=COLUMNS,
+    show_default=True,
+    help="The most steps to draw; the middle of a longer sequence becomes one column.",
+)
+@truncate_option
 @size_option
 @model_option
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), metavar="OUT")
@@ -121,6 +132,8 @@ def graph_command(
     adjoint: bool,
     wrt: list[str] | None,
     level: str,
+    columns: int,
+    truncate: Window | Horizon | None,
     sizes: dict[str, float],
     model: str | None,
     output: str,
@@ -132,10 +145,12 @@ def graph_command(
     if Path(output).suffix not in FORMATS:
         raise click.UsageError(f"{output}: the suffix says what to draw, {', '.join(FORMATS)}")
     loaded = read_model(file, model)
+    if truncate is not None:
+        loaded = loaded.truncate(truncate)
     if adjoint:
         loaded = loaded.adjoint(wrt)
     graph = loaded.unfold(steps, level, **{n: int(v) for n, v in sizes.items()})
-    graph.draw(output)
+    graph.draw(output, columns=columns)
     click.echo(f"wrote {output}")
 
 

@@ -5,8 +5,11 @@ every column. Parameters stand apart at the left, each once, and lines lead from
 rows to all their uses. The adjoint is drawn in a colour of its own above the forward graph, in
 mirror order: its edges run back, from right to left and downwards in the equations' order.
 
+Where a value passes and its derivative does not (`detach`, truncated backpropagation) the line is
+red, dashed and crossed by two strokes, and so is the place in the adjoint that it leaves empty.
+
 `picture` says what is shown, `layout` where, `curves` how lines run, `style` what it looks like,
-`render` turns DOT text into a file.
+`legend` what lines mean; `render` turns DOT text into a file.
 """
 
 from __future__ import annotations

@@ -23,6 +23,13 @@ class Curve:
     points: tuple[Point, ...]
     tip: Point | None
 
+    @property
+    def middle(self) -> Point:
+        """A point half-way along the chain's middle curve."""
+        k = (len(self.points) - 1) // 3 // 2 * 3
+        a, b, c, d = self.points[k : k + 4]
+        return (a[0] + 3 * (b[0] + c[0]) + d[0]) / 8, (a[1] + 3 * (b[1] + c[1]) + d[1]) / 8
+
 
 def route(layout: Layout, line: Line) -> Curve:
     """The curve of a line."""
@@ -38,17 +45,17 @@ def route(layout: Layout, line: Line) -> Curve:
     step = end.column - start.column
     ranks = {row: k for k, row in enumerate(layout.order)}
     rise = ranks[end.row] - ranks[start.row]
-    backward = line.kind in ("adjoint", "recall")
+    backward = line.kind in ("adjoint", "recall", "absent")
     if step == 0:
         if rise == 1:
-            return _straight((a.x, a.y + a.height / 2), (b.x, b.y - b.height / 2))
+            return straight((a.x, a.y + a.height / 2), (b.x, b.y - b.height / 2))
         return _bulge(a, b, abs(rise), layout.pitch - layout.width, right=backward)
     if abs(step) > 1 and rise == 0:
         return _arch(a, b, abs(step))
     return _far(a, b) if abs(step) > 1 else _sideways(a, b)
 
 
-def _straight(p: Point, q: Point) -> Curve:
+def straight(p: Point, q: Point) -> Curve:
     length = max(1e-6, ((q[0] - p[0]) ** 2 + (q[1] - p[1]) ** 2) ** 0.5)
     back = (q[0] - (q[0] - p[0]) * HEAD / length, q[1] - (q[1] - p[1]) * HEAD / length)
     return Curve((p, *_line(p, back)), q)
@@ -128,7 +135,7 @@ def _bent(a: Spot, b: Spot) -> Curve:
     """Between two boxes at the margin."""
     if a.y == b.y:
         side = 1.0 if b.x > a.x else -1.0
-        return _straight((a.x + side * a.width / 2, a.y), (b.x - side * b.width / 2, b.y))
+        return straight((a.x + side * a.width / 2, a.y), (b.x - side * b.width / 2, b.y))
     side = 1.0 if b.y > a.y else -1.0
     p = (a.x, a.y + side * a.height / 2)
     tip = (b.x, b.y - side * b.height / 2)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import graphviz
 
 from . import style
-from .curves import Curve, route
+from .curves import Curve, route, straight
 from .layout import Layout
+from .legend import SAMPLE, Entry, legend
 
 
 def to_dot(layout: Layout) -> str:
@@ -57,14 +58,62 @@ def to_dot(layout: Layout) -> str:
         )
     for line in picture.lines:
         elided = picture.boxes[line.start].elided or picture.boxes[line.end].elided
+        curve = route(layout, line)
         dot.edge(
             _quoted(line.start),
             _quoted(line.end),
-            pos=_spline(route(layout, line), style.LINES[line.kind][3] != "none"),
+            pos=_spline(curve, style.LINES[line.kind][3] != "none"),
             tooltip=f"{line.start} → {line.end}",
             **style.line(line.kind, elided),
         )
+        if line.kind in style.MARKED:
+            _mark(dot, f"cut {line.start} {line.end}", curve.middle)
+    for entry in legend(layout):
+        _explain(dot, entry)
     return str(dot.source)
+
+
+def _mark(dot: graphviz.Digraph, name: str, at: tuple[float, float]) -> None:
+    """Two strokes across a line: no derivative passes."""
+    dot.node(
+        _quoted(name),
+        style.CUT,
+        pos=_point(*at),
+        width=_inches(16.0),
+        height=_inches(18.0),
+        margin="0",
+        tooltip="no derivative passes",
+        **style.mark(),
+    )
+
+
+def _explain(dot: graphviz.Digraph, entry: Entry) -> None:
+    """A short line of a kind, and what it means."""
+    ends = [(entry.x, entry.y), (entry.x + SAMPLE - 6.0, entry.y)]
+    names = [f"legend {entry.kind} {k}" for k in range(2)]
+    for name, end in zip(names, ends, strict=True):
+        dot.node(name, "", shape="point", style="invis", pos=_point(*end), width="0.01",
+                 height="0.01")  # fmt: skip
+    curve = straight(*ends)
+    dot.edge(
+        *names,
+        pos=_spline(curve, style.LINES[entry.kind][3] != "none"),
+        tooltip=entry.text,
+        **style.line(entry.kind, False),
+    )
+    if entry.kind in style.MARKED:
+        _mark(dot, f"cut {names[0]}", curve.middle)
+    dot.node(
+        f"legend {entry.kind}",
+        entry.text,
+        shape="plaintext",
+        fontcolor=style.QUIET,
+        tooltip=entry.text,
+        pos=_point(entry.x + SAMPLE + entry.width / 2, entry.y),
+        width=_inches(entry.width),
+        height=_inches(18.0),
+        margin="0",
+    )
 
 
 def _quoted(name: str) -> str:

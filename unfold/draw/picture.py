@@ -7,7 +7,7 @@ Nothing here knows about coordinates. A box stands in a *column* (a step of time
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,8 @@ class Line:
 
     ``kind`` is ``flow`` in the forward graph, ``shared`` from a parameter to one of its uses,
     ``adjoint`` between adjoints, ``gather`` into a parameter's gradient, and ``recall`` where an
-    adjoint reads a value of the forward graph.
+    adjoint reads a value of the forward graph. ``cut`` is a line by which a value passes and no
+    derivative, and ``absent`` stands in an adjoint where that derivative would have come.
     """
 
     start: str
@@ -230,17 +231,39 @@ class _Painter:
             boxes.setdefault(box.name, box)
             place.append(box.name)
         lines: dict[Line, None] = {}
-        for position, node in enumerate(self.graph.table):
-            for operand in node.operands:
-                start, end = place[operand], place[position]
-                if start is not None and end is not None and start != end:
-                    if self.within_hidden(operand, position):
-                        continue
-                    kind = self.kind_of_line(operand, position, boxes[start], boxes[end])
-                    lines[Line(start, end, kind)] = None
+        for operand, position in self.edges():
+            start, end = place[operand], place[position]
+            if start is None or end is None or start == end:
+                continue
+            if not self.within_hidden(operand, position):
+                kind = self.kind_of_line(operand, position, boxes[start], boxes[end])
+                lines[Line(start, end, kind)] = None
+        for operand, position in self.absent():
+            start, end = place[operand], place[position]
+            if start is not None and end is not None and start != end:
+                if not self.within_hidden(operand, position):
+                    lines[Line(start, end, "absent")] = None
         at = ", ".join(f"{k} = {v}" for k, v in self.graph.lengths.items())
         title = f"{self.graph.program.name}, {at}" if at else self.graph.program.name
         return Picture(title, boxes, tuple(lines), tuple(self.columns))
+
+    def edges(self) -> Iterator[tuple[int, int]]:
+        """From operands to users; not where a branch that is not taken would have read."""
+        table, dead = self.graph.table, self.graph.cuts.dead
+        for position, node in enumerate(table):
+            for operand in node.operands:
+                if (table[operand].name, node.name) not in dead:
+                    yield operand, position
+
+    def absent(self) -> Iterator[tuple[int, int]]:
+        """Between the adjoints of two elements, where the graph between the elements is cut."""
+        vars_ = self.graph.program.vars
+        of = {v.adjoint_of: v.name for v in vars_.values() if v.adjoint_of is not None}
+        for start, end in sorted(self.graph.cuts.cut):
+            read, reader = self.graph.nodes[start], self.graph.nodes[end]
+            pair = [(of.get(n.var, ""), n.index) for n in (reader, read)]
+            if all(element in self.graph.elements for element in pair):
+                yield self.graph.elements[pair[0]], self.graph.elements[pair[1]]
 
     def box(self, position: int, node: Node) -> Box:
         time = self.times[position]
@@ -292,6 +315,9 @@ class _Painter:
 
     def kind_of_line(self, operand: int, user: int, start: Box, end: Box) -> str:
         """See `Line`."""
+        names = tuple(self.graph.table[k].name for k in (operand, user))
+        if names in self.graph.cuts.cut and not self.adjoint[user]:
+            return "cut"
         if self.adjoint[user]:
             if not self.adjoint[operand]:
                 return "recall"

@@ -35,7 +35,12 @@ LINES = {
     "adjoint": ("#d55e00", "1.1", "solid", "normal"),
     "gather": ("#eba67a", "0.7", "solid", "normal"),
     "recall": ("#b9b9b9", "0.6", "dashed", "none"),
+    "cut": ("#cc1f1f", "1.2", "dashed", "normal"),
+    "absent": ("#cc1f1f", "1.0", "dashed", "none"),
 }
+#: What stands across the middle of a line where derivatives are cut off.
+CUT = "//"
+MARKED = ("cut", "absent")
 
 
 def box(b: Box) -> dict[str, str]:
@@ -54,6 +59,16 @@ def box(b: Box) -> dict[str, str]:
         # A heavy outline marks what is returned.
         attributes |= {"penwidth": "2.4"}
     return attributes
+
+
+def mark() -> dict[str, str]:
+    """The DOT attributes of the strokes across a line that is cut."""
+    return {
+        "shape": "plaintext",
+        "fontname": "Helvetica-Bold,Arial,sans-serif",
+        "fontcolor": LINES["cut"][0],
+        "fontsize": "13",
+    }
 
 
 def line(kind: str, elided: bool) -> dict[str, str]:

@@ -15,6 +15,8 @@ from .node import Element, Index, Node
 if TYPE_CHECKING:
     import networkx as nx
 
+    from .cuts import Cuts
+
 
 @dataclass(frozen=True)
 class Result:
@@ -66,7 +68,7 @@ class Graph:
         operand has among the user's operands (``x * x`` is one edge with slots ``(0, 1)``). Node
         attributes: ``name``, ``var``, ``index``, ``op``, ``type`` (such as ``real[H]``), ``role``
         (input, param, constant, variable, adjoint), ``output`` (whether an output or loss holds
-        it) and ``equation``.
+        it) and ``equation``. An edge is ``cut`` where no derivative passes (see `cuts`).
         """
         import networkx as nx
 
@@ -88,7 +90,9 @@ class Graph:
             slots: dict[int, tuple[int, ...]] = {}
             for slot, operand in enumerate(node.operands):
                 slots[operand] = (*slots.get(operand, ()), slot)
-            graph.add_edges_from((names[o], name, {"slots": at}) for o, at in slots.items())
+            for operand, at in slots.items():
+                edge = (names[operand], name)
+                graph.add_edge(*edge, slots=at, cut=edge in self.cuts.cut)
         return graph
 
     def order(self) -> list[str]:
@@ -204,6 +208,13 @@ class Graph:
         from .sweep import adjoint
 
         return adjoint(self, wrt, of)
+
+    @cached_property
+    def cuts(self) -> Cuts:
+        """The edges where values pass and derivatives do not: of `detach`, of a truncation."""
+        from .cuts import cuts
+
+        return cuts(self)
 
     def draw(self, path: str | Path, **options: Any) -> Path:
         """Draw to svg, pdf, png or dot, by the suffix; see `unfold.draw.draw`."""
