@@ -42,9 +42,10 @@ ARROWS = """
     backends.llvm                   : plan errors
     inputs, outputs, init, sizes    : program errors noise
     streaming, compiler             : inputs transform show
-    function, stepper, jacobian     : streaming compiler
+    cost                            : plan errors
+    function, stepper, jacobian     : streaming compiler cost
     model                           : graph check
-    api, gradcheck                  : function model stages
+    api, gradcheck, roofline        : function model stages
     __init__                        : api
     cli                             : __init__ draw
 """
@@ -56,6 +57,7 @@ LATE = {
     ("graph", "draw"),  # graph.draw("out.svg")
     ("compiler", "backends.numpy"),
     ("compiler", "backends.llvm"),
+    ("roofline", "backends.llvm"),
 }
 
 # Where the packages of the table live, when not under unfold/.

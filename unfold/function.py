@@ -18,6 +18,7 @@ from .outputs import Outputs
 from .program import Program, Var
 
 if TYPE_CHECKING:
+    from .cost import Costs
     from .jacobian import Bias
     from .stepper import Stepper
     from .streaming import StepProgram
@@ -269,6 +270,20 @@ class Function:
         _, cut = self.value_and_grad(params, data, **call)
         _, full = self._full.value_and_grad(params, data, **call)
         return compare(cut, full)
+
+    def cost(self, B: int = 1, **lengths: int) -> Costs:
+        """The bill of a call before anything runs: parameters, operations and bytes.
+
+        Args:
+            B: the number of sequences.
+            lengths: every length of the model, ``T=1000``.
+
+        Raises:
+            InputError: a length is missing, unknown or too small.
+        """
+        from .cost import costs
+
+        return costs(self.program, lengths, B, self.options.dtype)
 
     # --- one step at a time ---
 

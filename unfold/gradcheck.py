@@ -156,15 +156,20 @@ def grad_check(
 
 
 def random_arrays(
-    program: Program, lengths: Mapping[str, int], generator: np.random.Generator
+    program: Program,
+    lengths: Mapping[str, int],
+    generator: np.random.Generator,
+    batch: int | None = None,
 ) -> dict[str, Array]:
     """An array for every input and parameter of a bound program, of ordinary size: parameters as
     their initialisers draw them, constants disturbed; data between 0.2 and 0.9; integers and truth
-    values of all kinds."""
+    values of all kinds. With a ``batch`` the inputs have its axis."""
     arrays: dict[str, Array] = {}
     for v in (*program.params, *program.inputs):
         counts = tuple((a.hi - a.lo + 1).evaluate(lengths) for a in v.axes)
         shape = counts + tuple(n.evaluate({}) for n in v.shape)
+        if batch is not None and v.role == "input":
+            shape = (batch, *shape)
         arrays[v.name] = _random(v, shape, generator)
     return arrays
 

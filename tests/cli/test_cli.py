@@ -22,6 +22,7 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 ELMAN = str(EXAMPLES / "elman.rec")
 INVENTORY = str(EXAMPLES / "inventory.rec")
 SIZES = {"D": 3, "H": 4, "K": 2}
+SIZE_ARGS = [arg for name, n in SIZES.items() for arg in ("--size", f"{name}={n}")]
 
 Run = Callable[..., "tuple[int, str, str]"]
 
@@ -340,3 +341,46 @@ def test_the_script_runs_anywhere_without_colours_in_a_pipe(tmp_path: Path) -> N
     assert script("--version", cwd=tmp_path, env=env).stdout == (
         f"unfold, version {unfold.__version__}\n"
     )
+
+
+# --- cost and bench ---------------------------------------------------------------------------
+
+
+def test_cost_tells_the_bill_without_running(run: Run) -> None:
+    status, out, err = run("cost", INVENTORY, "--steps", 50, "--batch", 4, "--dtype", "float32")
+    assert (status, err) == (0, "")
+    first, second, *rows = out.splitlines()
+    assert first == "inventory at T = 50, batch 4, float32"
+    assert second == "3 parameters"
+    assert [r.split("  ")[0] for r in rows[2:]] == [
+        "floating-point operations", "special functions", "bytes in", "bytes out",
+        "stored for the way back", "operations per byte",
+    ]  # fmt: skip
+
+
+def test_cost_as_data(run: Run) -> None:
+    status, out, _ = run("cost", ELMAN, *SIZE_ARGS, "--steps", 10, "--json")
+    bill = json.loads(out)
+    assert status == 0
+    assert bill["lengths"] == {"T": 10}
+    assert bill["gradient"]["work"]["flops"] > bill["forward"]["work"]["flops"] > 0
+
+
+def test_cost_of_a_size_that_is_missing(run: Run) -> None:
+    status, out, err = run("cost", ELMAN, "--size", "D=3", "--size", "H=4")
+    assert (status, out) == (1, "")
+    assert "needs the size K" in err
+
+
+def test_bench_sets_times_beside_the_machine(run: Run) -> None:
+    status, out, _ = run("bench", INVENTORY, "--steps", 20, "--json")
+    found = json.loads(out)
+    assert status == 0
+    for side in (found["value"], found["gradient"]):
+        assert side["seconds"] > 0
+        assert side["bound"] in ("memory", "arithmetic")
+        assert side["flops"] == pytest.approx(side["side"]["work"]["flops"] / side["seconds"])
+        assert 0 < side["share"] == pytest.approx(side["flops"] / found["peak_flops"])
+    status, out, _ = run("bench", INVENTORY, "--steps", 20)
+    assert status == 0
+    assert "value and gradient" in out

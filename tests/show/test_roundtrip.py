@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import unfold
 from tests.strategies import arrays, programs
-from unfold.function import Function, Options
+from unfold.compiler import Options
+from unfold.function import Function
 from unfold.program import Program
 from unfold.show import to_latex, to_rec
 from unfold.transform import adjoint, tangent

@@ -1,0 +1,211 @@
+"""What a model costs, counted from its equations before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..dependence import distinct
+from ..domain import Domain
+from ..errors import InputError
+from ..expr import Call, Expr, Guard, Reduce, children, free_symbols, names
+from ..plan.build import shared_variables
+from ..program import Output, Program, Var
+from ..transform import adjoint, simplify
+from .points import count
+from .work import Work, size, work
+
+
+@dataclass(frozen=True)
+class Side:
+    """One computation: the outputs alone, or the losses and their gradients.
+
+    Attributes:
+        work: floating-point operations and special functions, of the whole batch. An implicit
+            equation counts as one step of its solver.
+        read: bytes of the arrays that go in, each once.
+        written: bytes of the arrays that come out.
+        stored: bytes of the variables that the adjoint's equations read back: for a gradient they
+            are written on the way forward and read on the way back.
+    """
+
+    work: Work
+    read: int
+    written: int
+    stored: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that cross between processor and memory when caches hold nothing for long."""
+        return self.read + self.written + 2 * self.stored
+
+    @property
+    def intensity(self) -> float:
+        """Floating-point operations per byte."""
+        return self.work.flops / max(self.bytes, 1)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The bill of a model for given sizes, lengths and batch.
+
+    Attributes:
+        parameters: how many numbers are learnt.
+        lengths: the lengths that were asked for.
+        batch: how many sequences.
+        forward: the value.
+        gradient: value and gradient together; ``None`` for a model without a loss.
+        implicit: the names of variables that solvers find; they count as one step each.
+    """
+
+    model: str
+    parameters: int
+    lengths: dict[str, int]
+    batch: int
+    dtype: str
+    forward: Side
+    gradient: Side | None
+    implicit: tuple[str, ...]
+
+    def __str__(self) -> str:
+        from .show import text
+
+        return text(self)
+
+
+def costs(
+    program: Program, lengths: Mapping[str, int], batch: int = 1, dtype: str = "float64"
+) -> Costs:
+    """The bill of a program whose sizes and constants are bound.
+
+    Args:
+        program: the model.
+        lengths: a value for each of its lengths.
+        batch: the number of sequences; what depends on parameters alone is counted once.
+        dtype: ``"float64"`` or ``"float32"``.
+
+    Raises:
+        InputError: a length is missing, unknown or too small, or the batch is no positive number.
+    """
+    stated = _checked(program, lengths)
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise InputError(f"the batch is a positive integer, not {batch!r}")
+    shown = {o.name for o in program.outputs}
+    losses = tuple(Output(n) for n in program.losses if n not in shown)
+    value = simplify(program.with_(outputs=(*losses, *program.outputs), losses=()))
+    gradient = None
+    if program.losses and any(v.type.kind == "real" for v in program.params):
+        gradient = adjoint(program.with_(outputs=()))
+    return Costs(
+        program.name,
+        sum(numbers(v, stated) for v in program.params),
+        stated,
+        batch,
+        dtype,
+        side(value, stated, batch, dtype),
+        side(gradient, stated, batch, dtype) if gradient is not None else None,
+        tuple(sorted({e.name for e in value.equations if e.solver is not None})),
+    )
+
+
+def _checked(program: Program, lengths: Mapping[str, int]) -> dict[str, int]:
+    for name in lengths:
+        if name not in program.lengths:
+            known = ", ".join(program.lengths) or "none"
+            raise InputError(f"{program.name} has no length {name}; its lengths: {known}")
+    for name in program.lengths:
+        least = program.minimum.get(name, 1)
+        value = lengths.get(name)
+        if value is None:
+            raise InputError(f"the length {name} of {program.name} is missing: {name}=1000")
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InputError(f"{name} is an integer of at least {least}, not {value!r}")
+    return {n: lengths[n] for n in program.lengths}
+
+
+def side(program: Program, lengths: Mapping[str, int], batch: int, dtype: str) -> Side:
+    """The costs of one program."""
+    shared = shared_variables(program)
+    total = Work()
+    for eq in program.equations:
+        body = distinct(eq.rhs, eq.indices)
+        once = expression(body, eq.domain, eq.indices, lengths, set())
+        total = total + once * (1 if eq.name in shared else batch)
+
+    def held(v: Var) -> int:
+        width = {"real": 4 if dtype == "float32" else 8, "int": 8, "bool": 1}[v.type.kind]
+        return numbers(v, lengths) * width * (1 if summed(v) or v.name in shared else batch)
+
+    def summed(v: Var) -> bool:
+        source = program.vars.get(v.adjoint_of or "")
+        return source is not None and source.role == "param"
+
+    outputs = {o.name for o in program.outputs} | set(program.losses)
+    return Side(
+        total,
+        sum(held(v) for v in (*program.inputs, *program.params)),
+        sum(held(program.vars[n]) for n in outputs),
+        sum(held(program.vars[n]) for n in read_back(program)),
+    )
+
+
+def read_back(program: Program) -> list[str]:
+    """The computed variables over time that equations of adjoints read."""
+    adjoints = {n for n, v in program.vars.items() if v.adjoint_of is not None}
+    # What is computed from adjoints belongs to the way back, whatever its name.
+    grown = True
+    while grown:
+        grown = False
+        for eq in program.equations:
+            if eq.name not in adjoints and names(eq.rhs) & adjoints:
+                adjoints.add(eq.name)
+                grown = True
+    read = {n for eq in program.equations if eq.name in adjoints for n in names(eq.rhs)}
+    return [
+        v.name for v in program.vars.values()
+        if v.role == "variable" and v.axes and v.name in read and v.name not in adjoints
+    ]  # fmt: skip
+
+
+def numbers(v: Var, lengths: Mapping[str, int]) -> int:
+    """How many numbers a variable holds, for one sequence."""
+    total = 1
+    for n in v.shape:
+        total *= n.evaluate({})
+    for axis in v.axes:
+        total *= max((axis.hi - axis.lo + 1).evaluate(lengths), 0)
+    return total
+
+
+def expression(
+    e: Expr,
+    domain: Domain,
+    indices: tuple[str, ...],
+    lengths: Mapping[str, int],
+    seen: set[tuple[Expr, Domain]],
+) -> Work:
+    """The work of an expression at all points of a domain.
+
+    What stands there several times is done once, and so is what does not depend on an index: a
+    normaliser ``logsumexp[s](…)`` inside of ``sum[s]`` costs one pass, not one a summand.
+    """
+    depends = free_symbols(e)
+    free = tuple(i for i in indices if i in depends)
+    if free != indices:
+        domain = domain.project_out(i for i in indices if i not in depends)
+    if (e, domain) in seen:
+        return Work()
+    seen.add((e, domain))
+    if isinstance(e, Guard):
+        return expression(e.body, domain & e.domain, free, lengths, seen)
+    total = Work()
+    if isinstance(e, Reduce):
+        inner, over = domain & e.domain, (*free, *e.indices)
+        each = Work(3, 1) if e.op == "logsumexp" else Work(1)
+        total = each * (count(inner, over, lengths) * size(e))
+        return total + expression(e.body, inner, over, lengths, seen)
+    if isinstance(e, Call):
+        total = work(e) * count(domain, free, lengths)
+    for child in children(e):
+        total = total + expression(child, domain, free, lengths, seen)
+    return total
