@@ -41,9 +41,9 @@ def initial(v: Var, seed: int, lengths: Mapping[str, int], dtype: Any = "float64
         count = axis.hi - axis.lo + 1
         missing = sorted(count.symbols - set(lengths))
         if missing:
-            raise InputError(
-                f"{v.name} has {count} entries: give {missing[0]} as a keyword, `{missing[0]}=3`"
-            )
+            name = missing[0]
+            given = f"{name}=3" if name.isidentifier() else f'**{{"{name}": 3}}'
+            raise InputError(f"{v.name} has {count} entries: give {name} as a keyword, `{given}`")
         axes.append(max(0, count.evaluate(lengths)))
     shape = tuple(n.evaluate({}) for n in v.shape)
     generator = np.random.default_rng([seed, *v.name.encode()])

@@ -256,18 +256,18 @@ def _solve(
 
 
 def _share(scope: Scope, eq: t.Equation, number: int) -> tuple[int, int] | None:
-    """Which part of `split` a name takes."""
+    """Which part of `split` a name takes; ``None``: all of it, as of `h[0], c[0] = 0`."""
     value = eq.value
     is_split = isinstance(value, t.Call) and value.function.text == "split"
-    if len(eq.targets) == 1 and not is_split:
+    if not is_split and (len(eq.targets) == 1 or _is_number(value)):
         return None
     if not is_split or not isinstance(value, t.Call):
         raise scope.report.error(
             "E0207",
             "several names on the left need several values on the right",
             (value.span, "one value"),
-            helps=["`a, b = split(v, 2)` gives each its part; "
-                   "otherwise write one equation for each"],
+            helps=["`a, b = split(v, 2)` gives each its part, and `a, b = 0` the same "
+                   "number; otherwise write one equation for each"],
         )  # fmt: skip
     from . import sizes
 
@@ -285,6 +285,13 @@ def _share(scope: Scope, eq: t.Equation, number: int) -> tuple[int, int] | None:
             (eq.targets[0].span.to(eq.targets[-1].span), names),
         )
     return number, len(eq.targets)
+
+
+def _is_number(value: t.Expr) -> bool:
+    """`0`, `-1.5`, `-inf`: nothing that could be taken apart."""
+    if isinstance(value, t.Unary):
+        return value.operator != "not" and _is_number(value.operand)
+    return isinstance(value, t.Number) or (isinstance(value, t.Name) and value.text == "inf")
 
 
 def _not_affine(scope: Scope, clause: t.Expr) -> Failed:
