@@ -1,0 +1,85 @@
+"""Some of the examples once more, as a JAX programmer would write them: loss of one sequence.
+
+``TWINS[name](p)`` takes parameters and inputs by their names in the example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Loss = Callable[[dict[str, Any]], Any]
+
+
+def causal_attention(p: dict[str, Any]) -> Any:
+    q, k, v = (p["x"] @ p[name].T for name in ("W_q", "W_k", "W_v"))
+    score = q @ k.T / jnp.sqrt(float(q.shape[1]))
+    mask = jnp.tril(jnp.ones(score.shape, bool))
+    z = jax.nn.softmax(jnp.where(mask, score, -jnp.inf), axis=1) @ v
+    return jnp.mean((z @ p["W_o"].T + p["b_o"] - p["target"]) ** 2)
+
+
+def ntm(p: dict[str, Any]) -> Any:
+    def address(key: Any, beta: Any, mem: Any) -> Any:
+        length = jnp.linalg.norm(mem, axis=1) * jnp.linalg.norm(key)
+        return jax.nn.softmax(beta * (mem @ key) / (length + 1e-8))
+
+    def head(h: Any, mem: Any, which: str) -> Any:
+        key = jnp.tanh(p[f"W_k{which}"] @ h + p[f"b_k{which}"])
+        beta = jax.nn.softplus(p[f"w_b{which}"] @ h + p[f"b_b{which}"])
+        return address(key, beta, mem)
+
+    def step(carry: Any, x: Any) -> Any:
+        h, r, mem = carry
+        h = jnp.tanh(p["W_x"] @ x + p["W_r"] @ r + p["W_h"] @ h + p["b_h"])
+        weights = head(h, mem, "w")
+        erase = jax.nn.sigmoid(p["W_er"] @ h + p["b_er"])
+        add = jnp.tanh(p["W_ad"] @ h + p["b_ad"])
+        mem = mem * (1 - jnp.outer(weights, erase)) + jnp.outer(weights, add)
+        r = head(h, mem, "r") @ mem
+        return (h, r, mem), (h, r)
+
+    start = jnp.zeros_like(p["b_h"]), jnp.zeros_like(p["b_kw"]), p["Mem0"]
+    _, (h, r) = lax.scan(step, start, p["x"])
+    y = h @ p["V_h"].T + r @ p["V_r"].T + p["b_y"]
+    return jnp.sum(jax.nn.softplus(y) - p["target"] * y) / len(y)
+
+
+def hmm(p: dict[str, Any]) -> Any:
+    def step(alpha: Any, o: Any) -> Any:
+        paths = alpha[:, None] + p["log_trans"]
+        return jax.nn.logsumexp(paths, axis=0) + p["log_emit"][:, o], None
+
+    first = p["log_init"] + p["log_emit"][:, p["o"][0]]
+    last, _ = lax.scan(step, first, p["o"][1:])
+    return -jax.nn.logsumexp(last)
+
+
+def neural_ode(p: dict[str, Any]) -> Any:
+    substeps = 3
+
+    def step(h: Any, given: Any) -> Any:
+        u, dt = given
+        held = p["B"] @ u + p["b"]
+
+        def slope(z: Any) -> Any:
+            return jnp.tanh(p["A"] @ z + held)
+
+        d = dt / substeps
+        for _ in range(substeps):
+            k1 = slope(h)
+            k2 = slope(h + d * k1 / 2)
+            k3 = slope(h + d * k2 / 2)
+            k4 = slope(h + d * k3)
+            h = h + d * (k1 + 2 * k2 + 2 * k3 + k4) / 6
+        return h, h
+
+    _, h = lax.scan(step, p["h0"], (p["u"], p["dt"]))
+    return jnp.mean((h - p["target"]) ** 2)
+
+
+TWINS: dict[str, Loss] = {f.__name__: f for f in (causal_attention, ntm, hmm, neural_ode)}
