@@ -41,7 +41,8 @@ ARROWS = """
     backends.numpy                  : graph errors
     backends.llvm                   : plan errors
     inputs, outputs, init, sizes    : program errors noise
-    streaming, compiler             : inputs transform show
+    arrival                         : errors transform
+    streaming, compiler             : arrival inputs transform show
     cost                            : plan errors
     function, stepper, jacobian     : streaming compiler cost
     model                           : graph check

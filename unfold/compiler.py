@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrival import Watched, watched
 from .errors import InputError
 from .inputs import Call, Signature, bind, signature
 from .program import Output, Program, verify
@@ -144,9 +145,12 @@ class Compiler:
         """Compile a program derived from this one with the same options."""
         o = self.options
         backend = importlib.import_module(f"unfold.backends.{o.backend}")
+        lowered, arrivals = watched(program)
         kernel = backend.compile(
-            verify(program), dtype=o.dtype, threads=o.threads, sum_adjoints=True
+            verify(lowered), dtype=o.dtype, threads=o.threads, sum_adjoints=True
         )
+        if arrivals:
+            kernel = Watched(kernel, arrivals)
         labels = {
             v.name: f"the tangent of {v.tangent_of}" for v in program.vars.values() if v.tangent_of
         }

@@ -17,9 +17,6 @@ from ..syntax.parse import parse_partial
 from .report import Report, listed, nearest
 from .stages import check_model
 
-#: Parts of the language that this version reads and does not compile.
-LATER = ("E0901",)
-
 Maker = Callable[[], "Program | None"]
 
 
@@ -55,7 +52,7 @@ class Library:
             found += [d for d in report.all() if d.code != "W0804" or name not in self.inside]
         if self.syntax:
             # What stands in lines that could not be read may be just what a warning misses.
-            found = [d for d in found if d.severity == "error" and d.code not in LATER]
+            found = [d for d in found if d.severity == "error"]
         result = list(in_order(found))
         for other in self.used:
             result += [d for d in other.diagnostics() if d.severity == "error" and d not in result]

@@ -116,6 +116,7 @@ CALLS: dict[str, str] = {
     "where": "where({0}, {1}, {2})",
     "real": "real({0})",
     "detach": "detach({0})",
+    "arrived": "arrived({0}, {1}, {2}, {3})",
     "outer": "outer({0}, {1})",
     "reshape": "reshape({0}, {shape})",
     "broadcast": "broadcast({0}, {shape})",

@@ -220,6 +220,15 @@ def _starting_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
     return value.shape, Type("real")
 
 
+def _arrived_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
+    for position, a in enumerate(args[1:], 1):
+        if a.shape:
+            raise ShapeError("how much is done is one number", (position,))
+    if args[0].type.kind == "bool":
+        raise ShapeError("numbers are needed here, not a truth value", (0,))
+    return args[0].shape, Type("real")
+
+
 def _cast_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
     return args[0].shape, Type("real")
 
@@ -238,6 +247,13 @@ SELECTION: tuple[Op, ...] = (
     Op("starting_from", 2, lambda value, start: np.asarray(value), "{0}",
        (Example(((), ()), (ANY, ANY)), Example(((3,), (3,)), (ANY, ANY))), _starting_shape, (),
        lambda g, y, args, attrs: (g, None), lambda tangents, y, args, attrs: tangents[0]),
+    # The first operand, the end of a step that was integrated in pieces. A call raises an error
+    # unless the second one, how much of the step is done, is 1; the others are how many attempts
+    # there were and their relative tolerance.
+    Op("arrived", 4, lambda value, *done: np.asarray(value, dtype=float), "{0}",
+       (Example(((), (), (), ()), (ANY,) * 4), Example(((3,), (), (), ()), (ANY,) * 4)),
+       _arrived_shape, (), lambda g, y, args, attrs: (g, None, None, None),
+       lambda tangents, y, args, attrs: tangents[0], elementwise=False),
 )  # fmt: skip
 
 OPS: tuple[Op, ...] = ARITHMETIC + FUNCTIONS + STEPS + LOGIC + SELECTION
