@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from . import cache
 from .check.fixed import check_fixed
 from .compiler import Options
 from .errors import InputError, UnfoldError
@@ -90,13 +91,19 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
         raise InputError(f"threads is a positive integer, not {threads!r}")
     fixed, constants = bindings(program, {**(sizes or {}), **sizes_and_constants})
     options = Options(backend, name, threads, check_finite, truncate)
-    try:
-        function = Function(program, fixed, constants, options)
-    except ValueError as error:
-        if truncate is None:
-            raise
-        raise InputError(f"truncate: {error}") from None
-    check_fixed(function.program, fixed)
+    function = Function(program, fixed, constants, options)
+
+    def checked() -> bool:
+        try:
+            function.compiler.differentiated  # noqa: B018 - made now, so that errors come now
+        except ValueError as error:
+            if truncate is None:
+                raise
+            raise InputError(f"truncate: {error}") from None
+        check_fixed(function.program, fixed)
+        return True
+
+    cache.remember(function.compiler.entry("checked"), checked)
     return function
 
 

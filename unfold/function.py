@@ -44,7 +44,7 @@ class Function:
     ) -> None:
         self.compiler = Compiler(declared, sizes, constants, options)
         self._full: Function | None = None
-        self._real_params = tuple(v.name for v in self.program.params if v.type.kind == "real")
+        self._real_params = tuple(v.name for v in declared.params if v.type.kind == "real")
         self._lock = threading.RLock()
         self._steps: tuple[StepProgram, tuple[Derived, Derived]] | None = None
 
@@ -68,12 +68,12 @@ class Function:
     @property
     def inputs(self) -> list[str]:
         """The names of the inputs, in order of declaration."""
-        return [v.name for v in self.program.inputs]
+        return [v.name for v in self.declared.inputs]
 
     @property
     def params(self) -> list[str]:
         """The names of the parameters, in order of declaration."""
-        return [v.name for v in self.program.params]
+        return [v.name for v in self.declared.params]
 
     def __repr__(self) -> str:
         o = self.options
@@ -353,12 +353,12 @@ class Function:
 
     def _losses(self, loss: str | Sequence[str] | None) -> tuple[str, ...]:
         if loss is None:
-            if not self.program.losses:
+            if not self.declared.losses:
                 raise InputError(
                     f"{self.program.name} has no `minimize` line: name what to differentiate, "
                     '`loss="…"`'
                 )
-            return self.program.losses
+            return self.declared.losses
         names = (loss,) if isinstance(loss, str) else tuple(loss)
         for name in names:
             v = self.program.vars.get(name)

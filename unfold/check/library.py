@@ -33,6 +33,7 @@ class Library:
         else:
             self.file, self.syntax = parse_partial(source, name)
         self.used: list[Library] = []
+        self.files: dict[str, str] = {}  # the texts of the files named here
         self.reports: dict[str, Report] = {}
         self.programs: dict[str, Program | None] = {}
         self.models: dict[str, t.Model] = {}
@@ -187,7 +188,15 @@ class Library:
                 helps=[f"it was looked for as {file}"],
             )
             return None
+        self.files[str(file)] = text
         return self._load(text, str(file), use)
+
+    def all_files(self) -> dict[str, str]:
+        """The texts of the files that are used from here, by their paths."""
+        found = dict(self.files)
+        for other in self.used:
+            found |= other.all_files()
+        return found
 
     def _load(self, text: str, name: str, use: t.Use) -> Library | None:
         for other in self.used:
