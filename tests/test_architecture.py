@@ -46,7 +46,8 @@ ARROWS = """
     arrival                         : errors transform
     streaming, compiler             : arrival inputs transform show cache
     cost                            : plan errors
-    function, stepper, jacobian     : streaming compiler cost
+    forward                         : compiler
+    function, stepper, jacobian     : streaming forward cost
     model                           : graph check
     api, gradcheck, roofline        : function model stages
     __init__                        : api

@@ -46,6 +46,7 @@ class Options:
     threads: int = 1
     check_finite: bool = False
     truncate: Window | Horizon | None = None
+    mode: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Compiler:
     Attributes:
         declared: the program as it was written.
         sizes, constants: what was fixed.
-        options: backend, dtype, threads, check_finite, truncate.
+        options: backend, dtype, threads, check_finite, truncate, mode.
     """
 
     def __init__(
@@ -204,12 +205,7 @@ class Compiler:
         draws: tuple[int, int] = (0, 0),
     ) -> tuple[dict[str, Array], Call]:
         """Check the arrays of a call and compute; the outputs by name, and the checked call."""
-        given = inputs
-        if data is not None:
-            both = sorted(set(data) & set(inputs))
-            if both:
-                raise InputError(f"{both[0]} is given twice")
-            given = {**data, **inputs}
+        given = merged(data, inputs)
         if tangents:
             params, given = self._with_tangents(derived, params, given, tangents)
         call = bind(derived.signature, params, given, lengths, *draws)
@@ -231,6 +227,16 @@ class Compiler:
         for name, value in tangents.items():
             moved[dots[name].role][dots[name].name] = value
         return moved["param"], moved["input"]
+
+
+def merged(data: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inputs of a call, given in a dict, as keywords or both. Raises `InputError`."""
+    if data is None:
+        return inputs
+    both = sorted(set(data) & set(inputs))
+    if both:
+        raise InputError(f"{both[0]} is given twice")
+    return {**data, **inputs}
 
 
 def _outputs(program: Program) -> list[str]:
