@@ -9,6 +9,7 @@ steps. The directions run side by side, as a batch (Griewank and Walther, *Evalu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,18 +37,21 @@ def is_chosen(compiler: Compiler, wrt: Sequence[str]) -> bool:
     asked for and impossible.
     """
     mode = compiler.options.mode
-    states = [n for n in wrt if compiler.program.vars[n].role == "variable"]
-    if states and mode == "forward":
-        raise InputError(
-            f"wrt: {states[0]} is a state, and forward mode moves inputs and parameters only; "
-            'its gradient, the costate, needs mode="reverse" or "auto"'
-        )
-    if mode != "auto" or states:
-        return mode == "forward"
-    shapes = [compiler.program.vars[n] for n in wrt]
-    if any(v.axes for v in shapes):
+    if mode == "reverse":
         return False
-    return sum(int(np.prod([n.constant or 0 for n in v.shape])) for v in shapes) == 1
+    found = [compiler.declared.vars[n] for n in wrt]
+    state = next((v.name for v in found if v.role == "variable"), None)
+    if mode == "forward":
+        if state is not None:
+            raise InputError(
+                f"wrt: {state} is a state, and forward mode moves inputs and parameters only; "
+                'its gradient, the costate, needs mode="reverse" or "auto"'
+            )
+        return True
+    if state is not None or any(v.axes for v in found):
+        return False
+    shapes = ([n.subs(compiler.sizes).constant or 0 for n in v.shape] for v in found)
+    return sum(math.prod(shape) for shape in shapes) == 1
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def value_and_grad(
     # One number for each component: of a parameter, or of an input of every sequence.
     skipped = {n: 1 if own[n] and call.batch is not None else 0 for n in compiled.directions}
     shapes = {n: call.arrays[n].shape[k:] for n, k in skipped.items()}
-    width = sum(int(np.prod(s)) for s in shapes.values())
+    width = sum(math.prod(s) for s in shapes.values())
     found: list[Array] = []
     losses: list[Array] = []
     for first in range(0, max(width, 1), SIDE_BY_SIDE):
@@ -114,7 +118,7 @@ def value_and_grad(
     grads: dict[str, Array] = {}
     start = 0
     for n, shape in shapes.items():
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         part = rows[start : start + size]
         start += size
         grads[n] = (
@@ -143,7 +147,7 @@ def _run(
     arrays = {n: side_by_side(n, a) for n, a in call.arrays.items()}
     start = -first
     for n, shape in shapes.items():
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         units = np.zeros((count, 1 if batch is None else batch, size), call.arrays[n].dtype)
         for k in range(max(0, start), min(count, start + size)):
             units[k, :, k - start] = 1
