@@ -19,18 +19,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ARROWS = """
     grammar, cells, intern, noise   :
-    digest                          : intern
-    cache                           : digest
     poly                            : intern
     domain                          : poly
     expr                            : domain
     ops                             : expr
-    program                         : ops digest
+    program                         : ops
     implicit                        : program
     derivative                      : ops
     syntax.span, syntax.diagnostics :
     errors                          : syntax.diagnostics
-    syntax                          : errors grammar cache
+    syntax                          : errors grammar
     dependence, causality, schedule : program
     check.spelling                  : ops
     show                            : implicit check.spelling
@@ -39,15 +37,13 @@ ARROWS = """
     graph                           : implicit derivative
     draw                            : graph show
     plan                            : transform schedule
-    stages                          : check plan cache
+    stages                          : check plan
     backends.numpy                  : graph errors
-    backends.llvm                   : plan errors cache
-    inputs, outputs, init, sizes    : program errors noise
-    arrival                         : errors transform
-    streaming, compiler             : arrival inputs transform show cache
     cost                            : plan errors
-    forward                         : compiler
-    function, stepper, jacobian     : streaming forward cost
+    backends.llvm                   : cost
+    inputs, outputs, init, sizes    : program errors noise
+    streaming, compiler             : inputs transform show
+    function, stepper, jacobian     : streaming compiler cost
     model                           : graph check
     api, gradcheck, roofline        : function model stages
     __init__                        : api

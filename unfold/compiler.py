@@ -6,17 +6,15 @@ Each is made and compiled when it is first asked for, and kept.
 from __future__ import annotations
 
 import importlib
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import cache
-from .arrival import Watched, watched
 from .errors import InputError
 from .inputs import Call, Signature, bind, signature
 from .program import Output, Program, verify
@@ -43,10 +41,18 @@ class Options:
 
     backend: str = "llvm"
     dtype: str = "float64"
-    threads: int = 1
+    threads: int | str = 1
     check_finite: bool = False
     truncate: Window | Horizon | None = None
-    mode: str = "auto"
+
+    @property
+    def workers(self) -> int:
+        """How many threads share a batch: ``threads``, or the cores that this process may use."""
+        if self.threads != "auto":
+            return int(self.threads)
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,11 @@ class Compiler:
     """Makes kernels of what derives from one model, for fixed sizes; safe in several threads.
 
     Attributes:
+        program: the program with its sizes and constants fixed.
         declared: the program as it was written.
         sizes, constants: what was fixed.
-        options: backend, dtype, threads, check_finite, truncate, mode.
+        options: backend, dtype, threads, check_finite, truncate.
+        differentiated: what derivatives are taken of: the program, or the same one truncated.
     """
 
     def __init__(
@@ -82,24 +90,12 @@ class Compiler:
         self.sizes = dict(sizes)
         self.constants = dict(constants)
         self.options = options
-        self._backend = importlib.import_module(f"unfold.backends.{options.backend}")
-        self._target = self._backend.target()
+        self.program = verify(declared.bind(sizes, constants))
+        self.differentiated = (
+            self.program if options.truncate is None else truncate(self.program, options.truncate)
+        )
         self._lock = threading.RLock()
         self._derived: dict[tuple[Any, ...], Derived] = {}
-
-    @cached_property
-    def program(self) -> Program:
-        """The program with its sizes and constants fixed."""
-        return verify(self.declared.bind(self.sizes, self.constants))
-
-    @cached_property
-    def differentiated(self) -> Program:
-        """What derivatives are taken of: the program, or the same one truncated.
-
-        Raises ``ValueError`` for a truncation that the program has no place for.
-        """
-        cut = self.options.truncate
-        return self.program if cut is None else truncate(self.program, cut)
 
     def value(self) -> Derived:
         """What the model computes: its losses and outputs."""
@@ -150,33 +146,17 @@ class Compiler:
             with self._lock:
                 found = self._derived.get(key)
                 if found is None:
-                    entry = self.entry("derived", *key)
-                    found = cache.remember(entry, lambda: self.compiled(*build(), entry))
-                    self._derived[key] = found
+                    program, names = build()
+                    found = self._derived[key] = self.compiled(program, names)
         return found
 
-    def entry(self, *key: Any) -> str | None:
-        """The name, in the cache, of something that follows from what is compiled."""
-        if cache.folder() is None or self.declared.fingerprint is None:
-            return None
-        return cache.key(
-            self.declared.fingerprint, self.sizes, self.constants, self.options, self._target, key
-        )
-
-    def compiled(
-        self, program: Program, names: dict[str, str] | None = None, entry: str | None = None
-    ) -> Derived:
-        """Compile a program derived from this one with the same options.
-
-        ``entry`` is the name under which the code may be kept in the cache.
-        """
+    def compiled(self, program: Program, names: dict[str, str] | None = None) -> Derived:
+        """Compile a program derived from this one with the same options."""
         o = self.options
-        lowered, arrivals = watched(program)
-        kernel = self._backend.compile(
-            verify(lowered), dtype=o.dtype, threads=o.threads, sum_adjoints=True, entry=entry
+        backend = importlib.import_module(f"unfold.backends.{o.backend}")
+        kernel = backend.compile(
+            verify(program), dtype=o.dtype, threads=o.workers, sum_adjoints=True
         )
-        if arrivals:
-            kernel = Watched(kernel, arrivals)
         labels = {
             v.name: f"the tangent of {v.tangent_of}" for v in program.vars.values() if v.tangent_of
         }
@@ -205,7 +185,12 @@ class Compiler:
         draws: tuple[int, int] = (0, 0),
     ) -> tuple[dict[str, Array], Call]:
         """Check the arrays of a call and compute; the outputs by name, and the checked call."""
-        given = merged(data, inputs)
+        given = inputs
+        if data is not None:
+            both = sorted(set(data) & set(inputs))
+            if both:
+                raise InputError(f"{both[0]} is given twice")
+            given = {**data, **inputs}
         if tangents:
             params, given = self._with_tangents(derived, params, given, tangents)
         call = bind(derived.signature, params, given, lengths, *draws)
@@ -227,16 +212,6 @@ class Compiler:
         for name, value in tangents.items():
             moved[dots[name].role][dots[name].name] = value
         return moved["param"], moved["input"]
-
-
-def merged(data: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The inputs of a call, given in a dict, as keywords or both. Raises `InputError`."""
-    if data is None:
-        return inputs
-    both = sorted(set(data) & set(inputs))
-    if both:
-        raise InputError(f"{both[0]} is given twice")
-    return {**data, **inputs}
 
 
 def _outputs(program: Program) -> list[str]:

@@ -96,14 +96,14 @@ def bench(
     (value if costs.gradient is None else gradient)()
     compiled = time.perf_counter() - start
     machine = importlib.import_module("unfold.backends.llvm.peak").peak(dtype)
-    flops, bandwidth = machine.flops * fn.options.threads, machine.bandwidth
+    flops, bandwidth = machine.flops * fn.options.workers, machine.bandwidth
     sides = [(value, costs.forward), (gradient, costs.gradient)]
     first, second = (
         None if side is None else speed(typical(call, seconds), side, flops, bandwidth)
         for call, side in sides
     )
     assert first is not None
-    return Bench(compiled, costs, first, second, flops, bandwidth, fn.options.threads)
+    return Bench(compiled, costs, first, second, flops, bandwidth, fn.options.workers)
 
 
 def speed(seconds: float, side: Side, peak: float, bandwidth: float) -> Speed:

@@ -12,19 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unfold import cache
 from unfold.plan import Plan, plan, split
 
 from . import jit, lanes, solving, tiles
+from .effort import microseconds
 from .elementwise import Formats
 from .lanes import Variant
-from .record import Record, data_offset, extents, numbers, record
+from .record import Record, data_offset, numbers, record
+from .slots import Slot
+from .team import Team
 from .tiles.storage import Layout
 
 Array = NDArray[Any]
 
-#: Work buffers start at multiples of this.
-_ALIGN = 64
+#: How many microseconds of work a thread should have.
+_WORTHWHILE = 50.0
 #: When idle workspaces hold more bytes than this, they are given back.
 _KEPT = 2**28
 
@@ -59,20 +61,19 @@ class Kernel:
 
     Calling it takes arrays by name, lengths, the batch (``None`` for a single sequence) and each
     sequence's own length T (or ``None``); it returns the outputs by name. It may be called from
-    several threads at once, and pickled; code for a kind of call is made when it first comes,
-    unless the cache holds it beside ``entry``.
+    several threads at once, and pickled; code for a kind of call is made when it first comes.
     """
 
-    def __init__(self, source: Source, entry: str | None = None) -> None:
+    def __init__(self, source: Source) -> None:
         self.source = source
-        self.entry = entry
         self._lock = threading.Lock()
         self._entries: dict[Variant, Entry] = {}
-        self._pool: dict[tuple[Any, ...], list[_Slot]] = {}
+        self._pool: dict[tuple[Any, ...], list[Slot | Team]] = {}
         self._width = jit.host().lanes(source.dtype)
+        self._entry(Variant(1, False, source.sum_adjoints))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Kernel, (self.source, self.entry)
+        return Kernel, (self.source,)
 
     def __call__(
         self,
@@ -99,18 +100,9 @@ class Kernel:
             slot = idle.pop()  # type: ignore[union-attr]
         except (AttributeError, IndexError):
             slot = self._slot(key, lengths, batch, ragged is not None)
-        results = [np.empty(shape, kind) for shape, kind in slot.shapes]
         entry = slot.entry
-        given = [arrays[n] for n in entry.given]
-        entry.pack(slot.block, slot.offset, *map(id, given), *map(id, results))
-        if ragged is not None:
-            slot.fields[slot.ragged] = ragged.ctypes.data
-        if slot.noted is not None:
-            solving.clear(slot.noted)
-        entry.run(slot.address)
-        if slot.noted is not None:
-            made, dtype = entry.code.plan, self.source.dtype
-            solving.raise_first(slot.noted, made, lengths, batch, ragged, dtype)
+        results = [np.empty(shape, kind) for shape, kind in slot.shapes]
+        slot.run([arrays[n] for n in entry.given], results, ragged)
         idle = self._pool.get(key)
         if idle is not None:
             idle.append(slot)
@@ -118,13 +110,30 @@ class Kernel:
 
     def _slot(
         self, key: tuple[Any, ...], lengths: Mapping[str, int], batch: int | None, ragged: bool
-    ) -> _Slot:
+    ) -> Slot | Team:
+        """A new slot for calls of a size."""
+        source, sizes = self.source, dict(lengths)
         count = 1 if batch is None else batch
         # Half-filled registers still beat one sequence at a time.
-        beside = self.source.small and not ragged and 2 * count > self._width
-        entry = self._entry(Variant(self._width if beside else 1, ragged, self.source.sum_adjoints))
-        slot = _Slot(self.source, entry, dict(lengths), batch)
-        waiting = sum(s.memory.nbytes for idle in list(self._pool.values()) for s in list(idle))
+        beside = source.small and not ragged and 2 * count > self._width
+        grain = self._width if beside else 1
+        entry = self._entry(Variant(grain, ragged, source.sum_adjoints))
+        groups = -(-count // grain)
+        slot: Slot | Team
+        if source.threads > 1 and groups > 1:
+            lanes = None if source.small else self._width
+            parts = min(
+                source.threads,
+                groups,
+                int(microseconds(source.plan, sizes, groups, lanes) / _WORTHWHILE),
+            )
+        else:
+            parts = 1
+        if parts > 1:
+            slot = Team(source, entry, sizes, count, ragged, parts, grain)
+        else:
+            slot = Slot(source, entry, sizes, batch)
+        waiting = sum(s.nbytes for idle in list(self._pool.values()) for s in list(idle))
         if len(self._pool) > 64 or waiting > _KEPT:
             self._pool.clear()
         self._pool.setdefault(key, [])
@@ -134,10 +143,7 @@ class Kernel:
         with self._lock:
             found = self._entries.get(variant)
             if found is None:
-                known = {"source": self.source, "plan": self.source.plan}
-                entry = None if self.entry is None else cache.key(self.entry, variant)
-                image = cache.remember(entry, lambda: compiled(self.source, variant), known)
-                found = self._entries[variant] = Entry(image)
+                found = self._entries[variant] = Entry(self.source, variant)
             return found
 
     def ir(self, variant: Variant | None = None) -> str:
@@ -187,76 +193,17 @@ class Code:
         return found
 
 
-@dataclass(frozen=True)
-class Image:
-    """The machine code of one variant, and what it was made from, without the text."""
-
-    code: Code
-    object_code: bytes
-
-
-def compiled(source: Source, variant: Variant) -> Image:
-    """The machine code of one variant for this machine."""
-    code = Code(source, variant)
-    object_code = jit.object_code(code.text, optimise=source.small)
-    code.text = ""
-    return Image(code, object_code)
-
-
 class Entry:
-    """One variant in memory, and how to pass it a call's arrays."""
+    """The machine code of one variant and how to pass it a call's arrays."""
 
-    def __init__(self, image: Image) -> None:
-        self.code = image.code
+    def __init__(self, source: Source, variant: Variant) -> None:
+        self.code = Code(source, variant)
         data_offset()
-        self.library = jit.load_object(image.object_code)
+        self.library = jit.compile_ir(self.code.text, optimise=source.small)
         address = self.library.address("run")
+        self.address = address
         self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
         r = self.code.record
         self.given = r.inputs + r.params
         self.names = r.results
         self.pack = struct.Struct(f"{len(self.given) + len(self.names)}q").pack_into
-
-
-class _Slot:
-    """A record and a workspace for calls of one size; used by one call at a time."""
-
-    def __init__(
-        self, source: Source, entry: Entry, lengths: dict[str, int], batch: int | None
-    ) -> None:
-        self.entry = entry
-        r, made = entry.code.record, entry.code.plan
-        names = r.names()
-        self.fields = (ctypes.c_int64 * len(names))()
-        self.address = ctypes.addressof(self.fields)
-        self.block = memoryview(self.fields).cast("B")
-        first = len(r.lengths) + 2
-        self.offset = 8 * first
-        self.ragged = first - 1
-        for k, n in enumerate(r.lengths):
-            self.fields[k] = lengths[n]
-        count = 1 if batch is None else batch
-        self.fields[first - 2] = count
-        starts, total = [], 0
-        for size in entry.code.bytes(lengths, count):
-            starts.append(total)
-            total += size + -size % _ALIGN
-        self.memory = np.empty(total + _ALIGN, np.uint8)
-        base = self.memory.ctypes.data
-        base += -base % _ALIGN
-        for k, start in enumerate(starts):
-            self.fields[len(names) - len(starts) + k] = base + start
-        #: Which elements were not found, if anything is solved.
-        self.noted: NDArray[np.int64] | None = None
-        if solving.FIELD in r.work:
-            at = base - self.memory.ctypes.data + starts[r.work.index(solving.FIELD)]
-            size = solving.words(made, count, entry.code.variant.lanes)
-            self.noted = self.memory[at : at + size].view(np.int64)
-        kinds = {"real": source.dtype, "int": "int64", "bool": "bool"}
-        self.shapes: list[tuple[tuple[int, ...], Any]] = []
-        for result in made.results:
-            b = made.buffers[result.name]
-            shape = (*extents(result.ranges, lengths), *b.shape)
-            if batch is not None and not (result.of_param and source.sum_adjoints):
-                shape = (batch, *shape)
-            self.shapes.append((shape, np.dtype(kinds[b.type.kind])))

@@ -13,12 +13,7 @@ from .kernel import Kernel
 
 
 def compile(  # noqa: A001 - the name that every backend gives it
-    program: Program,
-    *,
-    dtype: str = "float64",
-    threads: int = 1,
-    sum_adjoints: bool = False,
-    entry: str | None = None,
+    program: Program, *, dtype: str = "float64", threads: int = 1, sum_adjoints: bool = False
 ) -> Kernel:
     """Prepare a program for calls.
 
@@ -27,11 +22,10 @@ def compile(  # noqa: A001 - the name that every backend gives it
         dtype: "float64" or "float32", the precision of every real value.
         threads: taken for the sake of a common interface; the interpreter uses one.
         sum_adjoints: sum the adjoints of parameters over the batch.
-        entry: taken for the sake of a common interface; there is no code to keep.
 
     Raises ``ValueError`` for free sizes or an unknown dtype.
     """
-    del threads, entry
+    del threads
     if program.sizes:
         raise ValueError(f"{program.name}: the sizes {', '.join(program.sizes)} are not bound")
     if dtype not in ("float64", "float32"):
@@ -39,9 +33,4 @@ def compile(  # noqa: A001 - the name that every backend gives it
     return Kernel(program, dtype, sum_adjoints)
 
 
-def target() -> tuple[object, ...]:
-    """What a kernel depends on beside its program: nothing."""
-    return ()
-
-
-__all__ = ["Kernel", "compile", "evaluate", "target"]
+__all__ = ["Kernel", "compile", "evaluate"]

@@ -71,7 +71,7 @@ COMPILE: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: unfold.compile(MODEL, D=3, K=4, threads=0),
-        "threads is a positive integer, not 0",
+        'threads is a positive integer or "auto", not 0',
     ),
     (
         lambda: unfold.compile(3),  # type: ignore[arg-type]

@@ -66,7 +66,7 @@ def run_command(
     seed: int,
     backend: str,
     dtype: str,
-    threads: int,
+    threads: int | str,
     model: str | None,
     output: str | None,
     as_json: bool,
@@ -112,7 +112,7 @@ def grad_command(
     seed: int,
     backend: str,
     dtype: str,
-    threads: int,
+    threads: int | str,
     model: str | None,
     output: str | None,
     as_json: bool,
@@ -192,7 +192,7 @@ class _Call:
         seed: int,
         backend: str,
         dtype: str,
-        threads: int,
+        threads: int | str,
     ) -> None:
         program = read_model(file, model).program
         arrays = read_arrays(data)

@@ -94,10 +94,28 @@ truncate_option = click.option(
 )
 
 
+class Threads(click.ParamType):
+    """A number of threads, or ``auto``."""
+
+    name = "number|auto"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        if value == "auto":
+            return "auto"
+        if not str(value).isdecimal() or int(value) < 1:
+            self.fail(f"{value!r} is neither a positive integer nor `auto`", param, ctx)
+        return int(value)
+
+
 def compile_options(command: F) -> F:
     """`--backend`, `--dtype` and `--threads`."""
     for option in (
-        click.option("--threads", type=click.IntRange(1), default=1, show_default=True),
+        click.option(
+            "--threads", type=Threads(), default="1", show_default=True,
+            help="How many threads share a batch; `auto` for one a core.",
+        ),
         click.option(
             "--dtype", type=click.Choice(["float64", "float32"]), default="float64",
             show_default=True,

@@ -78,7 +78,7 @@ def bench_command(
     batch: int | None,
     backend: str,
     dtype: str,
-    threads: int,
+    threads: int | str,
     model: str | None,
     as_json: bool,
 ) -> None:
@@ -104,7 +104,7 @@ def _function(
     steps: int,
     backend: str = "llvm",
     dtype: str = "float64",
-    threads: int = 1,
+    threads: int | str = 1,
 ) -> tuple[Function, dict[str, int]]:
     program = read_model(file, model).program
     fixed = {n: v for n, v in sizes.items() if n not in program.lengths}

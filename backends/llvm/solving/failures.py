@@ -50,9 +50,18 @@ def clear(noted: Words) -> None:
 
 
 def raise_first(
-    noted: Words, plan: Plan, lengths: Mapping[str, int], batch: int | None, ragged: Any, dtype: str
+    noted: Words,
+    plan: Plan,
+    lengths: Mapping[str, int],
+    batch: int | None,
+    ragged: Any,
+    dtype: str,
+    first: int = 0,
 ) -> None:
-    """Raise `SolverError` about the first sequence that has a failure, if there is one."""
+    """Raise `SolverError` about the first sequence that has a failure, if there is one.
+
+    ``first`` is the number of the first of these sequences in the whole batch.
+    """
     rows = noted.reshape(-1, _WORDS)[: 1 if batch is None else batch]
     failed = np.flatnonzero(rows[:, 0] != NONE)
     if not failed.size:
@@ -72,7 +81,7 @@ def raise_first(
         s.solver for s in statements((*plan.shared, *plan.body)) if s.target == name and s.solver
     )
     raise SolverError(
-        name, tuple(index), None if batch is None else row,
+        name, tuple(index), None if batch is None else first + row,
         float(np.int64(residual).view(np.float64)), int(steps),
         solver.method, tolerance(solver, float(np.finfo(dtype).eps)),
     )  # fmt: skip

@@ -1,0 +1,124 @@
+"""Records and workspaces: what calls of one size need, made once and used again.
+
+A `Slot` serves one call at a time, and takes the whole batch in one run of the native code.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import solving
+from .record import extents
+
+if TYPE_CHECKING:
+    from .kernel import Entry, Source
+
+Array = NDArray[Any]
+#: Work buffers start at multiples of this.
+_ALIGN = 64
+_KINDS = {"int": "int64", "bool": "bool"}
+
+
+class Slot:
+    """A record and a workspace.
+
+    Args:
+        source, entry: what is called.
+        lengths: the value of every length.
+        batch: the number of sequences, or ``None``.
+
+    Attributes:
+        entry: what is called.
+        address, fields: the record.
+        objects: the number of its first field that holds an object.
+        shapes: the shape and dtype of each result.
+        noted: where native code writes which elements were not found, if anything is solved.
+        nbytes: of the workspace.
+    """
+
+    def __init__(
+        self, source: Source, entry: Entry, lengths: dict[str, int], batch: int | None
+    ) -> None:
+        self.entry = entry
+        self.lengths, self.batch = lengths, batch
+        self._dtype = source.dtype
+        self.shapes = [(shape, kind) for shape, kind, _ in shapes(source, entry, lengths, batch)]
+        r = entry.code.record
+        names = r.names()
+        self.fields = (ctypes.c_int64 * len(names))()
+        self.address = ctypes.addressof(self.fields)
+        self._block = memoryview(self.fields).cast("B")
+        self.objects = len(r.lengths) + 2
+        for k, n in enumerate(r.lengths):
+            self.fields[k] = lengths[n]
+        count = 1 if batch is None else batch
+        self.hold(count)
+        starts, total = [], 0
+        for size in entry.code.bytes(lengths, count):
+            starts.append(total)
+            total += size + -size % _ALIGN
+        self._memory = np.empty(total + _ALIGN, np.uint8)
+        self.nbytes = self._memory.nbytes
+        base = self._memory.ctypes.data
+        base += -base % _ALIGN
+        for k, start in enumerate(starts):
+            self.fields[len(names) - len(starts) + k] = base + start
+        self.noted: NDArray[np.int64] | None = None
+        if solving.FIELD in r.work:
+            at = base - self._memory.ctypes.data + starts[r.work.index(solving.FIELD)]
+            size = solving.words(entry.code.plan, count, entry.code.variant.lanes)
+            self.noted = self._memory[at : at + size].view(np.int64)
+
+    def hold(self, count: int, ragged: int = 0) -> None:
+        """Set the number of sequences, and the address of each one's own length."""
+        self.fields[self.objects - 2] = count
+        self.fields[self.objects - 1] = ragged
+
+    def run(
+        self, given: Sequence[Array], results: Sequence[Array], ragged: Array | None = None
+    ) -> None:
+        """Compute. Raises `SolverError`."""
+        self.entry.pack(self._block, 8 * self.objects, *map(id, given), *map(id, results))
+        if ragged is not None:
+            self.fields[self.objects - 1] = ragged.ctypes.data
+        self.clear()
+        self.entry.run(self.address)
+        self.check(ragged)
+
+    def clear(self) -> None:
+        """Forget what a call before this one has noted."""
+        if self.noted is not None:
+            solving.clear(self.noted)
+
+    def check(self, ragged: Array | None, first: int = 0) -> None:
+        """Raise `SolverError` if an element was not found; ``first`` is the number of the first
+        sequence in the whole batch."""
+        if self.noted is not None:
+            count = None if self.batch is None else self.fields[self.objects - 2]
+            solving.raise_first(
+                self.noted, self.entry.code.plan, self.lengths, count, ragged, self._dtype, first
+            )
+
+
+def shapes(
+    source: Source, entry: Entry, lengths: dict[str, int], batch: int | None
+) -> list[tuple[tuple[int, ...], np.dtype[Any], bool]]:
+    """The shape and dtype of each result, and whether it is summed over the batch."""
+    found = []
+    made = entry.code.plan
+    for result in made.results:
+        b = made.buffers[result.name]
+        shape = (*extents(result.ranges, lengths), *b.shape)
+        summed = batch is not None and result.of_param and source.sum_adjoints
+        if batch is not None and not summed:
+            shape = (batch, *shape)
+        found.append((shape, np.dtype(_KINDS.get(b.type.kind, source.dtype)), summed))
+    return found
+
+
+__all__ = ["Slot", "shapes"]
