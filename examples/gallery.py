@@ -16,7 +16,8 @@ HERE = Path(__file__).parent
 GROUPS: dict[str, tuple[str, ...]] = {
     "Recurrent networks": (
         "elman", "jordan", "lstm", "gru", "residual_skip", "birnn", "stacked_bigru", "deep_stack",
-        "leaky_integrators", "echo_state", "multitask", "charlm", "sunspots",
+        "leaky_integrators", "echo_state", "multitask", "charlm",
+        "charlm_sample", "sunspots",
     ),
     "Attention and memory": (
         "causal_attention", "cross_attention", "seq2seq_attention", "transformer_block", "ntm",
@@ -29,7 +30,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "neural_ode", "hybrid_jump", "neural_cde", "deq", "implicit_euler", "learned_optimiser",
     ),
     "Probability and dynamic programmes": (
-        "hmm", "viterbi", "kalman", "ctc", "soft_edit_distance", "poisson_spikes", "hawkes",
+        "hmm", "viterbi", "kalman", "ctc", "soft_edit_distance", "matrix_chain", "rna_folding",
+        "cyk", "poisson_spikes", "hawkes",
     ),
     "Systems and control": (
         "inventory", "queue", "kinetics", "pendulum_control", "epidemic", "td_lambda", "advantage",

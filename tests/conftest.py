@@ -6,11 +6,15 @@ The same random programs are drawn in every run, so that a run can be repeated; 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# What is tested is compiled here and now, and nothing is left in the user's cache.
+os.environ["UNFOLD_CACHE"] = "off"
 
 # Times say nothing where cores are shared: no deadline, and no complaint about slow drawing.
 settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])

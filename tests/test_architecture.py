@@ -19,16 +19,18 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ARROWS = """
     grammar, cells, intern, noise   :
+    digest                          : intern
+    cache                           : digest
     poly                            : intern
     domain                          : poly
     expr                            : domain
     ops                             : expr
-    program                         : ops
+    program                         : ops digest
     implicit                        : program
     derivative                      : ops
     syntax.span, syntax.diagnostics :
     errors                          : syntax.diagnostics
-    syntax                          : errors grammar
+    syntax                          : errors grammar cache
     dependence, causality, schedule : program
     check.spelling                  : ops
     show                            : implicit check.spelling
@@ -37,13 +39,15 @@ ARROWS = """
     graph                           : implicit derivative
     draw                            : graph show
     plan                            : transform schedule
-    stages                          : check plan
+    stages                          : check plan cache
     backends.numpy                  : graph errors
     cost                            : plan errors
-    backends.llvm                   : cost
+    backends.llvm                   : cost cache
     inputs, outputs, init, sizes    : program errors noise
-    streaming, compiler             : inputs transform show
-    function, stepper, jacobian     : streaming compiler cost
+    arrival                         : errors transform
+    streaming, compiler             : arrival inputs transform show cache
+    forward                         : compiler
+    function, stepper, jacobian     : streaming forward cost
     model                           : graph check
     api, gradcheck, roofline        : function model stages
     __init__                        : api

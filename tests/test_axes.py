@@ -98,3 +98,37 @@ def test_a_printed_program_gives_the_same_numbers(text: str, at: dict[str, int])
     for shown in (model, model.adjoint(wrt=WRT)):
         again = interpreter.compile(read(str(shown)))
         agree(again(data, at), interpreter.compile(shown.program)(data, at))
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> str:
+    """Two tables over (i, j) that read one another on the near side of a slanted line."""
+    slope = draw(st.sampled_from([(1, 1), (1, 2), (2, 1), (1, -1)]))
+    steps = [(a, b) for a in range(-2, 3) for b in range(-2, 3)
+             if a * slope[0] + b * slope[1] > 0]  # fmt: skip
+    lines = []
+    for name in "fg":
+        terms = [f"w * x[i,j] + {0.1 if name == 'f' else 0.2}"]
+        for _ in range(draw(st.integers(1, 2))):
+            a, b = draw(st.sampled_from(steps))
+            other = draw(st.sampled_from("fg"))
+            inside = f"i{-a:+d} >= 1 and i{-a:+d} <= N and j{-b:+d} >= 1 and j{-b:+d} <= M"
+            terms.append(f"(sin({other}[i{-a:+d},j{-b:+d}]) if {inside} else 0)")
+        lines.append(f"    {name}[i,j] = {' + '.join(terms)}\n")
+    return (
+        "model m:\n    axis i: N\n    axis j: M\n    input x[i,j]: real\n    param w: real = 0.7\n"
+        + "".join(lines)
+        + "    loss = sum[i,j](f[i,j] * g[i,j])\n    output f[i,j], g[i,j]\n    minimize loss\n"
+    )
+
+
+@FEW
+@given(text=tables(), at=st.fixed_dictionaries({"N": st.integers(1, 5), "M": st.integers(1, 5)}))
+def test_tables_by_diagonals_agree_on_both_backends_and_with_differences(
+    text: str, at: dict[str, int]
+) -> None:
+    program = read(text)
+    data = arrays(program, at)
+    for p in (program, adjoint(program, wrt=["w", "x"])):
+        agree(llvm.compile(p)(data, at), interpreter.compile(p)(data, at))
+    assert unfold.grad_check(unfold.loads(text), entries=2, sizes=at).ok

@@ -49,7 +49,8 @@ GRADIENTS_CHECKED = sorted({example for example, _ in REFERENCES.values()} | {
     "stacked_bigru", "viterbi", "soft_edit_distance", "cross_attention", "transformer_block",
     "leaky_integrators", "echo_state", "deep_stack", "memory_reader", "mamba", "rwkv", "slstm",
     "delta_net", "titans", "liquid", "kalman", "hawkes", "epidemic", "ctc", "lru",
-    "learned_optimiser", "neural_cde", "min_gru", "implicit_euler",
+    "learned_optimiser", "neural_cde", "min_gru", "implicit_euler", "charlm_sample",
+    "matrix_chain", "rna_folding", "cyk",
 })  # fmt: skip
 
 

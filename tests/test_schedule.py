@@ -138,6 +138,32 @@ def test_the_outer_loop_settles_reads_that_look_ahead_on_the_inner_axis() -> Non
     assert shapes(equation("f", ("i", "j"), full("i", "j"), cell)) == [("i", 1, [("j", 1, [0])])]
 
 
+def test_a_table_that_no_index_orders_alone_runs_by_diagonals() -> None:
+    cell = ref("f", i - 2, j + 1) + ref("f", i + 1, j - 2)
+    found = schedule(program(equation("f", ("i", "j"), full("i", "j"), cell)))
+    (scan,) = found.nodes
+    assert isinstance(scan, Scan)
+    assert scan.times == {0: i + j}
+    assert scan.body == (Step(0, ("j",)),)
+
+
+def test_what_a_diagonal_leaves_is_ordered_along_it() -> None:
+    cell = ref("f", i - 1, j + 2) + ref("f", i + 1, j - 3)
+    found = schedule(program(equation("f", ("i", "j"), full("i", "j"), cell)))
+    (scan,) = found.nodes
+    assert isinstance(scan, Scan)
+    assert scan.times == {0: i * 2 + j}
+    assert isinstance(scan.body[0], Scan)
+    agree(found.program)
+
+
+def test_pieces_that_read_each_other_share_their_diagonals() -> None:
+    assert shapes(
+        equation("f", ("i", "j"), full("i", "j"), ref("g", i - 2, j + 1) * 0.5),
+        equation("g", ("i", "j"), full("i", "j"), ref("f", i + 1, j - 2) + ref("f", i, j)),
+    ) == [("i", 1, [0, 1])]
+
+
 def test_attention_over_one_s_own_past_stays_one_scan_with_parallel_scores() -> None:
     scores = equation(
         "a", ("t", "s"), full("t", "s") & Domain.of((t - s - 1,)), ref("h", s) * ref("h", t - 1)
@@ -405,6 +431,30 @@ def test_random_systems_over_one_axis_run_in_a_legal_order(p: Program) -> None:
 @settings(max_examples=80, deadline=None)
 @given(systems(("i", "j")))
 def test_random_systems_over_two_axes_run_in_a_legal_order(p: Program) -> None:
+    agree(p)
+
+
+@st.composite
+def leaning(draw: st.DrawFn) -> Program:
+    """Tables whose every read lies on the near side of one slanted line."""
+    slope = draw(st.sampled_from([(1, 1), (1, 2), (2, 1), (-1, 1), (1, -2), (3, 1)]))
+    steps = [(a, b) for a in range(-3, 4) for b in range(-3, 4)
+             if a * slope[0] + b * slope[1] > 0]  # fmt: skip
+    names = ["a", "b"][: draw(st.integers(1, 2))]
+    equations = []
+    for name in names:
+        rhs: Expr = Const(1.0)
+        for _ in range(draw(st.integers(1, 3))):
+            a, b = draw(st.sampled_from(steps))
+            rhs = rhs + ref(draw(st.sampled_from(names)), i - a, j - b)
+        equations.append(equation(name, ("i", "j"), full("i", "j"), rhs))
+    return program(*equations)
+
+
+@settings(max_examples=120, deadline=None)
+@given(leaning())
+def test_tables_that_lean_run_in_a_legal_order_and_are_not_refused(p: Program) -> None:
+    schedule(p)
     agree(p)
 
 

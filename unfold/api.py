@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from . import cache
 from .check.fixed import check_fixed
 from .compiler import Options
 from .errors import InputError, UnfoldError
+from .forward import MODES
 from .function import Function
 from .inputs import kind_of, listed, nearest
 from .model import Model
@@ -53,6 +55,7 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
     threads: int | str = 1,
     check_finite: bool = False,
     truncate: Window | Horizon | None = None,
+    mode: str = "auto",
     sizes: Mapping[str, float] | None = None,
     **sizes_and_constants: float,
 ) -> Function:
@@ -69,6 +72,11 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
         check_finite: whether to refuse arrays with NaN or infinities.
         truncate: cut the gradient in time, never the values: `Window` (10) at the borders of
             windows of ten steps, `Horizon` (20) so that each loss term sees twenty steps back.
+        mode: how gradients and Jacobians are computed. ``"reverse"``: by the adjoint, one sweep
+            for any number of parameters. ``"forward"``: by one tangent for each component of what
+            the gradient is taken in, side by side; no step is kept, so memory does not grow with
+            the length; states have no gradient then. ``"auto"``: forward where it is no more work,
+            which is a gradient in one number, or a Jacobian with fewer inputs than outputs.
         sizes: sizes and constants by name, beside or instead of keywords.
         sizes_and_constants: the model's sizes (``H=16``), all of them, and those of its constants
             that are to differ from their defaults.
@@ -91,15 +99,23 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
         raise InputError(f"dtype is one of {listed(DTYPES)}, not {name}")
     if threads != "auto" and (not isinstance(threads, int) or threads < 1):
         raise InputError(f'threads is a positive integer or "auto", not {threads!r}')
+    if mode not in MODES:
+        raise InputError(f"mode is one of {listed(MODES)}, not {mode!r}")
     fixed, constants = bindings(program, {**(sizes or {}), **sizes_and_constants})
-    options = Options(backend, name, threads, check_finite, truncate)
-    try:
-        function = Function(program, fixed, constants, options)
-    except ValueError as error:
-        if truncate is None:
-            raise
-        raise InputError(f"truncate: {error}") from None
-    check_fixed(function.program, fixed)
+    options = Options(backend, name, threads, check_finite, truncate, mode)
+    function = Function(program, fixed, constants, options)
+
+    def checked() -> bool:
+        try:
+            function.compiler.differentiated  # noqa: B018 - made now, so that errors come now
+        except ValueError as error:
+            if truncate is None:
+                raise
+            raise InputError(f"truncate: {error}") from None
+        check_fixed(function.program, fixed)
+        return True
+
+    cache.remember(function.compiler.entry("checked"), checked)
     return function
 
 

@@ -77,10 +77,22 @@ def explain(program: Program, edges: Sequence[Dependence]) -> tuple[str, tuple[L
     closed = next((c for c in cycles if _sums(c) and not any(_sums(c).values())), None)
     if closed is not None:
         return "instant", tuple(closed)
-    back = next((c for c in cycles if any(v > 0 for v in _sums(c).values())), None)
-    ahead = next((c for c in cycles if any(v < 0 for v in _sums(c).values())), None)
-    both = [link for c in (back, ahead) if c is not None for link in c]
-    return "mixed", tuple(both or cycles[0])
+    return "mixed", tuple(_opposed(cycles) or cycles[0])
+
+
+def _opposed(cycles: Sequence[list[Link]]) -> list[Link]:
+    """Two cycles that lead opposite ways along the same index, one after the other."""
+    sums = [_sums(c) for c in cycles]
+    for name in dict.fromkeys(name for total in sums for name in total):
+        back = next(
+            (c for c, total in zip(cycles, sums, strict=True) if total.get(name, 0) > 0), []
+        )
+        ahead = next(
+            (c for c, total in zip(cycles, sums, strict=True) if total.get(name, 0) < 0), []
+        )
+        if back and ahead:
+            return [*back, *ahead]
+    return []
 
 
 def _link(program: Program, e: Dependence) -> Link:

@@ -10,11 +10,14 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import cache
+from .arrival import Watched, watched
 from .errors import InputError
 from .inputs import Call, Signature, bind, signature
 from .program import Output, Program, verify
@@ -44,6 +47,7 @@ class Options:
     threads: int | str = 1
     check_finite: bool = False
     truncate: Window | Horizon | None = None
+    mode: str = "auto"
 
     @property
     def workers(self) -> int:
@@ -72,11 +76,9 @@ class Compiler:
     """Makes kernels of what derives from one model, for fixed sizes; safe in several threads.
 
     Attributes:
-        program: the program with its sizes and constants fixed.
         declared: the program as it was written.
         sizes, constants: what was fixed.
-        options: backend, dtype, threads, check_finite, truncate.
-        differentiated: what derivatives are taken of: the program, or the same one truncated.
+        options: backend, dtype, threads, check_finite, truncate, mode.
     """
 
     def __init__(
@@ -90,12 +92,24 @@ class Compiler:
         self.sizes = dict(sizes)
         self.constants = dict(constants)
         self.options = options
-        self.program = verify(declared.bind(sizes, constants))
-        self.differentiated = (
-            self.program if options.truncate is None else truncate(self.program, options.truncate)
-        )
+        self._backend = importlib.import_module(f"unfold.backends.{options.backend}")
+        self._target = self._backend.target()
         self._lock = threading.RLock()
         self._derived: dict[tuple[Any, ...], Derived] = {}
+
+    @cached_property
+    def program(self) -> Program:
+        """The program with its sizes and constants fixed."""
+        return verify(self.declared.bind(self.sizes, self.constants))
+
+    @cached_property
+    def differentiated(self) -> Program:
+        """What derivatives are taken of: the program, or the same one truncated.
+
+        Raises ``ValueError`` for a truncation that the program has no place for.
+        """
+        cut = self.options.truncate
+        return self.program if cut is None else truncate(self.program, cut)
 
     def value(self) -> Derived:
         """What the model computes: its losses and outputs."""
@@ -146,17 +160,39 @@ class Compiler:
             with self._lock:
                 found = self._derived.get(key)
                 if found is None:
-                    program, names = build()
-                    found = self._derived[key] = self.compiled(program, names)
+                    entry = self.entry("derived", *key)
+                    found = cache.remember(entry, lambda: self.compiled(*build(), entry))
+                    self._derived[key] = found
         return found
 
-    def compiled(self, program: Program, names: dict[str, str] | None = None) -> Derived:
-        """Compile a program derived from this one with the same options."""
-        o = self.options
-        backend = importlib.import_module(f"unfold.backends.{o.backend}")
-        kernel = backend.compile(
-            verify(program), dtype=o.dtype, threads=o.workers, sum_adjoints=True
+    def entry(self, *key: Any) -> str | None:
+        """The name, in the cache, of something that follows from what is compiled."""
+        if cache.folder() is None or self.declared.fingerprint is None:
+            return None
+        return cache.key(
+            self.declared.fingerprint,
+            self.sizes,
+            self.constants,
+            self.options,
+            self.options.workers,
+            self._target,
+            key,
         )
+
+    def compiled(
+        self, program: Program, names: dict[str, str] | None = None, entry: str | None = None
+    ) -> Derived:
+        """Compile a program derived from this one with the same options.
+
+        ``entry`` is the name under which the code may be kept in the cache.
+        """
+        o = self.options
+        lowered, arrivals = watched(program)
+        kernel = self._backend.compile(
+            verify(lowered), dtype=o.dtype, threads=o.workers, sum_adjoints=True, entry=entry
+        )
+        if arrivals:
+            kernel = Watched(kernel, arrivals)
         labels = {
             v.name: f"the tangent of {v.tangent_of}" for v in program.vars.values() if v.tangent_of
         }
@@ -185,12 +221,7 @@ class Compiler:
         draws: tuple[int, int] = (0, 0),
     ) -> tuple[dict[str, Array], Call]:
         """Check the arrays of a call and compute; the outputs by name, and the checked call."""
-        given = inputs
-        if data is not None:
-            both = sorted(set(data) & set(inputs))
-            if both:
-                raise InputError(f"{both[0]} is given twice")
-            given = {**data, **inputs}
+        given = merged(data, inputs)
         if tangents:
             params, given = self._with_tangents(derived, params, given, tangents)
         call = bind(derived.signature, params, given, lengths, *draws)
@@ -212,6 +243,16 @@ class Compiler:
         for name, value in tangents.items():
             moved[dots[name].role][dots[name].name] = value
         return moved["param"], moved["input"]
+
+
+def merged(data: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inputs of a call, given in a dict, as keywords or both. Raises `InputError`."""
+    if data is None:
+        return inputs
+    both = sorted(set(data) & set(inputs))
+    if both:
+        raise InputError(f"{both[0]} is given twice")
+    return {**data, **inputs}
 
 
 def _outputs(program: Program) -> list[str]:

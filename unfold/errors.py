@@ -27,7 +27,8 @@ class InputError(UnfoldError, ValueError):
 
 
 class SolverError(UnfoldError, RuntimeError):
-    """An implicit equation without a solution, found by a call, forward or backward.
+    """An implicit equation without a solution, or a flow that did not reach the end of its step,
+    found by a call, forward or backward.
 
     Where several fail, it is about the first sequence of the batch that has a failure, in it about
     an equation that did not fail because of another one.
@@ -40,7 +41,9 @@ class SolverError(UnfoldError, RuntimeError):
         residual: the largest change of a component in the last step, relative as `unfold.program.
             Solver` has it; NaN where a value was not a number.
         steps: how many were taken.
-        method, tol: of the solver.
+        method, tol: of the solver; of a flow by `dopri5` its ``rtol``.
+        reached: of a flow, the part of its step (0 to 1) that ``steps`` attempts have covered;
+            ``residual`` is NaN then. ``None`` for an implicit equation.
     """
 
     def __init__(
@@ -52,8 +55,9 @@ class SolverError(UnfoldError, RuntimeError):
         steps: int,
         method: str,
         tol: float,
+        reached: float | None = None,
     ) -> None:
-        super().__init__(equation, index, sequence, residual, steps, method, tol)
+        super().__init__(equation, index, sequence, residual, steps, method, tol, reached)
         self.equation = equation
         self.index = index
         self.sequence = sequence
@@ -61,12 +65,20 @@ class SolverError(UnfoldError, RuntimeError):
         self.steps = steps
         self.method = method
         self.tol = tol
+        self.reached = reached
 
     def __str__(self) -> str:
         element = self.equation
         if self.index:
             element += f"[{', '.join(map(str, self.index))}]"
         where = "" if self.sequence is None else f" in sequence {self.sequence} of the batch"
+        if self.reached is not None:
+            return (
+                f"the step to {element}{where} was not completed by {self.method}: {self.steps} "
+                f"attempts with rtol {self.tol:.0e} came {self.reached:.3g} of the way. Allow "
+                "more attempts (max_steps) or larger errors (rtol, atol); near 0, the right-hand "
+                "side may not be a finite number there"
+            )
         count = f"{self.steps} step{'' if self.steps == 1 else 's'}"
         head = f"{element}{where} was not found by {self.method}"
         if self.residual != self.residual or self.residual == float("inf"):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiler import Compiler, Derived, Options
+from . import forward
+from .compiler import Compiler, Derived, Options, merged
 from .errors import InputError
 from .init import initial_params
 from .inputs import Call, listed, nearest
@@ -44,7 +45,8 @@ class Function:
     ) -> None:
         self.compiler = Compiler(declared, sizes, constants, options)
         self._full: Function | None = None
-        self._real_params = tuple(v.name for v in self.program.params if v.type.kind == "real")
+        self._forward: dict[tuple[tuple[str, ...], tuple[str, ...]], forward.Tangents] = {}
+        self._real_params = tuple(v.name for v in declared.params if v.type.kind == "real")
         self._lock = threading.RLock()
         self._steps: tuple[StepProgram, tuple[Derived, Derived]] | None = None
 
@@ -68,12 +70,12 @@ class Function:
     @property
     def inputs(self) -> list[str]:
         """The names of the inputs, in order of declaration."""
-        return [v.name for v in self.program.inputs]
+        return [v.name for v in self.declared.inputs]
 
     @property
     def params(self) -> list[str]:
         """The names of the parameters, in order of declaration."""
-        return [v.name for v in self.program.params]
+        return [v.name for v in self.declared.params]
 
     def __repr__(self) -> str:
         o = self.options
@@ -157,14 +159,24 @@ class Function:
         """
         if reduce not in REDUCTIONS:
             raise InputError(f"reduce is one of {listed(REDUCTIONS)}, not {reduce!r}")
-        derived = self.compiler.gradient(self._wrt(wrt), self._losses(loss))
-        results, call = self.compiler.run(
-            derived, params, data, inputs, lengths, draws=(seed, first)
-        )
-        losses = [results[n] for n in self._losses(loss)]
+        names, targets, draws = self._wrt(wrt), self._losses(loss), (seed, first)
+        if forward.is_chosen(self.compiler, names):
+            moved = self._tangents(names, targets)
+            given = merged(data, inputs)
+            losses, grads, call = forward.value_and_grad(moved, params, given, lengths, draws)
+        else:
+            derived = self.compiler.gradient(names, targets)
+            results, call = self.compiler.run(derived, params, data, inputs, lengths, draws=draws)
+            losses = [results[n] for n in targets]
+            grads = {name: results[bar] for name, bar in derived.names.items()}
         value: Any = losses[0] if len(losses) == 1 else sum(losses[1:], start=losses[0])
-        grads = {name: results[bar] for name, bar in derived.names.items()}
         return _reduced(value, grads, reduce, call)
+
+    def _tangents(self, wrt: tuple[str, ...], losses: tuple[str, ...]) -> forward.Tangents:
+        found = self._forward.get((wrt, losses))
+        if found is None:
+            found = self._forward[wrt, losses] = forward.tangents(self.compiler, wrt, losses)
+        return found
 
     def jvp(
         self,
@@ -229,7 +241,7 @@ class Function:
         data: Mapping[str, Any] | None = None,
         /,
         *,
-        mode: str = "auto",
+        mode: str | None = None,
         **inputs: Any,
     ) -> Array:
         """The full derivative of one variable in another, for one sequence.
@@ -239,7 +251,8 @@ class Function:
             wrt: an input, a parameter or a state, ``"h[1]"``, ``"W"``, ``"x[3]"``. The derivative
                 in a state is the response to an amount added to it.
             mode: ``"reverse"`` runs once for each number of ``of``, ``"forward"`` once for each of
-                ``wrt`` (inputs and parameters only), ``"auto"`` takes the fewer runs.
+                ``wrt`` (inputs and parameters only), ``"auto"`` takes the fewer runs; default: the
+                mode of the compilation.
 
         Returns:
             An array of the shape of ``of`` followed by that of ``wrt``.
@@ -249,7 +262,7 @@ class Function:
         """
         from .jacobian import jacobian
 
-        return jacobian(self, of, wrt, params, data, mode, **inputs)
+        return jacobian(self, of, wrt, params, data, mode or self.options.mode, **inputs)
 
     def truncation_bias(
         self, params: Mapping[str, Any], data: Mapping[str, Any] | None = None, /, **call: Any
@@ -353,12 +366,12 @@ class Function:
 
     def _losses(self, loss: str | Sequence[str] | None) -> tuple[str, ...]:
         if loss is None:
-            if not self.program.losses:
+            if not self.declared.losses:
                 raise InputError(
                     f"{self.program.name} has no `minimize` line: name what to differentiate, "
                     '`loss="…"`'
                 )
-            return self.program.losses
+            return self.declared.losses
         names = (loss,) if isinstance(loss, str) else tuple(loss)
         for name in names:
             v = self.program.vars.get(name)

@@ -135,7 +135,8 @@ def grad_check(
     for k, name in enumerate(program.lengths):
         lengths.setdefault(name, program.minimum.get(name, 1) + 4 - k % 3)
     fixed, constants = bindings(program, given)
-    functions = {b: compile(program, backend=b, sizes={**fixed, **constants}) for b in backends}
+    values = {**fixed, **constants}
+    functions = {b: compile(program, backend=b, mode="reverse", sizes=values) for b in backends}
     first = next(iter(functions.values()))
     generator = np.random.default_rng(seed)
     arrays = random_arrays(first.program, lengths, generator)

@@ -50,7 +50,7 @@ def begun(rhs: Expr, start: Expr | None) -> Expr:
 #: Ops that are linear in each operand, all others kept fixed.
 _LINEAR = frozenset(
     ("mul", "matmul", "outer", "sum", "transpose", "reshape", "broadcast", "slice", "pad", "real")
-    + ("take", "scatter", "where", "div", "detach")
+    + ("take", "scatter", "where", "div", "detach", "chain_rule")
 )
 #: Ops that are linear in all operands together.
 _SUMS = frozenset(("add", "sub", "neg", "concat", "stack", "reduce_sum"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import fields
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -35,15 +35,21 @@ class Interned(type):
         return existing
 
 
+@cache
+def field_names(cls: Any) -> tuple[str, ...]:
+    """The names of a dataclass's fields, in order."""
+    return tuple(f.name for f in fields(cls))
+
+
 class Value(metaclass=Interned):
     """Base of interned dataclasses."""
 
     def _key(self) -> tuple[Any, ...]:
         """What makes two values of one class equal."""
-        return tuple(getattr(self, f.name) for f in fields(self))  # type: ignore[arg-type]
+        return tuple(getattr(self, name) for name in field_names(type(self)))
 
     def __reduce__(self) -> tuple[Any, ...]:  # unpickling must intern as well
-        return type(self), tuple(getattr(self, f.name) for f in fields(self))  # type: ignore[arg-type]
+        return type(self), tuple(getattr(self, name) for name in field_names(type(self)))
 
 
 def remembered(function: F) -> F:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .domain import Domain
 from .errors import InputError
 from .expr import Expr, Reduce, Ref, fresh
+from .forward import MODES
 from .inputs import nearest
 from .ops.record import sum_over
 from .poly import Poly
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from .function import Function
 
 Array = NDArray[Any]
-MODES = ("auto", "forward", "reverse")
 
 
 @dataclass(frozen=True)

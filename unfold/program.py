@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from .digest import digest
 from .domain import Domain
 from .expr import REAL, Const, Expr, Position, Ref, Type, reads, rewrite, subs_positions, subs_sizes
+from .intern import field_names
 from .poly import Poly, Shape, show_shape
 
 
@@ -242,6 +244,15 @@ class Program:
         """
         known = {n: self.minimum.get(n, 1) for n in self.lengths} | dict.fromkeys(self.sizes, 1)
         return Domain.of(Poly.symbol(n) - k for n, k in known.items())
+
+    @cached_property
+    def fingerprint(self) -> str | None:
+        """A digest of all that the program says and of the text it came from; ``None`` for one
+        that has none (see `unfold.digest`)."""
+        try:
+            return digest(*(getattr(self, name) for name in field_names(Program)))
+        except (TypeError, RecursionError):
+            return None
 
     def ref(self, name: str, *index: Poly | int | str) -> Ref:
         """A read of an element of a declared variable. Raises ``KeyError``."""

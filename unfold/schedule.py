@@ -9,7 +9,9 @@ generalised from constant distances to affine positions).
 
 The pieces of a component take part in its loop at a *time* each: usually their own index (``t``);
 a piece that looks one step ahead of the others may be delayed by a constant, a reflected one has
-``T + 1 - t``, and one without a suitable index has a constant time.
+``T + 1 - t``, and one without a suitable index has a constant time. Where no index will do alone, a
+sum of two is tried, ``i + j`` or ``i + 2 * j``: a table is then computed diagonal by diagonal, all
+elements of one in any order (Lamport, *The parallel execution of DO loops*, CACM 17, 1974).
 
 >>> print(schedule(program))                                          # doctest: +SKIP
 for h: t = 0
@@ -57,6 +59,9 @@ class Scan:
 
 
 Node: TypeAlias = Step | Scan
+
+#: What a second index may count in a time: ``i + j``, ``i - j``, ``i + 2 * j``, …
+SKEWS = (1, -1, 2, -2, 3, -3)
 
 
 @dataclass(frozen=True)
@@ -116,9 +121,8 @@ class _Order:
 
     def scan(self, indices: Mapping[int, tuple[str, ...]], edges: Sequence[Dependence]) -> Scan:
         """A loop for one component; tries the legal ones that settle most edges first."""
-        loops = sorted(self.loops(indices, edges), key=lambda loop: len(loop.rest))
         inner: CausalityError | None = None
-        for loop in loops:
+        for loop in self.ranked(indices, edges):
             left = {n: tuple(i for i in own if i != loop.used[n]) for n, own in indices.items()}
             try:
                 body = self.nodes(left, loop.rest)
@@ -128,6 +132,13 @@ class _Order:
             return Scan(self.name(loop, indices), loop.direction, loop.times, body)
         raise inner or CausalityError(*explain(self.program, edges))
 
+    def ranked(
+        self, indices: Mapping[int, tuple[str, ...]], edges: Sequence[Dependence]
+    ) -> Iterator[_Loop]:
+        """The legal loops, the best first; over two indices at once only after all others."""
+        for roots in (self.roots(indices), self.skewed(indices)):
+            yield from sorted(self.loops(roots, indices, edges), key=lambda loop: len(loop.rest))
+
     def name(self, loop: _Loop, indices: Mapping[int, tuple[str, ...]]) -> str:
         """A piece's own index where its time is just that, else any name that is free here."""
         for n, time in loop.times.items():
@@ -136,11 +147,14 @@ class _Order:
         return next(str(loop.used[n]) for n in indices if loop.used[n] is not None)
 
     def loops(
-        self, indices: Mapping[int, tuple[str, ...]], edges: Sequence[Dependence]
+        self,
+        roots: Iterator[dict[int, Poly]],
+        indices: Mapping[int, tuple[str, ...]],
+        edges: Sequence[Dependence],
     ) -> Iterator[_Loop]:
         """The legal loops, up to the first that settles every edge: there is no better one."""
         seen: set[tuple[Poly, ...]] = set()
-        for times in self.alignments(indices, edges):
+        for times in self.alignments(roots, indices, edges):
             key = tuple(times[n] for n in indices)
             if key in seen:
                 continue
@@ -176,7 +190,7 @@ class _Order:
             if lo + (slack := delay[e.reader] - delay[e.source]) < 1
         )
         shifted = {n: time + direction * delay[n] for n, time in times.items()}
-        used = {n: next((i for i in indices[n] if times[n].coefficient(i)), None) for n in times}
+        used = {n: _replaced(time, indices[n]) for n, time in times.items()}
         return _Loop(direction, shifted, used, rest)
 
     def gap(self, edge: Dependence, times: Mapping[int, Poly]) -> Poly:
@@ -188,20 +202,33 @@ class _Order:
         return times[edge.source].subs(dict(zip(source.indices, edge.read.ref.index, strict=True)))
 
     def alignments(
-        self, indices: Mapping[int, tuple[str, ...]], edges: Sequence[Dependence]
+        self,
+        roots: Iterator[dict[int, Poly]],
+        indices: Mapping[int, tuple[str, ...]],
+        edges: Sequence[Dependence],
     ) -> Iterator[dict[int, Poly]]:
         """Ways to give every piece of a component a time, before constant delays.
 
         One piece starts with an index of its own; the others follow along the edges, so that as
         many distances as possible become constant.
         """
-        roots = [n for n in indices if indices[n]]
-        for root in sorted(roots, key=lambda n: (len(indices[n]), n)):
-            for index in indices[root]:
-                # More than one choice is rare (reads under reductions only): 64 will do.
-                yield from itertools.islice(
-                    self.extend({root: Poly.symbol(index)}, indices, edges), 64
-                )
+        for root in roots:
+            # More than one choice is rare (reads under reductions only): 64 will do.
+            yield from itertools.islice(self.extend(root, indices, edges), 64)
+
+    def roots(self, indices: Mapping[int, tuple[str, ...]]) -> Iterator[dict[int, Poly]]:
+        """Times to begin with: each index of each piece."""
+        for n in sorted(indices, key=lambda n: (len(indices[n]), n)):
+            for index in indices[n]:
+                yield {n: Poly.symbol(index)}
+
+    def skewed(self, indices: Mapping[int, tuple[str, ...]]) -> Iterator[dict[int, Poly]]:
+        """Times to begin with that count two indices, of the piece that has fewest."""
+        for n in sorted((n for n in indices if len(indices[n]) > 1), key=lambda n: len(indices[n])):
+            for factor in SKEWS:
+                for i, j in itertools.permutations(indices[n], 2):
+                    yield {n: Poly.symbol(i) + Poly.symbol(j) * factor}
+            return
 
     def extend(
         self,
@@ -249,6 +276,15 @@ class _Order:
             ):
                 if not gap.symbols & inner:
                     found.append(candidate + gap - gap.offset)
+        if len(times[e.reader].symbols & inner) > 1:
+            # On two indices at once: the same ones of the source.
+            at = dict(zip(source.indices, e.read.ref.index, strict=True))
+            for one, two in itertools.permutations([n for n in at if n in free], 2):
+                for factor in SKEWS:
+                    gap = times[e.reader] - at[one] - at[two] * factor
+                    if not gap.symbols & inner:
+                        time = Poly.symbol(one) + Poly.symbol(two) * factor
+                        found.append(time + gap - gap.offset)
         if found:
             return True, found[:1]
         return False, [Poly.symbol(i) for i in free] or self.ends(e, times[e.reader])
@@ -260,7 +296,7 @@ class _Order:
         when = self.read_time(e, times)
         own = when.symbols & set(self.program.equations[e.reader].indices)
         if not when.symbols & set(e.read.bound):
-            if len(own) == 1 and own <= set(free) and abs(when.coefficient(min(own))) == 1:
+            if own and own <= set(free) and _replaced(when, free) is not None:
                 return True, [when - when.offset]
             if not own and not free:
                 return True, [when]
@@ -273,6 +309,11 @@ class _Order:
         outer = {*self.program.lengths, symbol}
         lows, highs = here.project_out(here.symbols - outer).bounds(symbol)
         return [*highs, *lows]
+
+
+def _replaced(time: Poly, free: Sequence[str]) -> str | None:
+    """The index that a loop over ``time`` takes the place of: one that counts once in it."""
+    return next((i for i in free if abs(time.coefficient(i)) == 1), None)
 
 
 def _zero(value: Poly) -> Domain:

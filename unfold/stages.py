@@ -17,9 +17,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from .check import elaborate
+from . import cache
+from .check import elaborate_files
 from .errors import InputError
 from .program import Program, verify
 from .show import to_rec
@@ -53,12 +55,29 @@ class Request:
 def front(text: str, name: str = "<text>", model: str | None = None) -> Program:
     """The program of a text. Raises `RecError` with every mistake, `InputError` for a model that
     is not in it."""
+    entry = cache.key("program", text, name, model)
+    found = cache.get(entry)
+    if found is not None and all(_reads(path, other) for path, other in found[1].items()):
+        program: Program = found[0]
+        return program
     tree = parse(text, name)
     try:
-        return verify(elaborate(tree, name, model))
+        program, files = elaborate_files(tree, name, model)
+        verify(program)
+        if entry is not None and program.fingerprint is not None:
+            cache.put(entry, (program, files))
+        return program
     except KeyError:
         models = ", ".join(m.name.text for m in tree.models)
         raise InputError(f"{name} has no model {model}; there are {models}") from None
+
+
+def _reads(path: str, text: str) -> bool:
+    """Whether a file holds that text."""
+    try:
+        return Path(path).read_text("utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def checked(r: Request) -> Program:

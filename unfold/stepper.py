@@ -160,4 +160,6 @@ class Stepper:
 
 def compile_steps(function: Function, plan: StepProgram) -> tuple[Derived, Derived]:
     """The kernels of a step and of its start."""
-    return function.compiler.compiled(plan.program), function.compiler.compiled(plan.start)
+    derive = function.compiler.derive
+    step = derive(("step",), lambda: (plan.program, {}))
+    return step, derive(("start",), lambda: (plan.start, {}))

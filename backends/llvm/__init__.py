@@ -7,15 +7,23 @@ them.
 
 from __future__ import annotations
 
+import llvmlite
+
 from unfold.plan import hoist, plan, split
 from unfold.program import Program
 
+from . import jit
 from .choose import is_small
 from .kernel import Kernel, Source
 
 
 def compile(  # noqa: A001 - the name every backend has
-    program: Program, *, dtype: str = "float64", threads: int = 1, sum_adjoints: bool = False
+    program: Program,
+    *,
+    dtype: str = "float64",
+    threads: int = 1,
+    sum_adjoints: bool = False,
+    entry: str | None = None,
 ) -> Kernel:
     """Compile a program whose sizes and constants are bound.
 
@@ -24,14 +32,22 @@ def compile(  # noqa: A001 - the name every backend has
         dtype: ``"float64"`` or ``"float32"``.
         threads: how many threads a call may use.
         sum_adjoints: whether outputs that are adjoints of parameters are summed over the batch.
+        entry: the name of this program with these arguments in the cache, if its code is kept.
+
+    Code is generated at the first call of each kind; ``KeyError`` then names an op that has no
+    lowering.
 
     Raises:
         CausalityError: no order exists.
-        KeyError: an op has no lowering; the argument is its name.
     """
     small = is_small(program)
     made = split(plan(program if small else hoist(program)))
-    return Kernel(Source(made, small, dtype, threads, sum_adjoints))
+    return Kernel(Source(made, small, dtype, threads, sum_adjoints), entry)
 
 
-__all__ = ["Kernel", "compile"]
+def target() -> tuple[object, ...]:
+    """What code depends on beside its program: the machine, and the version of LLVM."""
+    return jit.host(), llvmlite.__version__
+
+
+__all__ = ["Kernel", "compile", "target"]

@@ -66,6 +66,13 @@ def _where(f: Function, args: Sequence[Value]) -> Value:
     return f.select(args[0], args[1], args[2])
 
 
+def _chain_rule(f: Function, args: Sequence[Value]) -> Value:
+    g, slope = args
+    zero = constant(g, 0.0)
+    product = f.binary(f"fmul {_FAST}", g, slope)
+    return f.select(f.compare("fcmp oeq", g, zero), zero, product)
+
+
 def _function(name: str) -> Rule:
     return lambda f, args: vecmath.emit(f, name, *args)
 
@@ -87,9 +94,11 @@ RULES: dict[str, Rule] = {
     "or": _logic("or"),
     "not": _not,
     "where": _where,
+    "chain_rule": _chain_rule,
     "real": lambda f, args: args[0],
     "detach": lambda f, args: args[0],
     "starting_from": lambda f, args: args[0],
+    "arrived": lambda f, args: args[0],
 } | {name: _function(name) for name in vecmath.FUNCTIONS}
 
 _COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}

@@ -129,9 +129,15 @@ def compile_ir(
         RuntimeError: LLVM rejects the text; the message is LLVM's.
     """
     target = target or host()
+    return Library(object_code(ir_text, optimise=optimise, target=target), target)
+
+
+def object_code(ir_text: str, *, optimise: bool = False, target: HostTarget | None = None) -> bytes:
+    """What `compile_ir` with the same arguments would load, for `load_object`."""
     with _LOCK:
-        module, machine = _prepare(ir_text, optimise, target)
-        return Library(machine.emit_object(module), target)
+        module, machine = _prepare(ir_text, optimise, target or host())
+        code: bytes = machine.emit_object(module)
+        return code
 
 
 def load_object(object_code: bytes, *, target: HostTarget | None = None) -> Library:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unfold import cache
 from unfold.plan import Plan, plan, split
 
 from . import jit, lanes, solving, tiles
@@ -61,19 +62,20 @@ class Kernel:
 
     Calling it takes arrays by name, lengths, the batch (``None`` for a single sequence) and each
     sequence's own length T (or ``None``); it returns the outputs by name. It may be called from
-    several threads at once, and pickled; code for a kind of call is made when it first comes.
+    several threads at once, and pickled; code for a kind of call is made when it first comes,
+    unless the cache holds it beside ``entry``.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, entry: str | None = None) -> None:
         self.source = source
+        self.entry = entry
         self._lock = threading.Lock()
         self._entries: dict[Variant, Entry] = {}
         self._pool: dict[tuple[Any, ...], list[Slot | Team]] = {}
         self._width = jit.host().lanes(source.dtype)
-        self._entry(Variant(1, False, source.sum_adjoints))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Kernel, (self.source,)
+        return Kernel, (self.source, self.entry)
 
     def __call__(
         self,
@@ -143,7 +145,10 @@ class Kernel:
         with self._lock:
             found = self._entries.get(variant)
             if found is None:
-                found = self._entries[variant] = Entry(self.source, variant)
+                known = {"source": self.source, "plan": self.source.plan}
+                entry = None if self.entry is None else cache.key(self.entry, variant)
+                image = cache.remember(entry, lambda: compiled(self.source, variant), known)
+                found = self._entries[variant] = Entry(image)
             return found
 
     def ir(self, variant: Variant | None = None) -> str:
@@ -193,13 +198,29 @@ class Code:
         return found
 
 
-class Entry:
-    """The machine code of one variant and how to pass it a call's arrays."""
+@dataclass(frozen=True)
+class Image:
+    """The machine code of one variant, and what it was made from, without the text."""
 
-    def __init__(self, source: Source, variant: Variant) -> None:
-        self.code = Code(source, variant)
+    code: Code
+    object_code: bytes
+
+
+def compiled(source: Source, variant: Variant) -> Image:
+    """The machine code of one variant for this machine."""
+    code = Code(source, variant)
+    object_code = jit.object_code(code.text, optimise=source.small)
+    code.text = ""
+    return Image(code, object_code)
+
+
+class Entry:
+    """One variant in memory, and how to pass it a call's arrays."""
+
+    def __init__(self, image: Image) -> None:
+        self.code = image.code
         data_offset()
-        self.library = jit.compile_ir(self.code.text, optimise=source.small)
+        self.library = jit.load_object(image.object_code)
         address = self.library.address("run")
         self.address = address
         self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)

@@ -13,7 +13,12 @@ from .kernel import Kernel
 
 
 def compile(  # noqa: A001 - the name that every backend gives it
-    program: Program, *, dtype: str = "float64", threads: int = 1, sum_adjoints: bool = False
+    program: Program,
+    *,
+    dtype: str = "float64",
+    threads: int = 1,
+    sum_adjoints: bool = False,
+    entry: str | None = None,
 ) -> Kernel:
     """Prepare a program for calls.
 
@@ -22,10 +27,11 @@ def compile(  # noqa: A001 - the name that every backend gives it
         dtype: "float64" or "float32", the precision of every real value.
         threads: taken for the sake of a common interface; the interpreter uses one.
         sum_adjoints: sum the adjoints of parameters over the batch.
+        entry: taken for the sake of a common interface; there is no code to keep.
 
     Raises ``ValueError`` for free sizes or an unknown dtype.
     """
-    del threads
+    del threads, entry
     if program.sizes:
         raise ValueError(f"{program.name}: the sizes {', '.join(program.sizes)} are not bound")
     if dtype not in ("float64", "float32"):
@@ -33,4 +39,9 @@ def compile(  # noqa: A001 - the name that every backend gives it
     return Kernel(program, dtype, sum_adjoints)
 
 
-__all__ = ["Kernel", "compile", "evaluate"]
+def target() -> tuple[object, ...]:
+    """What a kernel depends on beside its program: nothing."""
+    return ()
+
+
+__all__ = ["Kernel", "compile", "evaluate", "target"]

@@ -104,7 +104,8 @@ def test_substeps_are_smaller_steps() -> None:
         ("flow h[t] from h[t-1] by rk4(0.1):", ["der(g) = -h"], ["E0713"]),
         ("flow h[t] from h[t-1] by rk4(0.1):", ["der(h) = -h", "der(h) = h"], ["E0713"]),
         ("flow h[t] from h[t-1] by rk4(0.1):", ["a[t] = 1", "der(h) = -h"], ["E0713"]),
-        ("flow h[t] from h[t-1] by dopri5(0.1):", ["der(h) = -h"], ["E0901"]),
+        ("flow h[t] from h[t-1] by dopri5(0.1, rtol = 2):", ["der(h) = -h"], ["E0712"]),
+        ("flow h[t] from h[t-1] by dopri5(0.1, substeps = 2):", ["der(h) = -h"], ["E0712"]),
         ("flow h[t] from h[t-1] by rk4(0.1):", ["der(h) = -kk * h"], ["E0201"]),
     ],
 )

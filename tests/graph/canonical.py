@@ -129,7 +129,8 @@ class Forms:
             return add([args[0], scale(args[1], -ONE)])
         if op == "neg":
             return scale(args[0], -ONE)
-        if op == "mul":
+        if op in ("mul", "chain_rule"):
+            # A product by the chain rule is the product wherever its second factor is finite.
             return self.once(times(args[0], args[1]))
         if op == "div":
             return times(args[0], self.power(args[1], -1, not node.shape))

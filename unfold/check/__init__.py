@@ -23,7 +23,7 @@ from ..syntax import tree as t
 from ..syntax.diagnostics import Diagnostic
 from .library import Library
 
-__all__ = ["check_text", "elaborate"]
+__all__ = ["check_text", "elaborate", "elaborate_files"]
 
 
 def elaborate(source: str | t.File, name: str = "<text>", model: str | None = None) -> Program:
@@ -32,12 +32,19 @@ def elaborate(source: str | t.File, name: str = "<text>", model: str | None = No
     ``model`` picks one of several models; the last one is the default. Raises `RecError`, and
     ``KeyError`` for a model that is not in the file.
     """
+    return elaborate_files(source, name, model)[0]
+
+
+def elaborate_files(
+    source: str | t.File, name: str = "<text>", model: str | None = None
+) -> tuple[Program, dict[str, str]]:
+    """As `elaborate`, and the texts of the other files that the program was made of, by path."""
     library = Library(source, name)
     program = library.main(model)
     errors = [d for d in library.diagnostics() if d.severity == "error"]
     if errors or program is None:
         raise RecError(library.diagnostics())
-    return program
+    return program, library.all_files()
 
 
 def check_text(text: str, name: str = "<text>") -> list[Diagnostic]:

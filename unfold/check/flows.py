@@ -7,42 +7,32 @@ after:   h.k1[t] = tanh(A @ h[t-1] + b)
          h[t] = h[t-1] + dt[t] * h.k2[t]
 
 It happens in the tree, so that everything after it (shapes, causality, the adjoint, both backends)
-sees plain recurrences. The derivative is that of the scheme: the discrete adjoint. Schemes: the
-explicit Runge-Kutta methods of Hairer, Nørsett and Wanner, *Solving Ordinary Differential Equations
-I*, 1993, section II.1.
+sees plain recurrences. The derivative is that of the scheme: the discrete adjoint. What the schemes
+are is said in `schemes`, how one chooses its steps itself in `adaptive`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from difflib import get_close_matches
-from fractions import Fraction
 from typing import Any
 
+from ..expr import fresh
 from ..syntax import tree as t
-from ..syntax.span import Span
+from . import adaptive
 from .report import Report
+from .schemes import SCHEMES, Row, Scheme
+from .terms import Terms
 
+KNOWN = (*SCHEMES, "dopri5")
 
-@dataclass(frozen=True)
-class Scheme:
-    """An explicit Runge-Kutta scheme: stage i reads ``a[i]`` of the slopes before it."""
-
-    a: tuple[tuple[Fraction, ...], ...]
-    b: tuple[Fraction, ...]
-
-
-_HALF, _ONE = Fraction(1, 2), Fraction(1)
-SCHEMES: dict[str, Scheme] = {
-    "euler": Scheme(((),), (_ONE,)),
-    "midpoint": Scheme(((), (_HALF,)), (Fraction(0), _ONE)),
-    "heun": Scheme(((), (_ONE,)), (_HALF, _HALF)),
-    "rk4": Scheme(
-        ((), (_HALF,), (Fraction(0), _HALF), (Fraction(0), Fraction(0), _ONE)),
-        (Fraction(1, 6), Fraction(1, 3), Fraction(1, 3), Fraction(1, 6)),
-    ),
+OPTIONS = {
+    "substeps": "a positive integer, written as a number: `substeps = 4`",
+    "max_steps": "a positive integer, written as a number: `max_steps = 100`",
+    "rtol": "a number between 0 and 1: `rtol = 1e-8`",
+    "atol": "a positive number: `atol = 1e-8`",
 }
-LATER = ("dopri5",)
 
 
 def expand(model: t.Model, report: Report) -> t.Model:
@@ -52,10 +42,10 @@ def expand(model: t.Model, report: Report) -> t.Model:
     body: list[t.Statement] = []
     broken = list(model.broken)
     for statement in model.body:
-        if not isinstance(statement, t.Flow) or statement.method.function.text in LATER:
+        if not isinstance(statement, t.Flow):
             body.append(statement)
             continue
-        expanded = _Flow(statement, report).equations()
+        expanded = _Flow(statement, report, model).equations()
         if expanded is not None:
             body.extend(expanded)
         else:
@@ -67,159 +57,138 @@ def expand(model: t.Model, report: Report) -> t.Model:
 
 
 class _Flow:
-    def __init__(self, flow: t.Flow, report: Report) -> None:
+    def __init__(self, flow: t.Flow, report: Report, model: t.Model) -> None:
         self.flow = flow
         self.report = report
+        self.model = model
         self.states = [_name(target) for target in flow.targets]
+        self.names = [state.text for state in self.states]
         self.items = _items(flow.targets[0])
 
     def equations(self) -> list[t.Statement] | None:
         """The scheme's equations; `None` after an error."""
-        scheme = self.scheme()
-        options = self.options()
+        method = self.flow.method.function
+        options = self.options() if self.is_scheme() else None
         slopes = self.slopes()
-        if scheme is None or options is None or slopes is None:
+        if options is None or slopes is None:
             return None
-        step, substeps = options
+        step = self.flow.method.arguments[0]
+
+        def at(states: Sequence[t.Expr]) -> list[t.Expr]:
+            here = dict(zip(self.names, states, strict=True))
+            return [_replace(slope.value, here, self.items) for slope in slopes]
+
+        if method.text == "dopri5":
+            w = Terms(self.items, method.span)
+            return adaptive.equations(
+                w, self.attempts(), self.flow.targets, self.names, self.flow.start, step, at,
+                adaptive.Tolerance(**options),
+            )  # fmt: skip
+        return self.fixed(SCHEMES[method.text], step, at, int(options.get("substeps", 1)))
+
+    def attempts(self) -> t.Name:
+        """A name that the model does not use, for the axis of attempts."""
+        taken = {n.text for n in t.walk(self.model) if isinstance(n, t.Name)}
+        return t.Name(fresh("n", taken), span=self.flow.method.span)
+
+    def fixed(
+        self, scheme: Scheme, step: t.Expr, at: adaptive.Slopes, substeps: int
+    ) -> list[t.Statement]:
+        """A scheme with ``substeps`` equal steps."""
+        w = Terms(self.items, step.span)
         found: list[t.Statement] = []
         if substeps > 1:
-            part = t.Binary("/", step, t.Number(substeps, span=step.span), span=step.span)
-            found.append(self.define(f"{self.states[0].text}.dt", part, step.span))
-            step = self.read(f"{self.states[0].text}.dt", step.span)
+            found.append(w.define(f"{self.names[0]}.dt", w.binary("/", step, w.number(substeps))))
+            step = w.read(f"{self.names[0]}.dt")
         base: list[t.Expr] = list(self.flow.start)
         for n in range(1, substeps + 1):
             tag = f".{n}" if substeps > 1 else ""
-            found += self.stages(scheme, step, base, slopes, tag)
-            results = [self.result(scheme, step, start, k, tag) for k, start in enumerate(base)]
+            slopes: list[list[t.Expr]] = [[] for _ in self.states]
+
+            places = [w.at(state.span) for state in self.states]
+            for stage, row in enumerate(scheme.a, 1):
+                for k, value in enumerate(at(_moved(places, base, step, row, slopes))):
+                    name = f"{self.names[k]}{tag}.k{stage}"
+                    found.append(places[k].define(name, value))
+                    slopes[k].append(places[k].read(name))
+            results = _moved(places, base, step, scheme.b, slopes)
             if n == substeps:
                 for target, value in zip(self.flow.targets, results, strict=True):
                     found.append(t.Equation((target,), value, span=target.span))
-            else:
-                base = []
-                for state, value in zip(self.states, results, strict=True):
-                    found.append(self.define(f"{state.text}.{n}", value, state.span))
-                    base.append(self.read(f"{state.text}.{n}", state.span))
+                break
+            base = []
+            for place, name, value in zip(places, self.names, results, strict=True):
+                found.append(place.define(f"{name}.{n}", value))
+                base.append(place.read(f"{name}.{n}"))
         return found
-
-    def stages(
-        self,
-        scheme: Scheme,
-        step: t.Expr,
-        base: list[t.Expr],
-        slopes: list[t.Derivative],
-        tag: str,
-    ) -> list[t.Statement]:
-        """The slopes k1, k2, … of every state, over one (sub)step."""
-        found: list[t.Statement] = []
-        for stage, row in enumerate(scheme.a, 1):
-            here = {
-                state.text: self.moved(start, step, state, row, tag)
-                for state, start in zip(self.states, base, strict=True)
-            }
-            for slope in slopes:
-                value = _replace(slope.value, here, self.items)
-                name = f"{slope.state.text}{tag}.k{stage}"
-                found.append(self.define(name, value, slope.span))
-        return found
-
-    def moved(
-        self, start: t.Expr, step: t.Expr, state: t.Name, row: tuple[Fraction, ...], tag: str
-    ) -> t.Expr:
-        """``start + step * (a1 * k1 + a2 * k2 + …)``"""
-        slope = self.combination(row, state, tag)
-        if slope is None:
-            return start
-        span = state.span
-        return t.Binary("+", start, t.Binary("*", step, slope, span=span), span=span)
-
-    def result(self, scheme: Scheme, step: t.Expr, start: t.Expr, k: int, tag: str) -> t.Expr:
-        return self.moved(start, step, self.states[k], scheme.b, tag)
-
-    def combination(self, weights: tuple[Fraction, ...], state: t.Name, tag: str) -> t.Expr | None:
-        """A weighted sum of slopes over their common denominator: ``(k1 + 2 * k2) / 6``."""
-        whole = 1
-        for w in weights:
-            whole = max(whole, w.denominator)
-        total: t.Expr | None = None
-        for stage, w in enumerate(weights, 1):
-            count = int(w * whole)
-            if not count:
-                continue
-            term: t.Expr = self.read(f"{state.text}{tag}.k{stage}", state.span)
-            if count > 1:
-                term = t.Binary("*", t.Number(count, span=state.span), term, span=state.span)
-            total = term if total is None else t.Binary("+", total, term, span=state.span)
-        if total is None or whole == 1:
-            return total
-        return t.Binary("/", total, t.Number(whole, span=state.span), span=state.span)
-
-    def define(self, name: str, value: t.Expr, span: Span) -> t.Equation:
-        target = self.read(name, span)
-        assert isinstance(target, (t.Name, t.Subscript))
-        return t.Equation((target,), value, span=span)
-
-    def read(self, name: str, span: Span) -> t.Expr:
-        head = t.Name(name, span=span)
-        return t.Subscript(head, self.items, span=span) if self.items else head
 
     # --- what is written, checked ---
 
-    def scheme(self) -> Scheme | None:
+    def is_scheme(self) -> bool:
         name = self.flow.method.function
-        if name.text in SCHEMES:
-            return SCHEMES[name.text]
-        near = get_close_matches(name.text, [*SCHEMES, *LATER], 1)
-        known = ", ".join(f"`{s}`" for s in SCHEMES)
+        if name.text in KNOWN:
+            return True
+        near = get_close_matches(name.text, KNOWN, 1)
+        known = ", ".join(f"`{s}`" for s in KNOWN)
         self.report.error(
             "E0711",
             f"there is no integration scheme `{name.text}`",
             (name.span, "unknown scheme"),
             helps=[f"did you mean `{near[0]}`?" if near else f"the schemes are {known}"],
         )
-        return None
+        return False
 
-    def options(self) -> tuple[t.Expr, int] | None:
+    def options(self) -> dict[str, Any] | None:
+        """What the options say; `None` after an error."""
         method = self.flow.method
-        if method.function.text not in SCHEMES:
-            return None
+        scheme = method.function.text
         if len(method.arguments) != 1:
             self.report.error(
                 "E0712",
-                f"`{method.function.text}` needs the length of a step, and nothing else without a "
-                "name",
+                f"`{scheme}` needs the length of a step, and nothing else without a name",
                 (method.span, f"{len(method.arguments)} arguments"),
-                helps=[f"write `{method.function.text}(dt[t])`, or a number: `rk4(0.1)`"],
+                helps=[f"write `{scheme}(dt[t])`, or a number: `{scheme}(0.1)`"],
             )
             return None
-        substeps = 1
+        own = ("rtol", "atol", "max_steps") if scheme == "dopri5" else ("substeps",)
+        found: dict[str, Any] = {}
         for keyword in method.keywords:
-            if keyword.name.text != "substeps":
+            name = keyword.name.text
+            if name not in own:
+                self.unknown_option(scheme, keyword.name, own)
+                return None
+            value = _literal(keyword.value)
+            if not _is_fit(name, value):
                 self.report.error(
                     "E0712",
-                    f"`{method.function.text}` has no option `{keyword.name.text}`",
-                    (keyword.name.span, "unknown option"),
-                    helps=["the option is `substeps`, a positive integer"],
+                    f"`{name}` is {OPTIONS[name].split(':')[0]}",
+                    (keyword.value.span, "not one"),
+                    helps=[f"write {OPTIONS[name].split(': ')[1]}"],
                 )
                 return None
-            value = keyword.value
-            if not isinstance(value, t.Number) or not isinstance(value.value, int) or (
-                value.value < 1
-            ):  # fmt: skip
-                self.report.error(
-                    "E0712",
-                    "`substeps` is a positive integer, written as a number",
-                    (value.span, "not one"),
-                )
-                return None
-            substeps = value.value
-        return method.arguments[0], substeps
+            found[name] = value
+        return found
+
+    def unknown_option(self, scheme: str, name: t.Name, own: Sequence[str]) -> None:
+        near = get_close_matches(name.text, own, 1)
+        listed = " and ".join(f"`{o}`, {OPTIONS[o].split(':')[0]}" for o in own)
+        helps = [f"did you mean `{near[0]}`?" if near else f"it has {listed}"]
+        if name.text in OPTIONS:
+            of = "`dopri5`, which chooses its steps itself" if scheme != "dopri5" else "the others"
+            helps = [f"`{name.text}` is an option of {of}; this one has {listed}"]
+        self.report.error(
+            "E0712",
+            f"`{scheme}` has no option `{name.text}`",
+            (name.span, "unknown option"),
+            helps=helps,
+        )
 
     def slopes(self) -> list[t.Derivative] | None:
         """One derivative for each state, with the `let`s of the body written out."""
         lets: dict[str, t.Expr] = {}
         found: dict[str, t.Derivative] = {}
         wrong = False
-        names = [s.text for s in self.states]
+        names = self.names
         for statement in self.flow.body:
             if isinstance(statement, t.Let) and not statement.name.indices:
                 lets[statement.name.name.text] = _replace(statement.value, lets, ())
@@ -256,6 +225,32 @@ class _Flow:
                 )
                 wrong = True
         return None if wrong else [found[s.text] for s in self.states]
+
+
+def _moved(
+    places: Sequence[Terms],
+    base: Sequence[t.Expr],
+    step: t.Expr,
+    weights: Row,
+    slopes: Sequence[Sequence[t.Expr]],
+) -> list[t.Expr]:
+    """Every state, moved along a combination of its slopes."""
+    return [
+        place.moved(start, step, place.combination(weights, known))
+        for place, start, known in zip(places, base, slopes, strict=True)
+    ]
+
+
+def _literal(value: t.Expr) -> int | float | None:
+    return value.value if isinstance(value, t.Number) else None
+
+
+def _is_fit(option: str, value: int | float | None) -> bool:
+    if value is None:
+        return False
+    if option in ("substeps", "max_steps"):
+        return isinstance(value, int) and value >= 1
+    return 0 < value < 1 if option == "rtol" else 0 < value < float("inf")
 
 
 def _name(target: t.Name | t.Subscript) -> t.Name:

@@ -17,9 +17,6 @@ from ..syntax.parse import parse_partial
 from .report import Report, listed, nearest
 from .stages import check_model
 
-#: Parts of the language that this version reads and does not compile.
-LATER = ("E0901",)
-
 Maker = Callable[[], "Program | None"]
 
 
@@ -36,6 +33,7 @@ class Library:
         else:
             self.file, self.syntax = parse_partial(source, name)
         self.used: list[Library] = []
+        self.files: dict[str, str] = {}  # the texts of the files named here
         self.reports: dict[str, Report] = {}
         self.programs: dict[str, Program | None] = {}
         self.models: dict[str, t.Model] = {}
@@ -55,7 +53,7 @@ class Library:
             found += [d for d in report.all() if d.code != "W0804" or name not in self.inside]
         if self.syntax:
             # What stands in lines that could not be read may be just what a warning misses.
-            found = [d for d in found if d.severity == "error" and d.code not in LATER]
+            found = [d for d in found if d.severity == "error"]
         result = list(in_order(found))
         for other in self.used:
             result += [d for d in other.diagnostics() if d.severity == "error" and d not in result]
@@ -190,7 +188,15 @@ class Library:
                 helps=[f"it was looked for as {file}"],
             )
             return None
+        self.files[str(file)] = text
         return self._load(text, str(file), use)
+
+    def all_files(self) -> dict[str, str]:
+        """The texts of the files that are used from here, by their paths."""
+        found = dict(self.files)
+        for other in self.used:
+            found |= other.all_files()
+        return found
 
     def _load(self, text: str, name: str, use: t.Use) -> Library | None:
         for other in self.used:

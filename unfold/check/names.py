@@ -18,8 +18,6 @@ from .declarations import axis, declaration
 from .report import Failed, Report
 from .scope import Definition, Scope
 
-LATER: dict[type[t.Node], str] = {t.Flow: "the adaptive `dopri5`"}
-
 
 def declare(
     model: t.Model, models: dict[str, Callable[[], Program | None]], report: Report
@@ -34,9 +32,6 @@ def declare(
         for statement in model.body:
             if isinstance(statement, kind):
                 _statement(scope, statement)
-    for statement in model.body:
-        if type(statement) in LATER:
-            _later(scope, statement)
     return scope
 
 
@@ -179,16 +174,3 @@ def target_name(target: t.Name | t.Subscript) -> t.Name:
         return target
     assert isinstance(target.base, t.Name)
     return target.base
-
-
-def _later(scope: Scope, statement: t.Statement) -> None:
-    """Statements of the language that this compiler cannot elaborate yet."""
-    what = LATER[type(statement)]
-    scope.report.error(
-        "E0901", f"{what} cannot be compiled yet", (statement.span, "not in this version")
-    )
-    targets = statement.targets if isinstance(statement, t.Flow) else ()
-    for name in map(target_name, targets):
-        if where_defined(scope, name.text) is None:
-            d = Definition(name.text, "variable", name.span, broken=True)
-            scope.definitions[name.text] = d

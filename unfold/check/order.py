@@ -46,14 +46,20 @@ def _instant(scope: Scope, program: Program, cycle: tuple[Link, ...]) -> None:
 
 def _mixed(scope: Scope, cycle: tuple[Link, ...]) -> None:
     names = list(dict.fromkeys(link.equation.name for link in cycle))
-    scope.report.error(
-        "E0502",
-        f"no direction of time serves {listed(names)}",
-        *_labels(scope, cycle),
-        notes=["some of these reads look back and others ahead, so that neither running forward "
-               "nor running backward has what it needs"],
-        helps=["split it into two variables, one that runs forward and one that runs backward"],
-    )  # fmt: skip
+    over = list(dict.fromkeys(i for link in cycle for i in link.distances))
+    if len(over) < 2:
+        what = f"no direction of time serves {listed(names)}"
+        note = ("some of these reads look back and others ahead, so that neither running forward "
+                "nor running backward has what it needs")  # fmt: skip
+        cure = "split it into two variables, one that runs forward and one that runs backward"
+    else:
+        i, j = over[:2]
+        what = f"no order serves {listed(names)}"
+        note = (f"on each of {' and '.join(over)} some of these reads look back and others ahead, "
+                f"and no diagonal `{i} + {j}`, `{i} - {j}`, `{i} + 2 * {j}`, … up to 3 has all of "
+                "them on one side")  # fmt: skip
+        cure = "let every read lie on one side of a line through the element that reads it"
+    scope.report.error("E0502", what, *_labels(scope, cycle), notes=[note], helps=[cure])
 
 
 def _labels(scope: Scope, cycle: tuple[Link, ...]) -> list[tuple[Span, str]]:

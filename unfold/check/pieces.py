@@ -53,8 +53,12 @@ def _items(target: t.Name | t.Subscript) -> tuple[t.Expr, ...]:
 
 
 def name_axes(scope: Scope) -> None:
-    """The usual index of each axis of a variable: the first name that stands there."""
+    """The usual index of each axis of a variable: the first name that stands there.
+
+    On a diagonal, `a[i,i]`, the name is that of the first axis, and the second one has another.
+    """
     found: dict[str, list[str | None]] = {}
+    doubled: dict[tuple[str, int], str] = {}
     first: dict[str, t.Name | t.Subscript] = {}
     for eq in scope.equations:
         local = {c.index.text for c in eq.clauses if isinstance(c, t.Member)}
@@ -74,11 +78,17 @@ def name_axes(scope: Scope) -> None:
                     item.text in scope.indices or item.text in local
                 )
                 if is_index and axes[k] is None and isinstance(item, t.Name):
-                    axes[k] = item.text
+                    if item.text in axes:
+                        doubled.setdefault((name.text, k), item.text)
+                    else:
+                        axes[k] = item.text
     for variable, names in found.items():
         taken = {n for n in names if n}
         for k, known in enumerate(names):
-            if known is None:
+            if known is None and (variable, k) in doubled:
+                names[k] = _free_name(scope, doubled[variable, k], taken)
+                taken.add(str(names[k]))
+            elif known is None:
                 # Only positions like h[0] and h[T] are given: t is as good a name as any.
                 free = [i for i in scope.indices if i not in taken]
                 names[k] = "t" if "t" in free else free[0] if free else fresh("i", taken)

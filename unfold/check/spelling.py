@@ -90,6 +90,7 @@ CALLS: dict[str, str] = {
     "minimum": "min({0}, {1})",
     "mod": "mod({0}, {1})",
     "exp_diff": "exp_diff({0}, {1})",  # exp(a - b), and 0 where a is -inf
+    "chain_rule": "chain_rule({0}, {1})",  # g * slope, and 0 where g is exactly 0
     "exp": "exp({0})",
     "log": "log({0})",
     "log1p": "log1p({0})",
@@ -116,6 +117,7 @@ CALLS: dict[str, str] = {
     "where": "where({0}, {1}, {2})",
     "real": "real({0})",
     "detach": "detach({0})",
+    "arrived": "arrived({0}, {1}, {2}, {3})",
     "outer": "outer({0}, {1})",
     "reshape": "reshape({0}, {shape})",
     "broadcast": "broadcast({0}, {shape})",

@@ -12,9 +12,9 @@ The reverse sweep goes through such a node by the implicit function theorem (`Ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from ..derivative import cotangents, merge
+from ..derivative import NONE, add_cotangents, cotangents, passes_selection
 from ..expr import Call, Const, Expr, Ref, Type, rewrite, walk
 from ..implicit import parts
 from ..ops import OPS, Op
@@ -103,13 +103,20 @@ class Backward:
     ``.l``, ``.z`` and the node's own operands, ``None`` where there is none.
     """
 
-    def __init__(self, node: Node, operands: Sequence[Node]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        operands: Sequence[Node],
+        unselected: int = NONE,
+        wild: Collection[str] = (),
+    ) -> None:
+        """``unselected`` and ``wild`` are as in `unfold.derivative.cotangents`."""
         solver: Solver = node.attr("solver")
         z = Ref(UNKNOWN, (), node.shape, node.type)
         self.seed = Ref(".l", (), node.shape, node.type)
         self.value = z
         self.operands = tuple(operand(k, n.shape, n.type) for k, n in enumerate(operands))
-        received = _sweep(node.attr("map"), self.seed, z)
+        received = _sweep(node.attr("map"), self.seed, z, unselected, wild)
         self.shares = tuple(received.get(p) for p in self.operands)
         g = operand(0, node.shape, node.type)
         back = received.get(z)
@@ -131,18 +138,25 @@ class Backward:
         return self._templates[receives]
 
 
-def _sweep(root: Expr, seed: Expr, value: Expr) -> dict[Expr, Expr]:
+def _sweep(
+    root: Expr, seed: Expr, value: Expr, unselected: int, wild: Collection[str]
+) -> dict[Expr, Expr]:
     """What every node below ``root`` receives when the root receives ``seed``; ``value`` stands
     for the root in derivative rules."""
     received = {root: seed}
+    passed = {root: unselected}
     for node in reversed(list(walk(root))):
         g = received.get(node)
         if g is None or not isinstance(node, Call) or node.op == "detach":
             continue
         here = value if node is root else node
-        for a, c in zip(node.args, cotangents(node, g, here, RECORDS), strict=True):
+        shares = cotangents(node, g, here, RECORDS, passed[node], wild)
+        for a, c in zip(node.args, shares, strict=True):
             if c is not None and a.is_real:
-                received[a] = merge(received[a], c) if a in received else c
+                after = passes_selection(RECORDS[node.op], node, g, passed[node], c)
+                if a in received:
+                    c, after = add_cotangents(received[a], passed[a], c, after)
+                received[a], passed[a] = c, after
     return received
 
 

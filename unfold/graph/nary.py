@@ -18,6 +18,7 @@ from ..ops import Example, Op, call
 from ..ops.record import Args, Attrs, compare, where
 
 Array = NDArray[Any]
+Product = Callable[[Expr], Expr]
 
 #: The value of a reduction over nothing.
 NEUTRAL = {"sum": 0.0, "max": -math.inf, "min": math.inf, "logsumexp": -math.inf}
@@ -40,15 +41,15 @@ def _add(terms: Iterable[Expr], y: Expr) -> Expr:
     return Call("reduce_sum", tuple(terms), (), y.shape)
 
 
-def _equal_share(y: Expr, args: Args) -> tuple[Expr, ...]:
-    """1 for the extreme operand, 1/n for each of n equal ones, else 0."""
-    hits = tuple(where(compare("eq", a, y), 1.0, 0.0) for a in args)
-    share = _add(hits, y)
-    return tuple(hit / share for hit in hits)
+def _equal_share(y: Expr, args: Args) -> tuple[Product, ...]:
+    """All for the extreme operand, 1/n for each of n equal ones, else nothing."""
+    extreme = [compare("eq", a, y) for a in args]
+    count = _add([where(e, 1.0, 0.0) for e in extreme], y)
+    return tuple(lambda g, e=e: where(e, g / count, 0.0) for e in extreme)
 
 
-def _weights(y: Expr, args: Args) -> tuple[Expr, ...]:
-    return tuple(call("exp_diff", a, y) for a in args)
+def _weights(y: Expr, args: Args) -> tuple[Product, ...]:
+    return tuple(lambda g, a=a: g * call("exp_diff", a, y) for a in args)
 
 
 def _sum_jvp(tangents: tuple[Expr | None, ...], y: Expr, args: Args, attrs: Attrs) -> Expr | None:
@@ -56,15 +57,16 @@ def _sum_jvp(tangents: tuple[Expr | None, ...], y: Expr, args: Args, attrs: Attr
     return _add(live, y) if live else None
 
 
-def _rules(slopes: Callable[..., tuple[Expr, ...]]) -> dict[str, Any]:
-    """Both rules of a reduction whose derivative in each operand is element-wise."""
+def _rules(slopes: Callable[..., tuple[Product, ...]]) -> dict[str, Any]:
+    """Both rules of a reduction whose derivative in each operand is element-wise: ``slopes`` give
+    the products with them."""
 
     def vjp(g: Expr, y: Expr, args: Args, attrs: Attrs) -> tuple[Expr | None, ...]:
-        return tuple(g * slope for slope in slopes(y, args))
+        return tuple(product(g) for product in slopes(y, args))
 
     def jvp(tangents: tuple[Expr | None, ...], y: Expr, args: Args, attrs: Attrs) -> Expr | None:
         terms = zip(tangents, slopes(y, args), strict=True)
-        return _sum_jvp(tuple(None if d is None else d * s for d, s in terms), y, args, attrs)
+        return _sum_jvp(tuple(None if d is None else s(d) for d, s in terms), y, args, attrs)
 
     return {"vjp": vjp, "jvp": jvp}
 
@@ -80,9 +82,9 @@ NARY: dict[str, Op] = {
         Op("reduce_sum", None, _sum, r"\sum", _examples((), (3,)),
            vjp=lambda g, y, args, attrs: (g,) * len(args), jvp=_sum_jvp),
         Op("reduce_max", None, lambda *a: reduce(np.maximum, a), r"\max", _examples((), (3,)),
-           **_rules(_equal_share)),
+           **_rules(_equal_share), selects=True),
         Op("reduce_min", None, lambda *a: reduce(np.minimum, a), r"\min", _examples((), (3,)),
-           **_rules(_equal_share)),
+           **_rules(_equal_share), selects=True),
         Op("reduce_logsumexp", None, _logsumexp, r"\operatorname{logsumexp}",
            _examples((), (3,)), **_rules(_weights)),
     )

@@ -16,13 +16,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 
-from ..derivative import cotangents
+from ..derivative import ALL, NONE, SOME, cotangents, passes_selection
 from ..expr import BOOL, REAL, Call, Const, Expr, Ref, fresh
 from ..ops.record import broadcast_to, where
 from ..poly import Shape
 from ..program import Var
 from .graph import Graph, Result
-from .implicit import RECORDS, Backward
+from .implicit import RECORDS, UNKNOWN, Backward
 from .node import COPY, LEAVES, SOLVE, Builder, Index, Node
 from .template import Template, total, zero
 
@@ -59,6 +59,9 @@ class _Sweep:
         self.targets = targets
         self.builder = Builder(graph.table)
         self.received: dict[int, list[int]] = {}
+        #: Which components of cotangents may be 0 because of a selection that they do not show.
+        self.unselected: dict[int, int] = {}
+        self.wild = _wild(graph.table)
         self.rules: dict[object, _Rule] = {}
         self.bars: dict[str, str] = {}
         self.vars: dict[str, Var] = dict(graph.program.vars)
@@ -86,8 +89,14 @@ class _Sweep:
                 g = elements[element] = builder.element(
                     value, element, node.shape, node.type, "adjoint", node.equation
                 )
+                shown = False
             else:
                 g = self.merge(terms)
+                shown = _side(builder.table, g) is not None
+            found = [self.unselected.get(t, NONE) for t in terms]
+            if not shown:
+                found += [self.extent(t) for t in terms]
+            self.note(g, max(found))
             self.hand_down(position, node, g, active)
         outputs = dict(graph.outputs)
         for name in self.sources:
@@ -150,28 +159,31 @@ class _Sweep:
         if node.op in LEAVES:
             return
         if node.op == COPY:
-            self.give(node.operands[0], g)
+            self.give(node.operands[0], g, self.unselected.get(g, NONE))
             return
         if node.op == SOLVE:
             self.through(position, node, g, active)
             return
         receivers = tuple(o in active for o in node.operands)
-        rule = self.rule(node, receivers, self.selection(node, g))
+        rule = self.rule(position, node, g, receivers)
         made = rule.template.build_all(rule.environment(position, node, g), _no_reads)
-        shares = iter(made)
+        shares = iter(zip(made, rule.unselected, strict=True))
         for operand, receives in zip(node.operands, rule.receives, strict=True):
             if receives:
-                share = next(shares)
+                share, unselected = next(shares)
                 assert share is not None
-                self.give(operand, share)
+                self.give(operand, share, unselected)
 
     def through(self, position: int, node: Node, g: int, active: set[int]) -> None:
         """Give the operands of an implicit element their shares: see `Backward`."""
         table, builder = self.builder.table, self.builder
         kinds = tuple((table[o].shape, table[o].type) for o in node.operands)
-        key = (SOLVE, node.attrs, kinds)
+        unselected = self.unselected.get(g, NONE)
+        wild = self.wild_reads(position, node) if unselected else frozenset()
+        key = (SOLVE, node.attrs, kinds, unselected, wild)
         if key not in self.implicit:
-            self.implicit[key] = Backward(node, [table[o] for o in node.operands])
+            operands = [table[o] for o in node.operands]
+            self.implicit[key] = Backward(node, operands, unselected, wild)
         rule = self.implicit[key]
         name = self.solution(node.var)
         owner = (name, node.index)
@@ -192,7 +204,7 @@ class _Sweep:
             if receiving:
                 share = next(made)
                 assert share is not None
-                self.give(o, share)
+                self.give(o, share, unselected)
 
     def solution(self, name: str) -> str:
         """The variable that solves the adjoint equation of an implicit one."""
@@ -201,8 +213,25 @@ class _Sweep:
             self.vars[found] = replace(self.vars[name], name=found, generated=True)
         return self.solutions[name]
 
-    def give(self, operand: int, share: int) -> None:
+    def give(self, operand: int, share: int, unselected: int) -> None:
         self.received.setdefault(operand, []).append(share)
+        self.note(share, unselected)
+
+    def note(self, g: int, unselected: int) -> None:
+        if unselected > self.unselected.get(g, NONE):
+            self.unselected[g] = unselected
+
+    def extent(self, g: int) -> int:
+        """Which components a cotangent shows to be selected."""
+        table = self.builder.table
+        if _side(table, g) is None:
+            return NONE
+        return ALL if table[table[g].operands[0]].shape == () else SOME
+
+    def wild_reads(self, position: int, node: Node) -> frozenset[str]:
+        """The names that rules have for the operands and the value that may not be finite."""
+        found = {f".{k}" for k, o in enumerate(node.operands) if o in self.wild}
+        return frozenset(found | ({".y", UNKNOWN} if position in self.wild else set()))
 
     def selection(self, node: Node, g: int) -> _Selection | None:
         """What ``g`` selects, if that can stand outside the op's rule (see `_Rule`)."""
@@ -214,14 +243,18 @@ class _Sweep:
         condition, inner = table[table[g].operands[0]], table[table[g].operands[side]]
         return _Selection(side, condition.shape, inner.shape)
 
-    def rule(self, node: Node, receivers: tuple[bool, ...], selection: _Selection | None) -> _Rule:
+    def rule(self, position: int, node: Node, g: int, receivers: tuple[bool, ...]) -> _Rule:
         table = self.builder.table
+        selection = self.selection(node, g)
+        unselected = self.unselected.get(g, NONE)
+        wild = self.wild_reads(position, node) if unselected else frozenset()
         operands = [table[o] for o in node.operands]
         numbers = tuple(o if table[o].is_literal else None for o in node.operands)
         kinds = tuple((n.shape, n.type) for n in operands)
-        key = (node.op, node.attrs, node.shape, kinds, numbers, receivers, selection)
+        how = (receivers, selection, unselected, wild)
+        key = (node.op, node.attrs, node.shape, kinds, numbers, how)
         if key not in self.rules:
-            self.rules[key] = _Rule(node, operands, receivers, selection, self.builder)
+            self.rules[key] = _Rule(node, operands, *how, self.builder)
         return self.rules[key]
 
 
@@ -246,17 +279,14 @@ class _Rule:
         operands: list[Node],
         receivers: tuple[bool, ...],
         selection: _Selection | None,
+        unselected: int,
+        wild: frozenset[str],
         builder: Builder,
     ) -> None:
         self.builder = builder
         self.selection = selection
         y = Ref(".y", (), node.shape, node.type)
-        args: tuple[Expr, ...] = tuple(
-            Const(n.attr("value"), n.shape, n.type)
-            if n.is_literal
-            else Ref(f".{k}", (), n.shape, n.type)
-            for k, n in enumerate(operands)
-        )
+        args = _arguments(operands)
         given: dict[Ref, int] = {y: 0}
         given |= {a: k + 1 for k, a in enumerate(args) if isinstance(a, Ref)}
         last = len(args) + 1
@@ -271,10 +301,13 @@ class _Rule:
             sides = (inner, 0.0) if selection.side == 1 else (0.0, inner)
             g = broadcast_to(where(c, *sides), node.shape)
         call = Call(node.op, args, node.attrs, node.shape, node.type)
-        shares = cotangents(call, g, y, RECORDS)
+        shares = cotangents(call, g, y, RECORDS, unselected, wild)
         #: Which operands receive something.
         self.receives = [r and e is not None for r, e in zip(receivers, shares, strict=True)]
         roots = [e for r, e in zip(receivers, shares, strict=True) if r and e is not None]
+        #: For each that does: which components may be 0 by a selection that it does not show.
+        op = RECORDS[node.op]
+        self.unselected = [passes_selection(op, call, g, unselected, e) for e in roots]
         self.template = Template(roots, {}, {}, builder, given)
 
     def environment(self, position: int, node: Node, g: int) -> list[int]:
@@ -283,6 +316,35 @@ class _Rule:
             return [position, *node.operands, g]
         condition, *branches = self.builder.table[g].operands
         return [position, *node.operands, condition, branches[self.selection.side - 1]]
+
+
+def _arguments(operands: list[Node]) -> tuple[Expr, ...]:
+    """Expressions that stand for the operands of a node: ``.0``, ``.1``…; numbers are numbers."""
+    return tuple(
+        Const(n.attr("value"), n.shape, n.type)
+        if n.is_literal
+        else Ref(f".{k}", (), n.shape, n.type)
+        for k, n in enumerate(operands)
+    )
+
+
+def _wild(table: list[Node] | tuple[Node, ...]) -> set[int]:
+    """The values that may be infinite or NaN although inputs and parameters are finite."""
+    found: set[int] = set()
+    if not any(n.op in RECORDS and RECORDS[n.op].selects for n in table):
+        return found  # nobody will ask
+    for position, node in enumerate(table):
+        operands = [table[o] for o in node.operands]
+        if node.type.kind == "bool":
+            continue
+        if any(o in found for o in node.operands) or (
+            node.op in RECORDS and RECORDS[node.op].diverges(_arguments(operands))
+        ):
+            found.add(position)
+        elif node.is_literal and node.shape == () and node.type.kind == "real":
+            if not abs(node.attr("value")) < float("inf"):
+                found.add(position)
+    return found
 
 
 def _shown(graph: Graph, v: Var) -> tuple[range, ...]:

@@ -13,9 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..expr import INT, Expr, Type
-from ..poly import Shape, ShapeError
-from .record import Args, Attrs, Example, Op, Partial, compare, fn, numeric, real_valued, where
+from ..expr import INT, Call, Const, Expr, Position, Type, names
+from ..poly import Poly, Shape, ShapeError, broadcast
+from .record import (
+    Args,
+    Attrs,
+    Example,
+    Op,
+    Partial,
+    add_all,
+    broadcast_to,
+    chain_rule,
+    compare,
+    fn,
+    numeric,
+    real_valued,
+    sum_to,
+    times,
+    where,
+)
 
 Array = NDArray[Any]
 ANY = (-3.0, 3.0)
@@ -33,15 +49,21 @@ def _binary(a: Any = ANY, b: Any = ANY) -> tuple[Example, ...]:
     return tuple(Example(s, (a, b)) for s in shapes)
 
 
+def _of_reads(args: Args) -> bool:
+    """Sizes and numbers are known to be harmless, values of the model are not."""
+    return any(names(a) for a in args)
+
+
 def _function(
     name: str,
     numpy: Callable[..., Any],
     partial: Partial,
     domain: tuple[float, float] = ANY,
     latex: str | None = None,
+    **more: Any,
 ) -> Op:
     form = latex or rf"\operatorname{{{{{name}}}}}\left({{0}}\right)"
-    return Op(name, 1, numpy, form, _unary(domain), real_valued, (partial,))
+    return Op(name, 1, numpy, form, _unary(domain), real_valued, (partial,), **more)
 
 
 def _sigmoid(x: Array) -> Array:
@@ -64,9 +86,6 @@ def _integer_pow(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
 def _mod_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
     shape, kind = numeric(args, attrs)
     if kind.kind == "int":
-        from ..expr import Const, Position
-        from ..poly import Poly
-
         divisor = args[1]
         if isinstance(divisor, Position):
             return shape, Type("int", divisor.poly)
@@ -84,6 +103,47 @@ def _div(a: Array, b: Array) -> Array:
     return np.true_divide(a, b)
 
 
+def _by_zero(args: Args) -> bool:
+    """Whether a divisor is a value of the model, or the number 0."""
+    divisor = args[1]
+    return bool(names(divisor)) or (isinstance(divisor, Const) and divisor.value == 0)
+
+
+def _not_whole(args: Args) -> bool:
+    """Whether an exponent is anything but a whole number from 0 up."""
+    n = args[1]
+    return not (isinstance(n, Const) and n.shape == () and n.value >= 0 and n.value == int(n.value))
+
+
+def _chain_rule(g: Array, p: Array) -> Array:
+    gone = np.equal(g, 0.0)
+    return np.where(gone, 0.0, np.multiply(g, np.where(gone, 1.0, p)))
+
+
+def _chain_rule_slope(g: Expr, p: Expr) -> Expr:
+    """The derivative of a product by the chain rule in ``g``: the slope ``p`` itself, also where
+    ``g`` is 0 by chance, but not where only that 0 kept an infinite slope away."""
+    known = compare("lt", fn("abs", p), math.inf)
+    moves = compare("ne", g, 0.0)
+    either = Call("or", (moves, known), (), broadcast(g.shape, p.shape), known.type)
+    return where(either, p, 0.0)
+
+
+def _chain_rule_vjp(g: Expr, y: Expr, args: Args, attrs: Attrs) -> tuple[Expr | None, ...]:
+    a, p = args
+    return (sum_to(times(g, _chain_rule_slope(a, p)), a.shape), sum_to(times(g, a), p.shape))
+
+
+def _chain_rule_jvp(
+    tangents: tuple[Expr | None, ...], y: Expr, args: Args, attrs: Attrs
+) -> Expr | None:
+    (a, p), (da, dp) = args, tangents
+    terms = [] if da is None else [broadcast_to(times(da, _chain_rule_slope(a, p)), y.shape)]
+    if dp is not None:
+        terms.append(broadcast_to(chain_rule(a, dp), y.shape))
+    return add_all(terms)
+
+
 def _exp_diff(a: Array, b: Array) -> Array:
     gone = np.isneginf(a)
     return np.where(gone, 0.0, np.exp(np.where(gone, 0.0, a) - np.where(gone, 0.0, b)))
@@ -97,42 +157,56 @@ ARITHMETIC: tuple[Op, ...] = (
     Op("mul", 2, np.multiply, r"{0} \odot {1}", _binary(), numeric,
        (lambda y, a, b: b, lambda y, a, b: a)),
     Op("div", 2, _div, r"\frac{{{0}}}{{{1}}}", _binary(ANY, POSITIVE), real_valued,
-       (lambda y, a, b: 1.0 / b, lambda y, a, b: -y / b)),
+       (lambda y, a, b: 1.0 / b, lambda y, a, b: -y / b), diverges=_by_zero),
     Op("pow", 2, _pow, "{{{0}}}^{{{1}}}", _binary(POSITIVE, ANY), _integer_pow,
-       (lambda y, x, n: n * x ** (n - 1.0), lambda y, x, n: y * fn("log", x))),
+       (lambda y, x, n: n * x ** (n - 1.0), lambda y, x, n: y * fn("log", x)),
+       diverges=_not_whole),
     Op("neg", 1, np.negative, "-{0}", _unary(ANY), numeric, (lambda y, x: -1.0,)),
     Op("maximum", 2, np.maximum, r"\max\left({0}, {1}\right)", _binary(), numeric,
-       (lambda y, a, b: _share(y, a, b, "gt"), lambda y, a, b: _share(y, b, a, "gt"))),
+       (lambda y, a, b: _share(y, a, b, "gt"), lambda y, a, b: _share(y, b, a, "gt")),
+       selects=True),
     Op("minimum", 2, np.minimum, r"\min\left({0}, {1}\right)", _binary(), numeric,
-       (lambda y, a, b: _share(y, a, b, "lt"), lambda y, a, b: _share(y, b, a, "lt"))),
+       (lambda y, a, b: _share(y, a, b, "lt"), lambda y, a, b: _share(y, b, a, "lt")),
+       selects=True),
     # exp(a - b), and 0 where a = -inf whatever b is: the weight of a log-probability in a sum.
     Op("exp_diff", 2, _exp_diff, r"\exp\left({0} - {1}\right)", _binary(), real_valued,
-       (lambda y, a, b: y, lambda y, a, b: -y)),
+       (lambda y, a, b: y, lambda y, a, b: -y), diverges=_of_reads),
+    # A cotangent times a slope, and 0 where the cotangent is 0: what was not selected.
+    Op("chain_rule", 2, _chain_rule, r"{0} \odot {1}", _binary(), real_valued, (),
+       _chain_rule_vjp, _chain_rule_jvp, selects=True),
     Op("mod", 2, np.mod, r"{0} \bmod {1}", _binary(ANY, POSITIVE), _mod_shape,
-       (lambda y, a, b: 1.0, lambda y, a, b: -fn("floor", a / b))),
+       (lambda y, a, b: 1.0, lambda y, a, b: -fn("floor", a / b)),
+       diverges=_by_zero),
     Op("floordiv", 2, np.floor_divide, r"\left\lfloor {0} / {1} \right\rfloor",
        _binary(ANY, POSITIVE), numeric, ()),
 )  # fmt: skip
 
 FUNCTIONS: tuple[Op, ...] = (
-    _function("exp", np.exp, lambda y, x: y, latex=r"\exp\left({0}\right)"),
-    _function("log", np.log, lambda y, x: 1.0 / x, POSITIVE, r"\log\left({0}\right)"),
-    _function("log1p", np.log1p, lambda y, x: 1.0 / (1.0 + x), POSITIVE),
-    _function("expm1", np.expm1, lambda y, x: y + 1.0),
-    _function("sqrt", np.sqrt, lambda y, x: 0.5 / y, POSITIVE, r"\sqrt{{{0}}}"),
+    _function("exp", np.exp, lambda y, x: y, latex=r"\exp\left({0}\right)", diverges=_of_reads),
+    _function("log", np.log, lambda y, x: 1.0 / x, POSITIVE, r"\log\left({0}\right)",
+              diverges=_of_reads),
+    _function("log1p", np.log1p, lambda y, x: 1.0 / (1.0 + x), POSITIVE, diverges=_of_reads),
+    _function("expm1", np.expm1, lambda y, x: y + 1.0, diverges=_of_reads),
+    _function("sqrt", np.sqrt, lambda y, x: 0.5 / y, POSITIVE, r"\sqrt{{{0}}}", diverges=_of_reads),
     _function("tanh", np.tanh, lambda y, x: 1.0 - y**2.0, latex=r"\tanh\left({0}\right)"),
     _function("sigmoid", _sigmoid, lambda y, x: y * (1.0 - y), latex=r"\sigma\left({0}\right)"),
     _function("softplus", lambda x: np.logaddexp(0.0, x), lambda y, x: fn("sigmoid", x)),
     _function("relu", lambda x: np.maximum(x, 0.0),
-              lambda y, x: where(compare("gt", x, 0.0), 1.0, 0.0)),
-    _function("abs", np.abs, lambda y, x: fn("sign", x), latex=r"\left|{0}\right|"),
+              lambda y, x: where(compare("gt", x, 0.0), 1.0, 0.0), selects=True),
+    _function("abs", np.abs, lambda y, x: fn("sign", x), latex=r"\left|{0}\right|",
+              selects=True),
     _function("sin", np.sin, lambda y, x: fn("cos", x), latex=r"\sin\left({0}\right)"),
     _function("cos", np.cos, lambda y, x: -fn("sin", x), latex=r"\cos\left({0}\right)"),
-    _function("tan", np.tan, lambda y, x: 1.0 + y**2.0, (-1.2, 1.2), r"\tan\left({0}\right)"),
-    _function("sinh", np.sinh, lambda y, x: fn("cosh", x), latex=r"\sinh\left({0}\right)"),
-    _function("cosh", np.cosh, lambda y, x: fn("sinh", x), latex=r"\cosh\left({0}\right)"),
-    _function("asin", np.arcsin, lambda y, x: 1.0 / fn("sqrt", 1.0 - x**2.0), (-0.9, 0.9)),
-    _function("acos", np.arccos, lambda y, x: -1.0 / fn("sqrt", 1.0 - x**2.0), (-0.9, 0.9)),
+    _function("tan", np.tan, lambda y, x: 1.0 + y**2.0, (-1.2, 1.2), r"\tan\left({0}\right)",
+              diverges=_of_reads),
+    _function("sinh", np.sinh, lambda y, x: fn("cosh", x), latex=r"\sinh\left({0}\right)",
+              diverges=_of_reads),
+    _function("cosh", np.cosh, lambda y, x: fn("sinh", x), latex=r"\cosh\left({0}\right)",
+              diverges=_of_reads),
+    _function("asin", np.arcsin, lambda y, x: 1.0 / fn("sqrt", 1.0 - x**2.0), (-0.9, 0.9),
+              diverges=_of_reads),
+    _function("acos", np.arccos, lambda y, x: -1.0 / fn("sqrt", 1.0 - x**2.0), (-0.9, 0.9),
+              diverges=_of_reads),
     _function("atan", np.arctan, lambda y, x: 1.0 / (1.0 + x**2.0)),
     _function("erf", _erf, lambda y, x: (2.0 / math.sqrt(math.pi)) * fn("exp", -(x**2.0))),
 )  # fmt: skip
@@ -158,8 +232,6 @@ def _comparison(name: str, numpy: Callable[..., Any], latex: str) -> Op:
 
 
 def _truth(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
-    from ..poly import broadcast
-
     for position, a in enumerate(args):
         if a.type.kind != "bool":
             raise ShapeError("a truth value is needed here, not a number", (position,))
@@ -182,8 +254,6 @@ LOGIC: tuple[Op, ...] = (
 
 
 def _where_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
-    from ..poly import broadcast
-
     condition, a, b = args
     if condition.type.kind != "bool":
         raise ShapeError("the condition must be a truth value, such as `x > 0`", (0,))
@@ -197,15 +267,11 @@ def _where_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
 
 
 def _where_vjp(g: Expr, y: Expr, args: Args, attrs: Attrs) -> tuple[Expr | None, ...]:
-    from .record import sum_to
-
     c, a, b = args
     return None, sum_to(where(c, g, 0.0), a.shape), sum_to(where(c, 0.0, g), b.shape)
 
 
 def _where_jvp(tangents: tuple[Expr | None, ...], y: Expr, args: Args, attrs: Attrs) -> Expr | None:
-    from .record import broadcast_to
-
     _, da, db = tangents
     if da is None and db is None:
         return None
@@ -220,6 +286,15 @@ def _starting_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
     return value.shape, Type("real")
 
 
+def _arrived_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
+    for position, a in enumerate(args[1:], 1):
+        if a.shape:
+            raise ShapeError("how much is done is one number", (position,))
+    if args[0].type.kind == "bool":
+        raise ShapeError("numbers are needed here, not a truth value", (0,))
+    return args[0].shape, Type("real")
+
+
 def _cast_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
     return args[0].shape, Type("real")
 
@@ -228,7 +303,7 @@ SELECTION: tuple[Op, ...] = (
     Op("where", 3, np.where, r"\begin{{cases}} {1} & {0} \\ {2} & \text{{else}} \end{{cases}}",
        (Example(((3,), (3,), (3,)), ("bool", ANY, ANY)),
         Example(((), (3,), ()), ("bool", ANY, ANY)), Example(((3,), (), (3,)), ("bool", ANY, ANY))),
-       _where_shape, (), _where_vjp, _where_jvp),
+       _where_shape, (), _where_vjp, _where_jvp, selects=True),
     Op("real", 1, lambda x: np.asarray(x, dtype=float), "{0}",
        (Example(((3,),), (("int", 4),)), Example(((3,),), ("bool",))), _cast_shape),
     Op("detach", 1, lambda x: x, r"\operatorname{{detach}}\left({0}\right)", _unary(ANY),
@@ -238,6 +313,13 @@ SELECTION: tuple[Op, ...] = (
     Op("starting_from", 2, lambda value, start: np.asarray(value), "{0}",
        (Example(((), ()), (ANY, ANY)), Example(((3,), (3,)), (ANY, ANY))), _starting_shape, (),
        lambda g, y, args, attrs: (g, None), lambda tangents, y, args, attrs: tangents[0]),
+    # The first operand, the end of a step that was integrated in pieces. A call raises an error
+    # unless the second one, how much of the step is done, is 1; the others are how many attempts
+    # there were and their relative tolerance.
+    Op("arrived", 4, lambda value, *done: np.asarray(value, dtype=float), "{0}",
+       (Example(((), (), (), ()), (ANY,) * 4), Example(((3,), (), (), ()), (ANY,) * 4)),
+       _arrived_shape, (), lambda g, y, args, attrs: (g, None, None, None),
+       lambda tangents, y, args, attrs: tangents[0], elementwise=False),
 )  # fmt: skip
 
 OPS: tuple[Op, ...] = ARITHMETIC + FUNCTIONS + STEPS + LOGIC + SELECTION

@@ -358,7 +358,7 @@ OPS: tuple[Op, ...] = (
     Op("matmul", 2, np.matmul, r"{0}\, {1}",
        (Example(((2, 3), (3,)), (ANY, ANY)), Example(((3,), (3,)), (ANY, ANY)),
         Example(((3,), (3, 2)), (ANY, ANY)), Example(((2, 3), (3, 4)), (ANY, ANY))),
-       matmul_shape, vjp=_matmul_vjp, elementwise=False),
+       matmul_shape, vjp=_matmul_vjp, elementwise=False, mixes=True),
     Op("outer", 2, np.multiply.outer, r"{0}\, {1}^\top", (Example(((2,), (3,)), (ANY, ANY)),),
        _outer_shape, vjp=_outer_vjp, elementwise=False),
     Op("transpose", 1, np.transpose, r"{0}^\top", (Example(((2, 3),), (ANY,)),),

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ..expr import Attr, Call, Const, Expr, Type, elementwise, lift, promote
+from ..expr import REAL, Attr, Call, Const, Expr, Type, elementwise, lift, promote
 from ..poly import ONE, Poly, Shape, ShapeError, broadcast
 
 Attrs: TypeAlias = "dict[str, Attr]"
@@ -24,6 +24,8 @@ ShapeRule: TypeAlias = Callable[[Args, Attrs], "tuple[Shape, Type]"]
 Partial: TypeAlias = Callable[..., "Expr | float"]
 Vjp: TypeAlias = Callable[[Expr, Expr, Args, Attrs], "tuple[Expr | None, ...]"]
 Jvp: TypeAlias = Callable[["tuple[Expr | None, ...]", Expr, Args, Attrs], "Expr | None"]
+#: How a cotangent or a tangent is multiplied with a slope.
+Product: TypeAlias = Callable[[Expr, Expr], Expr]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,12 @@ class Op:
         jvp: ``jvp(tangents, y, operands, attrs)`` gives the tangent of the result. Left out where
             ``vjp`` is given and the op is linear in each operand.
         elementwise: whether component i of the result depends on component i of the operands only.
+        selects: whether an operand may be without any influence: the branch not taken, the smaller
+            one of two. Its cotangent is then exactly 0.
+        mixes: whether a component of the result depends on many components of an operand, each in
+            its own way, so that derivatives which are 0 for some of them leave no trace.
+        diverges: whether the result for these operands may be infinite or NaN although they are
+            finite.
     """
 
     name: str
@@ -68,6 +76,9 @@ class Op:
     vjp: Vjp | None = None
     jvp: Jvp | None = None
     elementwise: bool = True
+    selects: bool = False
+    mixes: bool = False
+    diverges: Callable[[Args], bool] = lambda args: False
 
     def infer(self, args: Args, attrs: Attrs) -> tuple[Shape, Type]:
         """Shape and type of the result. Raises `ShapeError`, also for a wrong operand count."""
@@ -77,29 +88,41 @@ class Op:
             return self.shape(args, attrs)
         return numeric(args, attrs)
 
-    def cotangents(self, g: Expr, y: Expr, args: Args, attrs: Attrs) -> tuple[Expr | None, ...]:
-        """What each operand receives when the result receives ``g`` (of the result's shape)."""
+    def cotangents(
+        self, g: Expr, y: Expr, args: Args, attrs: Attrs, by: Product | None = None
+    ) -> tuple[Expr | None, ...]:
+        """What each operand receives when the result receives ``g`` (of the result's shape).
+
+        ``by`` multiplies with a partial derivative (default: `times`).
+        """
         if self.vjp is not None:
             return self.vjp(g, y, args, attrs)
         if not self.partials:
             return (None,) * len(args)
+        product = by or times
         return tuple(
-            sum_to(times(g, lift(p(y, *args))), a.shape) if a.is_real else None
+            sum_to(product(g, lift(p(y, *args))), a.shape) if a.is_real else None
             for p, a in zip(self.partials, args, strict=True)
         )
 
     def tangent(
-        self, tangents: tuple[Expr | None, ...], y: Expr, args: Args, attrs: Attrs
+        self,
+        tangents: tuple[Expr | None, ...],
+        y: Expr,
+        args: Args,
+        attrs: Attrs,
+        by: Product | None = None,
     ) -> Expr | None:
         """The tangent of the result for tangents of the operands (``None``: zero)."""
         if self.jvp is not None:
             return self.jvp(tangents, y, args, attrs)
+        product = by or times
         terms: list[Expr] = []
         for i, d in enumerate(tangents):
             if d is None:
                 continue
             if self.partials:
-                terms.append(broadcast_to(times(d, lift(self.partials[i](y, *args))), y.shape))
+                terms.append(broadcast_to(product(d, lift(self.partials[i](y, *args))), y.shape))
             elif self.vjp is not None:
                 operands = (*args[:i], d, *args[i + 1 :])
                 terms.append(Call(self.name, operands, tuple(sorted(attrs.items())), y.shape))
@@ -123,10 +146,31 @@ def real_valued(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
 
 
 def times(g: Expr, p: Expr) -> Expr:
-    """``g * p`` without the noise of factors 1 and -1."""
-    if isinstance(p, Const) and p.shape == () and p.value in (1, -1):
+    """``g * p`` without the noise of factors 1 and -1.
+
+    Where a slope is chosen among numbers the product is chosen: ``where(c, 1, 0)`` gives
+    ``where(c, g, 0)``, exactly 0 where ``c`` is false, even if ``g`` is infinite.
+    """
+    if isinstance(p, Const) and p.shape == () and p.value in (0, 1, -1):
+        if p.value == 0:
+            return broadcast_to(lift(0.0), g.shape)
         return g if p.value == 1 else -g
+    if isinstance(p, Call) and p.op == "where" and all(map(_is_choice, p.args[1:])):
+        shape = broadcast(g.shape, p.shape)
+        return broadcast_to(where(p.args[0], *(times(g, a) for a in p.args[1:])), shape)
     return g * p
+
+
+def _is_choice(e: Expr) -> bool:
+    """A number, or a choice among numbers."""
+    if isinstance(e, Call) and e.op == "where":
+        return all(map(_is_choice, e.args[1:]))
+    return isinstance(e, Const) and e.shape == ()
+
+
+def chain_rule(g: Expr, p: Expr) -> Expr:
+    """``g * p``, and 0 where ``g`` is exactly 0, whatever ``p`` is."""
+    return Call("chain_rule", (g, p), (), broadcast(g.shape, p.shape), REAL)
 
 
 def add_all(terms: list[Expr]) -> Expr | None:

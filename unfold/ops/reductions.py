@@ -149,23 +149,27 @@ def _logsumexp_jvp(
     return None if d is None else sum_over(softmax(args[0], axis) * d, axis)
 
 
-def _winners(y: Expr, args: Args, attrs: Attrs) -> Expr:
-    """How the extreme component(s) share: 1 for a single one, 1/n each for n equal ones."""
+def _winners(y: Expr, args: Args, attrs: Attrs) -> tuple[Expr, Expr]:
+    """Which components are extreme, and how many are: each receives an equal share."""
     axis = attrs["axis"]
     (a,) = args
-    hit = where(compare("eq", a, _spread(y, axis, a.shape)), 1.0, 0.0)
-    return hit / _spread(sum_over(hit, axis), axis, a.shape)
+    extreme = compare("eq", a, _spread(y, axis, a.shape))
+    return extreme, sum_over(where(extreme, 1.0, 0.0), axis)
 
 
 def _extreme_vjp(g: Expr, y: Expr, args: Args, attrs: Attrs) -> tuple[Expr | None, ...]:
-    return (_spread(g, attrs["axis"], args[0].shape) * _winners(y, args, attrs),)
+    extreme, count = _winners(y, args, attrs)
+    return (where(extreme, _spread(g / count, attrs["axis"], args[0].shape), 0.0),)
 
 
 def _extreme_jvp(
     tangents: tuple[Expr | None, ...], y: Expr, args: Args, attrs: Attrs
 ) -> Expr | None:
     (d,) = tangents
-    return None if d is None else sum_over(_winners(y, args, attrs) * d, attrs["axis"])
+    if d is None:
+        return None
+    extreme, count = _winners(y, args, attrs)
+    return sum_over(where(extreme, d, 0.0), attrs["axis"]) / count
 
 
 def _cross_entropy_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
@@ -205,17 +209,17 @@ OPS: tuple[Op, ...] = (
     Op("sum", 1, lambda a, axis: np.sum(a, axis=axis), r"\sum {0}", _EXAMPLES, _reduced,
        vjp=_sum_vjp, elementwise=False),
     Op("max", 1, lambda a, axis: np.max(a, axis=axis), r"\max {0}", _EXAMPLES, _reduced,
-       vjp=_extreme_vjp, jvp=_extreme_jvp, elementwise=False),
+       vjp=_extreme_vjp, jvp=_extreme_jvp, elementwise=False, selects=True),
     Op("min", 1, lambda a, axis: np.min(a, axis=axis), r"\min {0}", _EXAMPLES, _reduced,
-       vjp=_extreme_vjp, jvp=_extreme_jvp, elementwise=False),
+       vjp=_extreme_vjp, jvp=_extreme_jvp, elementwise=False, selects=True),
     Op("argmax", 1, lambda a, axis: np.argmax(a, axis=axis), r"\arg\max {0}", _EXAMPLES,
        _argmax_shape, elementwise=False),
     Op("logsumexp", 1, _logsumexp_numpy, r"\operatorname{{logsumexp}}\left({0}\right)", _EXAMPLES,
        _reduced_real, vjp=_logsumexp_vjp, jvp=_logsumexp_jvp, elementwise=False),
     Op("softmax", 1, _softmax_numpy, r"\operatorname{{softmax}}\left({0}\right)", _ALONG, _same,
-       vjp=_softmax_vjp, jvp=_softmax_jvp, elementwise=False),
+       vjp=_softmax_vjp, jvp=_softmax_jvp, elementwise=False, mixes=True),
     Op("log_softmax", 1, _log_softmax_numpy, r"\log\operatorname{{softmax}}\left({0}\right)",
-       _ALONG, _same, vjp=_log_softmax_vjp, jvp=_log_softmax_jvp, elementwise=False),
+       _ALONG, _same, vjp=_log_softmax_vjp, jvp=_log_softmax_jvp, elementwise=False, mixes=True),
     Op("cross_entropy", 2, _cross_entropy_numpy, r"\operatorname{{CE}}\left({0}, {1}\right)",
        (Example(((5,), ()), (ANY, ("int", 5))),), _cross_entropy_shape,
        vjp=_cross_entropy_vjp, jvp=_cross_entropy_jvp, elementwise=False),

@@ -192,7 +192,7 @@ class _Maker:
         Indices of the piece that are left and happen to have the loop's name are renamed.
         """
         when = Poly.symbol(index)
-        own = next((i for i in piece.left if time.coefficient(i)), None)
+        own = next((i for i in piece.left if abs(time.coefficient(i)) == 1), None)
         left = tuple(i for i in piece.left if i != own)
         values: dict[str, Poly] = {}
         for i in left:
@@ -200,9 +200,9 @@ class _Maker:
                 taken = {index, *left, *(own or ()), *piece.domain.symbols}
                 values[i] = Poly.symbol(fresh(i, taken))
         if own is not None:
-            # time = ±own + rest, so own = ±(when - rest).
+            # time = ±own + rest, so own = ±(when - rest); rest may hold an index that is renamed.
             sign = time.coefficient(own)
-            rest = time - Poly.symbol(own) * sign
+            rest = (time - Poly.symbol(own) * sign).subs(values)
             values[own] = (when - rest) * sign
             return self.substituted(piece, values, left)
         moved = self.substituted(piece, values, left)

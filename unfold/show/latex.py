@@ -27,6 +27,7 @@ LEVELS: dict[str, tuple[int, tuple[int, ...]]] = {
     "sub": (SUM, (SUM, PRODUCT)),
     "neg": (SUM, (PRODUCT,)),
     "mul": (PRODUCT, (PRODUCT, PRODUCT)),
+    "chain_rule": (PRODUCT, (PRODUCT, PRODUCT)),
     "div": (PRODUCT, (ANY, ANY)),
     "matmul": (PRODUCT, (PRODUCT, PRODUCT)),
     "outer": (PRODUCT, (POWER, POWER)),

@@ -4,7 +4,7 @@
     E02xx  names, models (codes_names.py)     E06xx  types (codes_types.py)
     E03xx  shapes, sizes (codes_shapes.py)    E070x  implicit equations (codes_solve.py)
     E04xx  elements (codes_elements.py)       E071x  flows (codes_flow.py)
-    W08xx  warnings (codes_warnings.py)       E09xx  limits of this version (codes_types.py)
+    W08xx  warnings (codes_warnings.py)
 
 A new diagnostic gets its entry in one of those tables, and nothing else: a test sees to it that
 every `bad` text earns its own code, that every `cure` is clean, and that no stage uses a code that

@@ -12,7 +12,7 @@ FLOW: tuple[Entry, ...] = (
         After `by` stands the scheme that integrates the differential equation over one step:
         `euler` (order 1), `midpoint` and `heun` (order 2), or `rk4` (order 4). A higher order
         costs more evaluations of the right-hand side in a step and is more accurate for the same
-        step.
+        step. `dopri5` (order 5) divides each step as finely as its tolerance asks for.
         """,
         """
         model m:
@@ -36,7 +36,12 @@ FLOW: tuple[Entry, ...] = (
         "wrong options of an integration scheme",
         """
         A scheme takes the length of the step first: a number, or a sequence such as `dt[t]` for
-        steps of different lengths. `substeps = 4` divides each step into four equal ones.
+        steps of different lengths, negative (back in time) or zero if need be. `substeps = 4`
+        divides each step into four equal ones.
+
+        `dopri5` chooses the parts of a step itself, so that the error of each is at most
+        `atol + rtol * |h|` in every component (both 1e-8 unless given), in `max_steps` attempts
+        (100). A step that these do not reach the end of is an unfold.SolverError.
         """,
         """
         model m:

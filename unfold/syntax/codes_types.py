@@ -98,29 +98,4 @@ TYPES = (
             minimize mean[t](e[t])
         """,
     ),
-    Entry(
-        "E0901",
-        "this version cannot compile that",
-        """
-        The text is right, and the statement belongs to the language, but this version of the
-        compiler cannot go on from here. The changelog tells which statements later versions have
-        learnt.
-        """,
-        """
-        model m():
-            input x[t]: real
-            h[0] = 0
-            flow h[t] from h[t-1] by dopri5(0.1):
-                der(h) = x[t] - h
-            output h[t]
-        """,
-        """
-        model m():
-            input x[t]: real
-            h[0] = 0
-            flow h[t] from h[t-1] by rk4(0.1, substeps = 2):
-                der(h) = x[t] - h
-            output h[t]
-        """,
-    ),
 )

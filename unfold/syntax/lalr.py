@@ -1,19 +1,19 @@
 """The grammar at work: Lark's lexer and LALR tables, built once.
 
-Building the tables takes most of a tenth of a second, so Lark keeps them in a file of the user's
-own cache folder, under a digest of the grammar and of Lark's and Python's versions. Lark rebuilds
-what it cannot read there; without a folder that can be written, they are built in every process.
+Building the tables takes most of a tenth of a second, so they are kept in `unfold.cache`.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from functools import lru_cache
 
-import platformdirs
+import lark
 from lark import Lark, Token, Tree
 from lark.parsers.lalr_interactive_parser import InteractiveParser
 
+from unfold import cache
 from unfold.grammar import text as grammar
 
 __all__ = ["InteractiveParser", "Token", "Tree", "accepted", "fork", "new_parser", "words"]
@@ -30,14 +30,11 @@ class _KeepStrays:
 
 @lru_cache(maxsize=1)
 def _lark() -> Lark:
-    cache: str | bool = False
-    try:
-        folder = platformdirs.user_cache_path("unfold", appauthor=False)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        cache = str(folder / "grammar.lark")
-    except OSError:
-        pass
-    return Lark(
+    entry = cache.key("grammar", lark.__version__)
+    kept = cache.get(entry)
+    if kept is not None:
+        return Lark.load(io.BytesIO(kept))
+    made = Lark(
         grammar(),
         parser="lalr",
         lexer="basic",
@@ -45,8 +42,13 @@ def _lark() -> Lark:
         keep_all_tokens=True,
         maybe_placeholders=False,
         postlex=_KeepStrays(),
-        cache=cache,
     )
+    if entry is not None:
+        # The tables hold the terminals that `_KeepStrays` is for.
+        stream = io.BytesIO()
+        made.save(stream, ("postlex",))
+        cache.put(entry, stream.getvalue())
+    return made
 
 
 def words(text: str) -> list[Token]:

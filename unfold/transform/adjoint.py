@@ -24,7 +24,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ..derivative import cotangents, merge, reduction_cotangent, selection
+from ..derivative import (
+    NONE,
+    add_cotangents,
+    cotangents,
+    passes_selection,
+    reduction_cotangent,
+    selection,
+)
 from ..domain import Domain
 from ..expr import (
     Call,
@@ -40,6 +47,7 @@ from ..expr import (
     walk,
 )
 from ..implicit import parts, unknown
+from ..ops import OPS
 from ..ops.record import broadcast_to, where
 from ..poly import Poly
 from ..program import Equation, Output, Program, Var, equation, verify
@@ -47,6 +55,7 @@ from .common import depends_on, is_heavy, is_simple, needed_for, prune, refit
 from .naming import Scope, introduce, name_intermediates
 from .simplify import simplify
 from .split import split_guards
+from .unselected import unselected_adjoints, wild
 
 
 def adjoint(
@@ -143,6 +152,9 @@ class _Sweep:
         self.extra: list[Equation] = []
         self.bars: dict[str, str] = {}
         self.pieces: dict[str, list[Domain]] = {}
+        # Where products with slopes have to mind what was not selected: see `unfold.derivative`.
+        self.unselected = unselected_adjoints(program, self.active)
+        self.wild = wild(program) if self.unselected else {}
         # While an implicit equation is swept for its own unknown: that element, and what it gets.
         self.unknown: Ref | None = None
         self.back: list[Expr] = []
@@ -171,7 +183,7 @@ class _Sweep:
                     # The solution does not depend on where the search for it began.
                     eq = replace(eq, rhs=parts(eq.rhs)[0])
                     seed = self.implicit(eq, seed)
-                self.sweep(eq, eq.rhs, seed, Scope(), True)
+                self.sweep(eq, eq.rhs, seed, Scope(), self.unselected.get(eq.name, NONE), True)
         adjoints = [eq for name in self.bars for eq in self.gather(name)]
         return self.program.with_(
             vars=self.vars,
@@ -191,7 +203,7 @@ class _Sweep:
         v = self.vars[eq.name]
         self.vars[name] = Var(name, "variable", v.axes, v.shape, v.type, generated=True)
         self.unknown, self.back = own, [received]
-        self.sweep(eq, eq.rhs, seed, Scope(), True)
+        self.sweep(eq, eq.rhs, seed, Scope(), self.unselected.get(eq.name, NONE), True)
         rhs = self.back[0]
         for term in self.back[1:]:
             rhs = rhs + term
@@ -204,9 +216,13 @@ class _Sweep:
     def is_active(self, e: Expr) -> bool:
         return e.is_real and not names(e).isdisjoint(self.bars)
 
-    def sweep(self, eq: Equation, root: Expr, seed: Expr, scope: Scope, top: bool) -> None:
-        """Distribute the cotangent ``seed`` of ``root`` over everything below it."""
+    def sweep(
+        self, eq: Equation, root: Expr, seed: Expr, scope: Scope, unselected: int, top: bool
+    ) -> None:
+        """Distribute the cotangent ``seed`` of ``root`` over everything below it; ``unselected``
+        says which components may be 0 because of a selection that it does not show."""
         received: dict[Expr, Expr] = {root: seed}
+        passed: dict[Expr, int] = {root: unselected}
         # Users before operands; the bodies of reductions and guards are swept on their own.
         for node in reversed(list(_within(root))):
             g = received.get(node)
@@ -215,18 +231,24 @@ class _Sweep:
             if isinstance(node, Ref):
                 self.scatter(eq, node, g, scope)
                 continue
+            zero = passed[node]
             g = self.named(eq, node, g, scope)
             if isinstance(node, Guard):
-                self.sweep(eq, node.body, g, scope.under(node), False)
+                self.sweep(eq, node.body, g, scope.under(node), zero, False)
             elif isinstance(node, Reduce):
                 value = _value(eq, node, top and node is root)
-                seed_of_body = reduction_cotangent(node, g, value)
-                self.sweep(eq, node.body, seed_of_body, scope.under(node), False)
+                share = reduction_cotangent(node, g, value)
+                zero = passes_selection(None, node, g, zero, share)
+                self.sweep(eq, node.body, share, scope.under(node), zero, False)
             elif isinstance(node, Call) and node.op != "detach":
                 value = _value(eq, node, top and node is root)
-                for a, c in zip(node.args, cotangents(node, g, value), strict=True):
+                shares = cotangents(node, g, value, OPS, zero, self.wild)
+                for a, c in zip(node.args, shares, strict=True):
                     if c is not None and self.is_active(a):
-                        received[a] = merge(received[a], c) if a in received else c
+                        after = passes_selection(OPS[node.op], node, g, zero, c)
+                        if a in received:
+                            c, after = add_cotangents(received[a], passed[a], c, after)
+                        received[a], passed[a] = c, after
 
     def named(self, eq: Equation, node: Expr, g: Expr, scope: Scope) -> Expr:
         """Give a computed cotangent a name before it is used more than once."""

@@ -212,6 +212,19 @@ def _mul(e: Call) -> Expr | None:
     return _changed(e)
 
 
+def _chain_rule(e: Call) -> Expr | None:
+    """A product that is 0 where its first factor is: numbers and signs are those of a product."""
+    e = _unrepeat(e)
+    g, p = e.args
+    if scalar(g) == 0 or scalar(p) is not None:
+        return _whole(g * p, e)
+    for a, left in ((g, True), (p, False)):
+        minus = _negated(a)
+        if minus is not None and scalar(a) is None:
+            return -(elementwise(e.op, minus, p) if left else elementwise(e.op, g, minus))
+    return _changed(e)
+
+
 def _div(e: Call) -> Expr | None:
     e = _unrepeat(e)
     a, b = e.args
@@ -412,6 +425,7 @@ _RULES: dict[str, Callable[[Call], Expr | None]] = {
     "add": _add,
     "sub": _sub,
     "mul": _mul,
+    "chain_rule": _chain_rule,
     "div": _div,
     "neg": _neg,
     "pow": _pow,

@@ -18,11 +18,13 @@ from dataclasses import replace
 from ..derivative import Forward
 from ..expr import Const, Ref, fresh
 from ..implicit import parts
+from ..ops import OPS
 from ..ops.record import broadcast_to
 from ..program import Equation, Output, Program, equation, verify
 from .common import depends_on, prune
 from .naming import name_intermediates
 from .simplify import simplify
+from .unselected import unselected_tangents, wild
 
 
 def tangent(program: Program, wrt: Sequence[str] | None = None, simplified: bool = True) -> Program:
@@ -55,7 +57,8 @@ def tangent(program: Program, wrt: Sequence[str] | None = None, simplified: bool
             variables[dots[name]] = replace(
                 v, name=dots[name], tangent_of=name, generated=v.role == "variable"
             )
-    forward = Forward(dots)
+    unselected = unselected_tangents(program, active)
+    forward = Forward(dots, OPS, unselected, wild(program))
     extra = [
         _tangent_equation(eq, forward, dots[eq.name]) for eq in program.equations if eq.name in dots
     ]
