@@ -135,8 +135,8 @@ def grad_check(
     for k, name in enumerate(program.lengths):
         lengths.setdefault(name, program.minimum.get(name, 1) + 4 - k % 3)
     fixed, constants = bindings(program, given)
-    values = {**fixed, **constants}
-    functions = {b: compile(program, backend=b, mode="reverse", sizes=values) for b in backends}
+    chosen = {**fixed, **constants}
+    functions = {b: compile(program, backend=b, mode="reverse", sizes=chosen) for b in backends}
     first = next(iter(functions.values()))
     generator = np.random.default_rng(seed)
     arrays = random_arrays(first.program, lengths, generator)

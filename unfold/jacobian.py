@@ -136,7 +136,7 @@ def _reverse(
         bar = derived.names["bar"]
         found.append(_pick(derived.program, bar, columns, results[bar], checked.lengths))
     shape = np.shape(found[0]) if found else ()
-    return np.stack(found).reshape(*value.shape, *shape) if found else np.zeros(value.shape)
+    return np.stack(found).reshape((*value.shape, *shape)) if found else np.zeros(value.shape)
 
 
 def _with_probe(program: Program, rows: Element) -> tuple[Program, str, str]:
@@ -203,7 +203,7 @@ def _forward(
         dot = derived.names["dot"]
         found.append(_pick(derived.program, dot, rows, results[dot], checked.lengths))
     stacked = np.stack(found, axis=-1)
-    whole = stacked.reshape(*stacked.shape[:-1], *at.shape)
+    whole = stacked.reshape((*stacked.shape[:-1], *at.shape))
     if columns.index is None:
         return whole
     axes = derived.program.vars[columns.name].axes
