@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..expr import INT, REAL, Const, Expr
@@ -10,6 +11,7 @@ from ..ops import DEFINITIONS, OPS
 from ..poly import Poly, ShapeError
 from ..syntax import tree as t
 from . import conditions, sizes
+from .diagonals import diag, eye
 from .misfits import misfit
 from .operands import Hole, Value, as_type, is_literal, settled
 from .report import Failed, nearest, plural
@@ -57,6 +59,8 @@ def call(reader: Reader, node: t.Call, env: Env) -> Value:
         _count(reader, node, 3)
         condition, yes, no = node.arguments
         return conditions.choice(reader, condition, yes, no, node, env)
+    if name in ("eye", "diag"):
+        return _diagonal(reader, name, node, env)
     if name in ("reshape", "broadcast", "col", "row"):
         return _shaped(reader, name, node, env)
     if name in ("onehot", "scatter", "pad"):
@@ -70,6 +74,9 @@ def call(reader: Reader, node: t.Call, env: Env) -> Value:
             (node.span, "stands alone on the right of an equation"),
             helps=["write `a, b = split(v, 2)`, or take a slice: `v[0:H]`"],
         )
+    if name in ALONG and _are_several(node):
+        several = t.Stack(node.arguments, span=node.span)
+        return call(reader, replace(node, arguments=(several,)), env)
     if name in DEFINITIONS:
         return _definition(reader, name, node, env)
     if name == "concat":
@@ -85,6 +92,15 @@ def call(reader: Reader, node: t.Call, env: Env) -> Value:
         _count(reader, node, arity)
     _keywords(reader, node, ())
     return reader.apply(op, reader.all(node.arguments, env), node, node.arguments)
+
+
+def _are_several(node: t.Call) -> bool:
+    """Whether a reduction is given scalars, and no number of an axis, as in `sum(M, 0)`."""
+    return (
+        len(node.arguments) > 1
+        and not node.keywords
+        and not isinstance(node.arguments[1], (t.Number, t.Unary))
+    )
 
 
 def _unknown(reader: Reader, function: t.Name) -> Failed:
@@ -235,22 +251,44 @@ def _fold(reader: Reader, op: str, node: t.Call, env: Env) -> Value:
     return result
 
 
+def _vector(reader: Reader, name: str, node: t.Call, env: Env) -> Value:
+    """The only argument of a function of one vector."""
+    _count(reader, node, 1)
+    value = reader.value(node.arguments[0], env)
+    if value.shape is None:
+        return Hole(None, value.type)
+    if len(value.shape) != 1:
+        raise reader.report.error(
+            "E0303",
+            f"`{name}` takes a vector",
+            (
+                node.arguments[0].span,
+                f"has {plural(len(value.shape), 'axis')}" if value.shape else "a scalar",
+            ),
+        )
+    return value
+
+
+def _diagonal(reader: Reader, name: str, node: t.Call, env: Env) -> Value:
+    """`eye(n)`, `diag(v)`."""
+    if name == "diag":
+        value = settled(_vector(reader, name, node, env))
+        if isinstance(value, Expr):
+            return diag(value)
+        return Hole(None if value.shape is None else value.shape * 2, REAL)
+    _count(reader, node, 1)
+    try:
+        return eye(sizes.size(reader.scope, node.arguments[0]))
+    except sizes.Unsolved:
+        return Hole(None, REAL)
+
+
 def _shaped(reader: Reader, name: str, node: t.Call, env: Env) -> Value:
     """`reshape(v, [h, d])`, `broadcast(a, [H, D])`, `col(v)`, `row(v)`."""
     if name in ("col", "row"):
-        _count(reader, node, 1)
-        value = reader.value(node.arguments[0], env)
+        value = _vector(reader, name, node, env)
         if value.shape is None:
-            return Hole(None, value.type)
-        if len(value.shape) != 1:
-            raise reader.report.error(
-                "E0303",
-                f"`{name}` takes a vector",
-                (
-                    node.arguments[0].span,
-                    f"has {plural(len(value.shape), 'axis')}" if value.shape else "a scalar",
-                ),
-            )
+            return value
         one = Poly.const(1)
         n = value.shape[0]
         matrix = (n, one) if name == "col" else (one, n)

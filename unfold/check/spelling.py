@@ -157,6 +157,8 @@ ALIASES: dict[str, str] = {
 SUGAR: dict[str, str] = {
     "col": "reshape(v, [n, 1])",
     "row": "reshape(v, [1, n])",
+    "eye": "the identity matrix of n rows",
+    "diag": "eye(n) * v",
     "split": "equal slices along axis 0, one for each name on the left",
     "int": "an integer literal that stays an integer",
 }
