@@ -1,4 +1,5 @@
-"""Writes `README.md` beside it: every system, from the comments and equations of its `.rec` file.
+"""Writes `README.md` beside it: every system, from the comments and equations of its `.rec` file,
+and the drawings in `pictures/`.
 
     python examples/gallery.py
 
@@ -10,31 +11,40 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import unfold
+
 HERE = Path(__file__).parent
+
+#: How many steps a drawing shows: 3, but for those that have to be longer, and those of many nodes.
+STEPS = {"rna_folding": 6, "matrix_chain": 4, "cyk": 4}
+MANY = 60
 
 #: heading -> the files under it, in the order in which they are best read
 GROUPS: dict[str, tuple[str, ...]] = {
     "Recurrent networks": (
         "elman", "jordan", "lstm", "gru", "residual_skip", "birnn", "stacked_bigru", "deep_stack",
-        "leaky_integrators", "echo_state", "multitask", "charlm",
-        "charlm_sample", "sunspots",
+        "leaky_integrators", "echo_state", "multitask", "charlm", "charlm_sample", "sunspots",
     ),
     "Attention and memory": (
         "causal_attention", "cross_attention", "seq2seq_attention", "transformer_block", "ntm",
-        "memory_reader",
+        "memory_reader", "hopfield",
     ),
     "State spaces, fast weights and other recent cells": (
-        "mamba", "rwkv", "slstm", "min_gru", "lru", "delta_net", "titans", "liquid",
+        "mamba", "rwkv", "slstm", "mlstm", "min_gru", "lru", "griffin", "hippo", "hyena",
+        "delta_net", "titans", "liquid", "spiking",
     ),
-    "Continuous time, equilibria, optimisation": (
-        "neural_ode", "hybrid_jump", "neural_cde", "deq", "implicit_euler", "learned_optimiser",
+    "Equilibria and optimisation": (
+        "deq", "implicit_euler", "value_iteration", "sinkhorn", "learned_optimiser",
     ),
-    "Probability and dynamic programmes": (
-        "hmm", "viterbi", "kalman", "ctc", "soft_edit_distance", "matrix_chain", "rna_folding",
-        "cyk", "poisson_spikes", "hawkes",
+    "Continuous time": ("neural_ode", "hybrid_jump", "neural_cde", "kinetics"),
+    "Probability": (
+        "hmm", "kalman", "ctc", "poisson_spikes", "hawkes", "garch", "knowledge_tracing",
     ),
-    "Systems and control": (
-        "inventory", "queue", "kinetics", "pendulum_control", "epidemic", "td_lambda", "advantage",
+    "Dynamic programmes": (
+        "viterbi", "soft_edit_distance", "matrix_chain", "rna_folding", "cyk",
+    ),
+    "Systems, control and learning by reward": (
+        "inventory", "queue", "pendulum_control", "epidemic", "td_lambda", "advantage",
     ),
 }  # fmt: skip
 
@@ -83,10 +93,37 @@ def gallery() -> str:
         for name in names:
             about, tried, equations = parts((HERE / f"{name}.rec").read_text(encoding="utf-8"))
             body.append(f"### {name}\n\n{about}\n\n```rec\n{equations}\n```\n")
+            body.append(f"![{name}, unrolled]({picture(name).relative_to(HERE).as_posix()})\n")
             if tried:
                 body.append(f"Try: {tried}\n")
     return "\n".join([HEAD, *contents, "", *body]).rstrip() + "\n"
 
 
+def picture(name: str) -> Path:
+    """Where the drawing of a system is."""
+    return HERE / "pictures" / f"{name}.svg"
+
+
+def graph(name: str) -> unfold.Graph:
+    """What is drawn of a system: a few steps, all lengths alike."""
+    model = unfold.load(HERE / f"{name}.rec")
+
+    def at(steps: int) -> unfold.Graph:
+        least = model.program.minimum
+        return model.unfold(**{
+            "steps" if n == "T" else n: max(steps, least.get(n, 1)) for n in model.program.lengths
+        })  # fmt: skip
+
+    found = at(STEPS.get(name, 3))
+    return at(2) if len(found) > MANY and name not in STEPS else found
+
+
+def draw() -> None:
+    """Draw every system."""
+    for path in sorted(HERE.glob("*.rec")):
+        graph(path.stem).draw(picture(path.stem))
+
+
 if __name__ == "__main__":
+    draw()
     (HERE / "README.md").write_text(gallery(), encoding="utf-8")

@@ -50,7 +50,8 @@ GRADIENTS_CHECKED = sorted({example for example, _ in REFERENCES.values()} | {
     "leaky_integrators", "echo_state", "deep_stack", "memory_reader", "mamba", "rwkv", "slstm",
     "delta_net", "titans", "liquid", "kalman", "hawkes", "epidemic", "ctc", "lru",
     "learned_optimiser", "neural_cde", "min_gru", "implicit_euler", "charlm_sample",
-    "matrix_chain", "rna_folding", "cyk",
+    "matrix_chain", "rna_folding", "cyk", "mlstm", "hyena", "hippo", "griffin", "garch", "hopfield",
+    "value_iteration", "sinkhorn", "knowledge_tracing",
 })  # fmt: skip
 
 
@@ -198,6 +199,32 @@ def test_an_example_and_its_derivatives_are_read_again_as_printed(path: Path) ->
     model = unfold.load(path)
     for shown in (model, model.adjoint(), model.tangent(), model.adjoint().tangent()):
         assert lines(unfold.loads(str(shown))) == lines(shown)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_slope_stands_in_for_that_of_a_spike(backend: str) -> None:
+    fn = unfold.compile(EXAMPLES / "spiking.rec", D=3, H=4, K=2, backend=backend)
+    rng = np.random.default_rng(1)
+    p = {n: rng.normal(0, 1, v.shape) for n, v in fn.init().items()}
+    x, T = rng.normal(1, 1, (6, 3)), 6
+    # By hand, forward and back; a spike is a step forward, and back the slope of a sigmoid.
+    v, s = np.zeros((T + 1, 4)), np.zeros((T + 1, 4))
+    for t in range(1, T + 1):
+        v[t] = 0.9 * v[t - 1] * (1 - s[t - 1]) + p["W"] @ x[t - 1] + p["U"] @ s[t - 1]
+        s[t] = v[t] > 1
+    assert 0 < s.mean() < 1
+    logits = p["V"] @ s[1:].mean(0)
+    share = np.exp(logits) / np.exp(logits).sum()
+    back = p["V"].T @ (share - [0, 1]) / T
+    W_bar, v_bar, s_bar = np.zeros((4, 3)), np.zeros(4), back
+    for t in range(T, 0, -1):
+        soft = 1 / (1 + np.exp(-4 * (v[t] - 1)))
+        here = v_bar + s_bar * 4 * soft * (1 - soft)
+        W_bar += np.outer(here, x[t - 1])
+        v_bar, s_bar = here * 0.9 * (1 - s[t - 1]), back + p["U"].T @ here
+    loss, grads = fn.value_and_grad(p, x=x, c=1)
+    close(loss, -np.log(share[1]))
+    close(grads["W"], W_bar)
 
 
 def test_a_gradient_check_says_that_detach_hides_something_from_gradients() -> None:
