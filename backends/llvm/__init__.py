@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import llvmlite
 
-from unfold.plan import hoist, plan, split
+from unfold.plan import hoist
 from unfold.program import Program
 
 from . import jit
-from .choose import is_small
+from .choose import arranged, is_small
 from .kernel import Kernel, Source
 
 
@@ -41,7 +41,7 @@ def compile(  # noqa: A001 - the name every backend has
         CausalityError: no order exists.
     """
     small = is_small(program)
-    made = split(plan(program if small else hoist(program)))
+    made = arranged(program if small else hoist(program), small)
     return Kernel(Source(made, small, dtype, threads, sum_adjoints), entry)
 
 

@@ -1,10 +1,11 @@
-"""Which of the two kinds of native code a program gets."""
+"""Which of the two kinds of native code a program gets, and the plan that kind begins with."""
 
 from __future__ import annotations
 
 from math import prod
 
 from unfold.expr import Call, Expr, walk
+from unfold.plan import Plan, accumulate, fuse, peel, plan, split
 from unfold.program import Program
 from unfold.transform.common import prune
 
@@ -18,6 +19,13 @@ UNROLLED = 2000
 def is_small(program: Program) -> bool:
     """Whether every component can be a value of its own."""
     return sum(weight(eq.rhs) for eq in prune(program).equations) <= UNROLLED
+
+
+def arranged(program: Program, small: bool, own: str | None = None) -> Plan:
+    """The plan of a program for one of the kinds; ``own`` is a length of each sequence's own."""
+    if small:
+        return peel(split(fuse(accumulate(plan(program, own)))))
+    return split(plan(program, own))
 
 
 def weight(e: Expr) -> int:

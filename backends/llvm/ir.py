@@ -59,11 +59,24 @@ def integer(value: int, type_: str = "i64") -> Value:
     return splat_constant(str(int(value)), type_)
 
 
+def is_zero(a: Value) -> bool:
+    """Whether a value is the constant 0 (not -0) in every lane."""
+    return a.name in (zero := ("0", "0x0000000000000000")) or any(
+        a.name == f"splat ({scalar_of(a.type)} {text})" for text in zero
+    )
+
+
 def splat_constant(text: str, type_: str) -> Value:
     """A constant in every lane."""
     if not type_.startswith("<"):
         return Value(type_, text)
     return Value(type_, f"splat ({scalar_of(type_)} {text})")
+
+
+class Line(str):
+    """An instruction that may be taken out again: one object in one place."""
+
+    __slots__ = ()
 
 
 @dataclass
@@ -192,9 +205,17 @@ class Function:
         """Read memory."""
         return self.op(type_, f"load {type_}, {pointer}, align {align}{note}")
 
-    def store(self, value: Value, pointer: Value, align: int) -> None:
-        """Write memory."""
-        self.emit(f"store {value}, {pointer}, align {align}")
+    def store(self, value: Value, pointer: Value, align: int) -> Line:
+        """Write memory; the instruction, for `drop`."""
+        line = Line(f"store {value}, {pointer}, align {align}")
+        self.emit(line)
+        return line
+
+    def drop(self, lines: Sequence[Line]) -> None:
+        """Take instructions without results out again."""
+        gone = set(map(id, lines))
+        for block in self.blocks:
+            block.lines = [line for line in block.lines if id(line) not in gone]
 
     def offset(self, pointer: Value, type_: str, count: Value) -> Value:
         """The address ``count`` elements of a type further on."""

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unfold import cache
-from unfold.plan import Plan, plan, split
+from unfold.plan import Plan
 
 from . import jit, lanes, solving, tiles
+from .choose import arranged
 from .effort import microseconds
 from .elementwise import Formats
 from .lanes import Variant
@@ -166,7 +167,7 @@ class Code:
         self.layout: Layout | None = None
         self.plan = source.plan
         if variant.ragged:
-            self.plan = split(plan(source.plan.program, own="T"))
+            self.plan = arranged(source.plan.program, source.small, own="T")
         if source.small:
             self.record: Record = record(self.plan, variant.lanes)
             self.text = lanes.generate(self.plan, source.formats, variant)

@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from unfold.domain import Domain
 from unfold.expr import Ref
 from unfold.plan import Buffer, Loop, Node, Plan, Result, Statement
 from unfold.poly import Poly
 
+from .carrying import Carried, carried
+from .components import Components, add
 from .copying import Copier
-from .elementwise import Formats
+from .elementwise import Formats, convert
 from .emitter import Emitter
-from .ir import Function, Module, Value, integer
+from .ir import Function, Module, Value, integer, is_zero
 from .memory import Memory, Place
 from .record import Record, data_offset, record
 from .solving import FIELD, Reporter
@@ -55,9 +58,13 @@ class _Generator:
         self.variant = variant
         self.record: Record = record(plan, variant.lanes)
         self.module = Module()
-        if plan.shared:
-            self.shared()
-        self.body()
+        made = [self.shared()] if plan.shared else []
+        made.append(self.body())
+        loaded = {r.name for r in plan.results}.union(*(e.memory.loaded for e in made))
+        for e in made:
+            # What is never read back is not written.
+            e.f.drop([x for n, lines in e.memory.stored.items() if n not in loaded for x in lines])
+            self.module.add(str(e.f))
         self.run()
 
     # --- the functions that compute ---------------------------------------------------------------
@@ -119,16 +126,16 @@ class _Generator:
                 step = f.binary("mul nsw", step, measure.position(hi - lo + 1))
         return Place(b, pointer, [], strides, lanes)
 
-    def shared(self) -> None:
+    def shared(self) -> Emitter:
         """What depends on parameters alone."""
         f, known, pointers = self.inner("shared")
         e = self.emitter(f, known, pointers, 1)
         self.reporter = self.reporting(known, pointers)
-        self.nodes(e, self.plan.shared)
+        self.nodes(e, self.plan.shared, self.plan.program.given)
         f.ret()
-        self.module.add(str(f))
+        return e
 
-    def body(self) -> None:
+    def body(self) -> Emitter:
         """What is done for each sequence, or for each group of sequences side by side."""
         f, known, pointers = self.inner("body")
         lanes = self.variant.lanes
@@ -139,12 +146,12 @@ class _Generator:
             for b in self.plan.buffers.values():
                 if b.kind == "input":
                     copier.gather(b, pointers["inputs", b.name], pointers["work", b.name])
-        self.nodes(e, self.plan.body)
+        self.nodes(e, self.plan.body, self.plan.program.given)
         for r in self.plan.results:
             target = pointers["results", r.name]
             copier.deliver(r, self.plan.buffers[r.name], target, self.is_summed(r))
         f.ret()
-        self.module.add(str(f))
+        return e
 
     def reporting(
         self, known: dict[str, Value], pointers: dict[tuple[str, str], Value]
@@ -158,14 +165,15 @@ class _Generator:
     def is_summed(self, r: Result) -> bool:
         return r.of_param and self.variant.sum_adjoints
 
-    def nodes(self, e: Emitter, nodes: Sequence[Node]) -> None:
+    def nodes(self, e: Emitter, nodes: Sequence[Node], context: Domain) -> None:
+        """Loops and statements, in a place where ``context`` holds."""
         for node in nodes:
             if isinstance(node, Loop):
-                self.loop(e, node)
+                self.loop(e, node, context)
             else:
                 self.statement(e, node)
 
-    def loop(self, e: Emitter, node: Loop) -> None:
+    def loop(self, e: Emitter, node: Loop, context: Domain) -> None:
         ends = []
         for lows, highs in node.ranges:
             ends.append(e.ends(e.place(lows), e.place(highs)))
@@ -173,34 +181,80 @@ class _Generator:
         for a, b in ends[1:]:
             lo = e.f.intrinsic("llvm.smin", lo, a)
             hi = e.f.intrinsic("llvm.smax", hi, b)
+        if len(node.ranges) == 1:
+            i, (lows, highs) = Poly.symbol(node.index), node.ranges[0]
+            inner = context & Domain.of((*(i - p for p in lows), *(p - i for p in highs)))
+        else:
+            inner = context
+        held = list(carried(node, self.plan.buffers, context))
+        start = [v for c in held for k in range(len(c.ages)) for v in self.found(e, c, k)]
         with e.index_scope(node.index):
-            loop = e.f.loop(lo, hi, node.direction)
+            loop = e.f.loop(lo, hi, node.direction, start)
             e.env[node.index] = loop.index
-            self.nodes(e, node.body)
-        loop.close()
+            state = iter(loop.state)
+            for c in held:
+                for ref in c.ages:
+                    e.remember(ref, [next(state) for _ in range(self.size(c))])
+            self.nodes(e, node.body, inner)
+            following = [v for c in held for ref in self.passed(c) for v in self.uniform(e, ref)]
+        left = iter(loop.close(following))
+        for c in held:
+            for k in range(len(c.ages)):
+                values = [next(left) for _ in range(self.size(c))]
+                if c.last is not None:
+                    e.remember(c.last[k], values)
+
+    def size(self, c: Carried) -> int:
+        return self.plan.buffers[c.now.name].size
+
+    def passed(self, c: Carried) -> Sequence[Ref]:
+        """What the next iteration finds in place of ``ages``."""
+        return c.ages if c.adds else [c.now, *c.ages[:-1]]
+
+    def found(self, e: Emitter, c: Carried, age: int) -> Components:
+        """An element as the loop finds it."""
+        if c.first is not None:
+            return self.uniform(e, c.first[age])
+        zero = e.f.splat(e.zero(c.now.type.kind), e.memory.places[c.now.name].lanes)
+        return [zero] * self.size(c)
+
+    def uniform(self, e: Emitter, ref: Ref) -> Components:
+        """The components of an element in all its lanes, as registers hold them."""
+        kind, lanes = self.formats.of(ref.type.kind), e.memory.places[ref.name].lanes
+        return [e.f.splat(convert(e.f, v, kind), lanes) for v in e.value(ref)]
 
     def statement(self, e: Emitter, s: Statement) -> None:
-        if s.guard.constraints:
-            condition = e.condition(s.guard)
-            with e.f.when(condition), e.scope():
-                self.assign(e, s)
-        else:
-            values = self.assign(e, s)
-            e.remember(self.element(s), values)
+        ref = self.element(s)
+        if not s.guard.constraints:
+            e.remember(ref, self.assign(e, s))
+            return
+        before = self.uniform(e, ref) if s.adds else []
+        condition = e.condition(s.guard)
+        start = e.f.block.label
+        with e.f.when(condition), e.scope():
+            after = self.assign(e, s)
+            end = e.f.block.label
+        if s.adds:
+            pairs = zip(after, before, strict=True)
+            e.remember(ref, [e.f.phi(b.type, [(a, end), (b, start)]) for a, b in pairs])
 
     def element(self, s: Statement) -> Ref:
         """What a statement assigns, as expressions read it."""
         v = self.plan.program.vars[s.target]
         return Ref(s.target, s.position, v.shape, v.type)
 
-    def assign(self, e: Emitter, s: Statement) -> list[Value]:
+    def assign(self, e: Emitter, s: Statement) -> Components:
         if s.solver is not None:
             assert self.reporter is not None
-            values: list[Value] = [*solve(e, s, self.element(s), self.reporter)]
+            values: Components = [*solve(e, s, self.element(s), self.reporter)]
         else:
             values = e.value(s.rhs)
-        place = e.place(s.position)
-        e.memory.store(e, s.target, place, values)
+        if s.adds:
+            # The loop around keeps the sum; it is written when it is complete.
+            ref = self.element(s)
+            pairs = zip(self.uniform(e, ref), values, strict=True)
+            return [a if is_zero(v) else add(e, a, v) for a, v in pairs]
+        e.memory.store(e, s.target, e.place(s.position), values)
         return values
 
     # --- the function that is called --------------------------------------------------------------

@@ -10,7 +10,7 @@ from unfold.plan import Buffer
 
 from .components import Components
 from .elementwise import Formats, convert
-from .ir import Value, integer, vector
+from .ir import Line, Value, integer, vector
 
 if TYPE_CHECKING:
     from .emitter import Emitter
@@ -42,6 +42,9 @@ class Memory:
         self.formats = formats
         self.places = places
         self.lanes = lanes
+        #: What was read from memory, and all that was written, by name.
+        self.loaded: set[str] = set()
+        self.stored: dict[str, list[Line]] = {}
 
     def lanes_of(self, names: Iterable[str]) -> int:
         """The lanes of what is computed from some variables (one for what is none of them)."""
@@ -61,6 +64,7 @@ class Memory:
 
     def load(self, e: Emitter, name: str, place: Sequence[Value]) -> Components:
         """The components of an element, in the formats that are computed with."""
+        self.loaded.add(name)
         b, lanes = self.places[name].buffer, self.places[name].lanes
         pointer = self.element(e, name, place)
         stored, align = self.formats.stored(b.type.kind), self.formats.bytes(b.type.kind)
@@ -79,7 +83,8 @@ class Memory:
         for k, v in enumerate(values):
             at = e.f.offset(pointer, stored, integer(k * lanes))
             ready = e.f.splat(convert(e.f, v, stored), lanes)
-            e.f.store(ready, at, align * lanes if lanes > 1 else align)
+            line = e.f.store(ready, at, align * lanes if lanes > 1 else align)
+            self.stored.setdefault(name, []).append(line)
 
     def load_at(
         self,
@@ -91,6 +96,7 @@ class Memory:
         stride: int,
     ) -> Components:
         """Components ``k + index * stride`` for each k of ``first``; the index may have lanes."""
+        self.loaded.add(name)
         f, p = e.f, self.places[name]
         kind = p.buffer.type.kind
         stored, align = self.formats.stored(kind), self.formats.bytes(kind)

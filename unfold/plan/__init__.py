@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from .accumulate import accumulate
 from .build import build as plan
+from .fuse import fuse
 from .hoist import hoist
 from .nodes import Buffer, Loop, Node, Plan, Result, Statement, statements
+from .peel import peel
 from .split import split
 from .verify import PlanError, verify
 
-__all__ = ["Buffer", "Loop", "Node", "Plan", "PlanError", "Result", "Statement", "hoist", "plan",
-           "split", "statements", "verify"]  # fmt: skip
+__all__ = ["Buffer", "Loop", "Node", "Plan", "PlanError", "Result", "Statement", "accumulate",
+           "fuse", "hoist", "peel", "plan", "split", "statements", "verify"]  # fmt: skip

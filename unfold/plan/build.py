@@ -255,6 +255,8 @@ def lighten(e: Expr, context: Domain) -> Expr:
         rest = e.domain.gist(context)
         return body if not rest.constraints else Guard(rest, body)
     if isinstance(e, Reduce):
+        if e.op == "sum" and (context & e.domain).is_empty():
+            return zero(e)
         return Reduce(e.op, e.indices, e.domain, lighten(e.body, context & e.domain))
     return with_children(e, tuple(lighten(c, context) for c in children(e)))
 

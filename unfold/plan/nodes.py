@@ -64,7 +64,7 @@ class Statement:
     """``target[position] = rhs`` where ``guard`` holds.
 
     With a ``solver`` the right-hand side reads the very element that is assigned, and the element
-    is a solution (see `unfold.implicit`).
+    is a solution (see `unfold.implicit`). One that ``adds`` adds to the element that is there.
     """
 
     target: str
@@ -72,6 +72,7 @@ class Statement:
     guard: Domain
     rhs: Expr
     solver: Solver | None = None
+    adds: bool = False
 
 
 @dataclass(frozen=True)

@@ -60,10 +60,11 @@ class _Splitter:
         ((lows, highs),) = loop.ranges
         i = Poly.symbol(loop.index)
         whole = Domain.of((*(i - p for p in lows), *(p - i for p in highs)))
-        cuts = self.cuts(loop, context & whole)
+        here = context & whole
+        found = _in_order(cuts(loop, here, self.lengths), here)
         segments: list[tuple[tuple[Poly, ...], tuple[Poly, ...]]] = []
         start = lows
-        for cut in cuts:
+        for cut in found:
             segments.append((start, _ends(highs, cut - 1)))
             start = (*lows, cut)
         segments.append((start, highs))
@@ -89,26 +90,35 @@ class _Splitter:
                 hi.remove(p)
         return tuple(lo), tuple(hi)
 
-    def cuts(self, loop: Loop, context: Domain) -> list[Poly]:
-        """Positions from which on some condition holds, or no longer holds, in their order."""
-        found: list[Poly] = []
-        for p in conditions(loop.body):
-            coef = p.coefficient(loop.index)
-            if abs(coef) != 1 or p.symbols - self.lengths - {loop.index}:
-                continue
-            if context.implies(p) or context.implies(-p - 1):
-                continue
-            i = Poly.symbol(loop.index)
-            # i - b >= 0 begins at b; b - i >= 0 ends there.
-            cut = i - p if coef == 1 else p + i + 1
-            if cut not in found:
-                found.append(cut)
-        ordered: list[Poly] = []
-        for cut in found:
-            if all(context.implies(cut - q) or context.implies(q - cut) for q in ordered):
-                ordered.append(cut)
-        ordered = ordered[:CUTS]
-        return sorted(ordered, key=lambda c: sum(context.implies(c - q) for q in ordered))
+
+def cuts(loop: Loop, context: Domain, lengths: frozenset[str]) -> list[Poly]:
+    """Positions from which on some condition in a loop holds, or no longer holds.
+
+    ``context`` is what is known inside the loop; conditions on several indices do not count.
+    """
+    found: list[Poly] = []
+    for p in conditions(loop.body):
+        coef = p.coefficient(loop.index)
+        if abs(coef) != 1 or p.symbols - lengths - {loop.index}:
+            continue
+        if context.implies(p) or context.implies(-p - 1):
+            continue
+        i = Poly.symbol(loop.index)
+        # i - b >= 0 begins at b; b - i >= 0 ends there.
+        cut = i - p if coef == 1 else p + i + 1
+        if cut not in found:
+            found.append(cut)
+    return found
+
+
+def _in_order(found: Sequence[Poly], context: Domain) -> list[Poly]:
+    """The first few cuts whose order is known, in that order."""
+    ordered: list[Poly] = []
+    for cut in found:
+        if all(context.implies(cut - q) or context.implies(q - cut) for q in ordered):
+            ordered.append(cut)
+    ordered = ordered[:CUTS]
+    return sorted(ordered, key=lambda c: sum(context.implies(c - q) for q in ordered))
 
 
 def _ends(highs: tuple[Poly, ...], end: Poly) -> tuple[Poly, ...]:

@@ -62,7 +62,7 @@ def _statement(s: Statement) -> str:
     where = f"    where {domain(s.guard)}" if s.guard.constraints else ""
     index = _index(s.position)
     if s.solver is None:
-        return f"{s.target}{index} = {expression(s.rhs)}{where}"
+        return f"{s.target}{index} {'+=' if s.adds else '='} {expression(s.rhs)}{where}"
     rhs, start = parts(s.rhs)
     begin = "" if start is None else f" from {expression(start)}"
     return f"solve {s.target}{index}{begin} by {s.solver.method}: {expression(rhs)}{where}"
