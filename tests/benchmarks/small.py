@@ -84,7 +84,7 @@ class Case:
         results = [np.empty(shape, kind) for shape, kind in slot.shapes]
         arrays = {**self.params, **inputs}
         given = [arrays[n] for n in slot.entry.given]
-        slot.entry.pack(slot.block, slot.offset, *map(id, given), *map(id, results))
+        slot.entry.pack(slot._block, 8 * slot.objects, *map(id, given), *map(id, results))
         run = ctypes.cast(slot.entry.run, ctypes.c_void_p).value
         library = jit.compile_ir(_REPEAT)
         types = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
