@@ -21,6 +21,7 @@ ARROWS = """
     grammar, cells, intern, noise   :
     digest                          : intern
     cache                           : digest
+    schemes                         :
     poly                            : intern
     domain                          : poly
     expr                            : domain
@@ -34,7 +35,7 @@ ARROWS = """
     dependence, causality, schedule : program
     check.spelling                  : ops
     show                            : implicit check.spelling
-    transform                       : dependence derivative implicit
+    transform                       : dependence derivative implicit schemes
     check                           : syntax transform schedule show
     graph                           : implicit derivative
     draw                            : graph show

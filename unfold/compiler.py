@@ -22,6 +22,7 @@ from .errors import InputError
 from .inputs import Call, Signature, bind, signature
 from .program import Output, Program, verify
 from .transform import Horizon, Window, adjoint, simplify, tangent, truncate
+from .transform.continuous import plain
 
 Array = NDArray[Any]
 
@@ -187,7 +188,7 @@ class Compiler:
         ``entry`` is the name under which the code may be kept in the cache.
         """
         o = self.options
-        lowered, arrivals = watched(program)
+        lowered, arrivals = watched(plain(program))
         kernel = self._backend.compile(
             verify(lowered), dtype=o.dtype, threads=o.workers, sum_adjoints=True, entry=entry
         )

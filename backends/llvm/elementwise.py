@@ -99,6 +99,7 @@ RULES: dict[str, Rule] = {
     "detach": lambda f, args: args[0],
     "starting_from": lambda f, args: args[0],
     "arrived": lambda f, args: args[0],
+    "continuous": lambda f, args: args[0],
 } | {name: _function(name) for name in vecmath.FUNCTIONS}
 
 _COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 import unfold
 from unfold.check import check_text
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def equations(source: str) -> list[str]:
@@ -113,3 +116,29 @@ def test_mistakes_in_a_flow_are_reported_once(line: str, body: list[str], codes:
     text = f"model m:\n    h[0] = 1\n    {line}\n"
     text += "".join(f"        {b}\n" for b in body) + "    output h[t]\n"
     assert [d.code for d in check_text(text)] == codes
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+def test_costates_through_a_flow_are_those_of_the_reference(backend: str) -> None:
+    """The pendulum of `examples/pendulum_control.rec` as a flow, by Euler's method:
+    its costates at every step, the final one among them."""
+    ref = np.load(Path(__file__).parent.parent / "data" / "pendulum_control.npz")
+    source = (EXAMPLES / "pendulum_control.rec").read_text()
+    head, tail = source.split("    theta[t] =")
+    tail = tail[tail.index("    running") :]
+    flow = """\
+    flow theta[t], omega[t] from theta[t-1], omega[t-1] by euler(dt):
+        der(theta) = omega
+        der(omega) = -(grav / length) * sin(theta) - damping * omega + u[t] / (mass * length ** 2)
+"""
+    fn = unfold.compile(unfold.loads(head + flow + tail), backend=backend)
+    given = {kind: {k.split("/")[1]: ref[k] for k in ref if k.startswith(kind)}
+             for kind in ("input", "param", "grad")}  # fmt: skip
+    wrt = ["theta", "omega", *given["grad"]]
+    loss, grads = fn.value_and_grad(given["param"], given["input"], wrt=wrt)
+    assert loss == pytest.approx(float(ref["output/loss"]), rel=1e-13)
+    costates = np.stack([grads.pop("theta"), grads.pop("omega")], axis=-1)
+    np.testing.assert_allclose(costates[-len(ref["output/costate"]) :], ref["output/costate"],
+                               rtol=1e-11, atol=1e-13)  # fmt: skip
+    for name, grad in grads.items():
+        np.testing.assert_allclose(grad, given["grad"][name], rtol=1e-11, atol=1e-13)

@@ -27,8 +27,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..schemes import DOPRI5
 from ..syntax import tree as t
-from .schemes import DOPRI5
 from .terms import Terms
 
 #: The error of an attempt is of order 5 in its size.

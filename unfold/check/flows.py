@@ -19,15 +19,16 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..expr import fresh
+from ..schemes import SCHEMES, Row, Scheme
 from ..syntax import tree as t
 from . import adaptive
 from .report import Report
-from .schemes import SCHEMES, Row, Scheme
 from .terms import Terms
 
 KNOWN = (*SCHEMES, "dopri5")
 
 OPTIONS = {
+    "adjoint": "`discrete` or `continuous`: `adjoint = continuous`",
     "substeps": "a positive integer, written as a number: `substeps = 4`",
     "max_steps": "a positive integer, written as a number: `max_steps = 100`",
     "rtol": "a number between 0 and 1: `rtol = 1e-8`",
@@ -84,15 +85,44 @@ class _Flow:
                 w, self.attempts(), self.flow.targets, self.names, self.flow.start, step, at,
                 adaptive.Tolerance(**options),
             )  # fmt: skip
-        return self.fixed(SCHEMES[method.text], step, at, int(options.get("substeps", 1)))
+        substeps = int(options.get("substeps", 1))
+        if options.get("adjoint") == "continuous":
+            return self.continuous(step, at, substeps)
+        return self.fixed(SCHEMES[method.text], self.flow.start, step, at, substeps)
 
     def attempts(self) -> t.Name:
         """A name that the model does not use, for the axis of attempts."""
         taken = {n.text for n in t.walk(self.model) if isinstance(n, t.Name)}
         return t.Name(fresh("n", taken), span=self.flow.method.span)
 
+    def continuous(self, step: t.Expr, at: adaptive.Slopes, substeps: int) -> list[t.Statement]:
+        """The scheme from states of their own, ``h.at[t]``, its results marked for the adjoint."""
+        method = self.flow.method.function
+        w = Terms(self.items, method.span)
+        found: list[t.Statement] = [
+            w.define(f"{name}.at", start)
+            for name, start in zip(self.names, self.flow.start, strict=True)
+        ]
+        starts = [w.read(f"{name}.at") for name in self.names]
+        made = self.fixed(SCHEMES[method.text], starts, step, at, substeps)
+        ends = made[-len(self.names) :]
+        found += made[: -len(self.names)]
+        for number, end in enumerate(ends):
+            assert isinstance(end, t.Equation)
+            value = w.call(
+                "continuous", w.number(number), method, w.number(substeps), end.value,
+                step, *starts, *at(starts),
+            )  # fmt: skip
+            found.append(replace(end, value=value))
+        return found
+
     def fixed(
-        self, scheme: Scheme, step: t.Expr, at: adaptive.Slopes, substeps: int
+        self,
+        scheme: Scheme,
+        start: Sequence[t.Expr],
+        step: t.Expr,
+        at: adaptive.Slopes,
+        substeps: int,
     ) -> list[t.Statement]:
         """A scheme with ``substeps`` equal steps."""
         w = Terms(self.items, step.span)
@@ -100,7 +130,7 @@ class _Flow:
         if substeps > 1:
             found.append(w.define(f"{self.names[0]}.dt", w.binary("/", step, w.number(substeps))))
             step = w.read(f"{self.names[0]}.dt")
-        base: list[t.Expr] = list(self.flow.start)
+        base: list[t.Expr] = list(start)
         for n in range(1, substeps + 1):
             tag = f".{n}" if substeps > 1 else ""
             slopes: list[list[t.Expr]] = [[] for _ in self.states]
@@ -150,14 +180,14 @@ class _Flow:
                 helps=[f"write `{scheme}(dt[t])`, or a number: `{scheme}(0.1)`"],
             )
             return None
-        own = ("rtol", "atol", "max_steps") if scheme == "dopri5" else ("substeps",)
+        own = ("rtol", "atol", "max_steps") if scheme == "dopri5" else ("substeps", "adjoint")
         found: dict[str, Any] = {}
         for keyword in method.keywords:
             name = keyword.name.text
             if name not in own:
                 self.unknown_option(scheme, keyword.name, own)
                 return None
-            value = _literal(keyword.value)
+            value = _word(keyword.value) if name == "adjoint" else _literal(keyword.value)
             if not _is_fit(name, value):
                 self.report.error(
                     "E0712",
@@ -173,7 +203,12 @@ class _Flow:
         near = get_close_matches(name.text, own, 1)
         listed = " and ".join(f"`{o}`, {OPTIONS[o].split(':')[0]}" for o in own)
         helps = [f"did you mean `{near[0]}`?" if near else f"it has {listed}"]
-        if name.text in OPTIONS:
+        if name.text == "adjoint":
+            helps = [
+                "its adjoint is that of the accepted steps; the continuous one goes back by a "
+                "scheme of fixed steps: `rk4(dt[t], substeps = 10, adjoint = continuous)`"
+            ]
+        elif name.text in OPTIONS:
             of = "`dopri5`, which chooses its steps itself" if scheme != "dopri5" else "the others"
             helps = [f"`{name.text}` is an option of {of}; this one has {listed}"]
         self.report.error(
@@ -245,9 +280,13 @@ def _literal(value: t.Expr) -> int | float | None:
     return value.value if isinstance(value, t.Number) else None
 
 
-def _is_fit(option: str, value: int | float | None) -> bool:
-    if value is None:
-        return False
+def _word(value: t.Expr) -> str | None:
+    return value.text if isinstance(value, t.Name) else None
+
+
+def _is_fit(option: str, value: int | float | str | None) -> bool:
+    if option == "adjoint" or value is None or isinstance(value, str):
+        return value in ("discrete", "continuous")
     if option in ("substeps", "max_steps"):
         return isinstance(value, int) and value >= 1
     return 0 < value < 1 if option == "rtol" else 0 < value < float("inf")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..expr import INT, REAL, Const, Expr
 from ..ops import DEFINITIONS, OPS
 from ..poly import Poly, ShapeError
+from ..schemes import SCHEMES
 from ..syntax import tree as t
 from . import conditions, sizes
 from .diagonals import diag, eye
@@ -65,6 +66,8 @@ def call(reader: Reader, node: t.Call, env: Env) -> Value:
         return _shaped(reader, name, node, env)
     if name in ("onehot", "scatter", "pad"):
         return _sized(reader, name, node, env)
+    if name == "continuous":
+        return _continuous(reader, node, env)
     if name == "int":
         return _integer(reader, node, env)
     if name == "split":
@@ -101,6 +104,35 @@ def _are_several(node: t.Call) -> bool:
         and not node.keywords
         and not isinstance(node.arguments[1], (t.Number, t.Unary))
     )
+
+
+def _continuous(reader: Reader, node: t.Call, env: Env) -> Value:
+    """`continuous(0, rk4, 1, value, step, start, slope)`: how a flow with `adjoint = continuous` is
+    written out."""
+    _keywords(reader, node, ())
+    state, scheme, substeps = (*node.arguments[:3], None, None, None)[:3]
+    rest = node.arguments[3:]
+    fits = (
+        isinstance(state, t.Number)
+        and isinstance(scheme, t.Name)
+        and scheme.text in SCHEMES
+        and isinstance(substeps, t.Number)
+        and len(rest) >= 4
+    )
+    if not fits:
+        raise reader.report.error(
+            "E0207",
+            "`continuous` is what the compiler writes for a flow",
+            (node.span, "not of that form"),
+            helps=["write `flow h[t] from h[t-1] by rk4(dt[t], adjoint = continuous):`"],
+        )
+    assert isinstance(state, t.Number)
+    assert isinstance(scheme, t.Name)
+    assert isinstance(substeps, t.Number)
+    return reader.apply(
+        "continuous", reader.all(rest, env), node, rest,
+        state=int(state.value), scheme=scheme.text, substeps=int(substeps.value),
+    )  # fmt: skip
 
 
 def _unknown(reader: Reader, function: t.Name) -> Failed:

@@ -118,6 +118,7 @@ CALLS: dict[str, str] = {
     "real": "real({0})",
     "detach": "detach({0})",
     "arrived": "arrived({0}, {1}, {2}, {3})",
+    "continuous": "continuous({state}, {scheme}, {substeps}, {*})",
     "outer": "outer({0}, {1})",
     "reshape": "reshape({0}, {shape})",
     "broadcast": "broadcast({0}, {shape})",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from math import lcm
 
+from ..schemes import Row
 from ..syntax import tree as t
 from ..syntax.span import Span
-from .schemes import Row
 
 Items = tuple[t.Expr | t.Slice, ...]
 

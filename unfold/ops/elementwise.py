@@ -295,6 +295,22 @@ def _arrived_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
     return args[0].shape, Type("real")
 
 
+def _continuous_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
+    if len(args) < 4 or len(args) % 2 or attrs["state"] >= len(args) // 2 - 1:
+        raise ShapeError("a value, the step, and the start and slope of every state")
+    if args[1].shape:
+        raise ShapeError("the step is one number", (1,))
+    return args[0].shape, Type("real")
+
+
+def _first_vjp(g: Expr, y: Expr, args: Args, attrs: Attrs) -> tuple[Expr | None, ...]:
+    return g, *(None for _ in args[1:])
+
+
+def _first_jvp(tangents: tuple[Expr | None, ...], y: Expr, args: Args, attrs: Attrs) -> Expr | None:
+    return tangents[0]
+
+
 def _cast_shape(args: Args, attrs: Attrs) -> tuple[Shape, Type]:
     return args[0].shape, Type("real")
 
@@ -312,14 +328,19 @@ SELECTION: tuple[Op, ...] = (
     # for its solution begins; the solution does not depend on it.
     Op("starting_from", 2, lambda value, start: np.asarray(value), "{0}",
        (Example(((), ()), (ANY, ANY)), Example(((3,), (3,)), (ANY, ANY))), _starting_shape, (),
-       lambda g, y, args, attrs: (g, None), lambda tangents, y, args, attrs: tangents[0]),
+       _first_vjp, _first_jvp),
     # The first operand, the end of a step that was integrated in pieces. A call raises an error
     # unless the second one, how much of the step is done, is 1; the others are how many attempts
     # there were and their relative tolerance.
     Op("arrived", 4, lambda value, *done: np.asarray(value, dtype=float), "{0}",
        (Example(((), (), (), ()), (ANY,) * 4), Example(((3,), (), (), ()), (ANY,) * 4)),
-       _arrived_shape, (), lambda g, y, args, attrs: (g, None, None, None),
-       lambda tangents, y, args, attrs: tangents[0], elementwise=False),
+       _arrived_shape, (), _first_vjp, _first_jvp, elementwise=False),
+    # The first operand, one state of a flow at the end of a step. The others say how to integrate
+    # its costate backward: see `unfold.transform.continuous`.
+    Op("continuous", None, lambda value, *others, **how: np.asarray(value, dtype=float), "{0}",
+       (Example(((3,), (), (3,), (3,)), (ANY,) * 4,
+                (("scheme", "rk4"), ("state", 0), ("substeps", 1))),),
+       _continuous_shape, (), _first_vjp, _first_jvp, elementwise=False),
 )  # fmt: skip
 
 OPS: tuple[Op, ...] = ARITHMETIC + FUNCTIONS + STEPS + LOGIC + SELECTION

@@ -37,7 +37,9 @@ FLOW: tuple[Entry, ...] = (
         """
         A scheme takes the length of the step first: a number, or a sequence such as `dt[t]` for
         steps of different lengths, negative (back in time) or zero if need be. `substeps = 4`
-        divides each step into four equal ones.
+        divides each step into four equal ones. `adjoint = continuous` asks for gradients by the
+        differential equation of the costate, integrated backward with the same scheme, in place of
+        the derivative of what the scheme computes (`adjoint = discrete`).
 
         `dopri5` chooses the parts of a step itself, so that the error of each is at most
         `atol + rtol * |h|` in every component (both 1e-8 unless given), in `max_steps` attempts

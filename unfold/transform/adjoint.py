@@ -51,8 +51,10 @@ from ..ops import OPS
 from ..ops.record import broadcast_to, where
 from ..poly import Poly
 from ..program import Equation, Output, Program, Var, equation, verify
+from . import continuous
 from .common import depends_on, is_heavy, is_simple, needed_for, prune, refit
 from .naming import Scope, introduce, name_intermediates
+from .reuse import reuse
 from .simplify import simplify
 from .split import split_guards
 from .unselected import unselected_adjoints, wild
@@ -93,17 +95,29 @@ def adjoint(
         if name not in program.vars or not _is_real(program.vars[name]):
             raise ValueError(f"{name} is not a real input, param or variable of {program.name}")
 
+    # All states of a flow are needed to integrate back, be they results or not.
+    flowing = [eq.name for eq in program.equations if continuous.is_marked(eq)]
     kept = (*(Output(n) for n in targets), *(o for o in program.outputs if o.name not in targets))
-    program = prune(program.with_(outputs=(*kept, *_observe(program, sources)), losses=()))
-    active = depends_on(program, sources) & needed_for(program, targets)
-    program = name_intermediates(program, active)
-    active = depends_on(program, sources) & needed_for(program, targets)
+    observed = _observe(program, (*sources, *flowing))
+    program = prune(program.with_(outputs=(*kept, *observed), losses=()))
+    back = continuous.flows(program)
+    program = name_intermediates(program, _active(program, sources, targets))
+    active = _active(program, sources, targets)
 
-    sweep = _Sweep(program, active, set(sources))
+    sweep = _Sweep(program, active, set(sources), back)
     bars = tuple(Output(sweep.bars[n], full_output(program, n).ranges) for n in sources)
     result = sweep.run(targets).with_(outputs=(*kept, *bars))
+    if back:
+        # Before `prune` takes the shared values of slopes away, which nothing reads yet.
+        result = reuse(result)
     result = split_guards(refit(prune(result)))
     return verify(simplify(result) if simplified else prune(result))
+
+
+def _active(program: Program, sources: Sequence[str], targets: Sequence[str]) -> set[str]:
+    """The variables through which a derivative passes."""
+    seen = continuous.influences(program)
+    return depends_on(seen, sources) & needed_for(seen, targets)
 
 
 def _is_real(v: Var) -> bool:
@@ -142,8 +156,15 @@ class _Term:
 class _Sweep:
     """Collects the terms of every adjoint variable, equation by equation."""
 
-    def __init__(self, program: Program, active: set[str], sources: set[str]) -> None:
-        self.program = program
+    def __init__(
+        self,
+        program: Program,
+        active: set[str],
+        sources: set[str],
+        back: Sequence[continuous.Backward] = (),
+    ) -> None:
+        # What the marked equations compute; which derivatives they pass on is said by their marks.
+        self.program = continuous.plain(program)
         self.given = program.given
         self.active = active | sources
         self.vars: dict[str, Var] = dict(program.vars)
@@ -153,11 +174,13 @@ class _Sweep:
         self.bars: dict[str, str] = {}
         self.pieces: dict[str, list[Domain]] = {}
         # Where products with slopes have to mind what was not selected: see `unfold.derivative`.
-        self.unselected = unselected_adjoints(program, self.active)
+        self.unselected = unselected_adjoints(continuous.influences(program), self.active)
         self.wild = wild(program) if self.unselected else {}
-        # While an implicit equation is swept for its own unknown: that element, and what it gets.
-        self.unknown: Ref | None = None
-        self.back: list[Expr] = []
+        # While an expression is swept for some of its elements only: these, and what they get.
+        self.unknowns: dict[Ref, list[Expr]] | None = None
+        # The flows whose adjoint is another flow.
+        self.flows = back
+        self.apart = {continuous.key(eq) for flow in back for eq in flow.equations}
         for eq in program.equations:
             own = tuple(Poly.symbol(a.index) for a in program.vars[eq.name].axes)
             named = eq.domain.subs(dict(zip(eq.indices, own, strict=True)))
@@ -175,7 +198,11 @@ class _Sweep:
         for name in targets:
             if name in self.bars:
                 self.terms.setdefault(name, []).append(_Term((), (), Domain(), Const(1.0)))
+        for flow in self.flows:
+            self.integrate(flow)
         for eq in self.program.equations:
+            if continuous.key(eq) in self.apart:
+                continue
             if eq.name in self.bars and not names(eq.rhs).isdisjoint(self.bars):
                 v = self.vars[self.bars[eq.name]]
                 seed: Expr = Ref(v.name, eq.element, v.shape, v.type)
@@ -202,14 +229,60 @@ class _Sweep:
         seed = Ref(name, eq.element, eq.rhs.shape, eq.rhs.type)
         v = self.vars[eq.name]
         self.vars[name] = Var(name, "variable", v.axes, v.shape, v.type, generated=True)
-        self.unknown, self.back = own, [received]
+        rhs = received
+        self.unknowns = {own: []}
         self.sweep(eq, eq.rhs, seed, Scope(), self.unselected.get(eq.name, NONE), True)
-        rhs = self.back[0]
-        for term in self.back[1:]:
+        for term in self.unknowns[own]:
             rhs = rhs + term
-        self.unknown, self.back = None, []
+        self.unknowns = None
         self.extra.append(equation(name, eq.indices, eq.domain, rhs, eq.span, eq.solver))
         return seed
+
+    def integrate(self, flow: continuous.Backward) -> None:
+        """The equations of a flow's costate, and what its step and slopes pass on."""
+        if not any(eq.name in self.bars for eq in flow.equations):
+            return
+        costates: list[Expr] = []
+        for eq in flow.equations:
+            bar = self.bars.get(eq.name)
+            shape = self.vars[eq.name].shape
+            zero = broadcast_to(Const(0.0), shape)
+            costates.append(zero if bar is None else Ref(bar, eq.element, shape))
+        unselected = max(self.unselected.get(eq.name, NONE) for eq in flow.equations)
+
+        def pull(eq: Equation, value: Expr, seed: Expr, to: Sequence[Ref]) -> list[Expr | None]:
+            return self.pull(eq, value, seed, to, unselected)
+
+        def sweep(eq: Equation, value: Expr, seed: Expr) -> None:
+            self.sweep(eq, value, seed, Scope(), unselected, True)
+
+        made = continuous.Integrator(flow, self.vars, pull)
+
+        starts, by_step = made.run(costates, sweep)
+        first = flow.equations[0]
+        for start, costate in zip(flow.starts, starts, strict=True):
+            if start.name in self.bars:
+                self.scatter(first, start, costate, Scope())
+        if self.is_active(flow.step):
+            self.sweep(first, flow.step, by_step, Scope(), unselected, False)
+        self.extra += made.made
+
+    def pull(
+        self, eq: Equation, value: Expr, seed: Expr, to: Sequence[Ref], unselected: int
+    ) -> list[Expr | None]:
+        """What the elements ``to`` receive when an expression receives ``seed``."""
+        bars, self.bars = self.bars, {ref.name: "" for ref in to}
+        self.unknowns = {ref: [] for ref in to}
+        self.sweep(eq, value, seed, Scope(), unselected, False)
+        received, self.bars = self.unknowns, bars
+        self.unknowns = None
+        found: list[Expr | None] = []
+        for ref in to:
+            total: Expr | None = None
+            for term in received[ref]:
+                total = term if total is None else total + term
+            found.append(total)
+        return found
 
     # --- step 1: from the root of a right-hand side to its reads ---
 
@@ -252,7 +325,7 @@ class _Sweep:
 
     def named(self, eq: Equation, node: Expr, g: Expr, scope: Scope) -> Expr:
         """Give a computed cotangent a name before it is used more than once."""
-        if self.unknown is not None or is_simple(g) or _uses(node, self.bars) < 2:
+        if self.unknowns is not None or is_simple(g) or _uses(node, self.bars) < 2:
             return g
         if not is_heavy(g) and isinstance(node, Call) and len(node.args) == 1:
             return g
@@ -270,9 +343,9 @@ class _Sweep:
 
     def scatter(self, eq: Equation, ref: Ref, g: Expr, scope: Scope) -> None:
         """Note that the element ``ref`` receives ``g``, for all points of the equation."""
-        if self.unknown is not None:
-            if ref is self.unknown:
-                self.back.append(scope.around(g))
+        if self.unknowns is not None:
+            if ref in self.unknowns:
+                self.unknowns[ref].append(scope.around(g))
             return
         if eq.solver is not None and ref is unknown(eq):
             return
