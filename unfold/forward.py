@@ -153,7 +153,7 @@ def _run(
             units[k, :, k - start] = 1
         start += size
         units = units.reshape(shape if alone else (rows, *shape))
-        arrays[compiled.directions[n]] = np.ascontiguousarray(units)
+        arrays[compiled.directions[n]] = units
     ragged = None if call.ragged is None else np.tile(call.ragged, count)
     kernel = compiled.derived.kernel
     return kernel(arrays, call.lengths, None if alone else rows, ragged)
