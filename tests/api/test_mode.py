@@ -125,6 +125,24 @@ def test_the_mode_of_the_compilation_is_the_default_of_jacobians() -> None:
     assert "columns" not in {key[0] for key in two.compiler._derived}
 
 
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+def test_a_model_of_scalars_alone(backend: str) -> None:
+    source = """
+model m():
+    input x[t]: real
+    param a: real = 0.9
+    s[0] = 1
+    s[t] = a * s[t-1] + sin(s[t-1]) * x[t]
+    loss = s[T] ** 2
+    minimize loss
+"""
+    one, two = (unfold.compile(source, backend=backend, mode=m) for m in ("auto", "reverse"))
+    for x in (np.linspace(0, 1, 6), np.ones((3, 2))):
+        for wrt in ("a", "x", ["x", "a"]):
+            found = one.value_and_grad({"a": 0.9}, x=x, wrt=wrt)
+            same(found, two.value_and_grad({"a": 0.9}, x=x, wrt=wrt))
+
+
 def test_an_empty_batch_has_zeros() -> None:
     fn = unfold.compile(MODEL, H=3, backend="numpy")
     value, grads = fn.value_and_grad(fn.init(), wrt="decay", reduce="sum", **data(0))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import unfold
 from unfold.backends.numpy import evaluate
 from unfold.expr import REAL, Const, Expr, Ref
 from unfold.ops import DEFINITIONS, OPS, call
@@ -123,3 +124,55 @@ def test_every_definition_is_made_of_ops_and_has_a_value(name: str) -> None:
             value = evaluate(function(a, axis), env)
             along = expected(env["a"], axis=axis)
             np.testing.assert_allclose(value, along, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("x", "n", "wanted"),
+    [
+        (0.0, 2.0, [0.0, 0.0]),
+        (0.0, 1.0, [1.0, 0.0]),
+        (0.0, 0.5, [math.inf, 0.0]),
+        (0.0, 0.0, [0.0, -math.inf]),
+        (-2.0, 3.0, [12.0, math.nan]),
+        (-2.0, -1.0, [-0.25, math.nan]),
+        (-2.0, 0.0, [0.0, math.nan]),
+        (2.0, 3.0, [12.0, 8 * math.log(2)]),
+    ],
+)
+def test_powers_at_zero_and_of_negative_numbers(x: float, n: float, wanted: list[float]) -> None:
+    with np.errstate(all="ignore"):
+        found = slopes(call("pow", vector("x", 0), vector("n", 0)), {"x": x, "n": n})
+        assert found == pytest.approx(wanted, rel=1e-15, nan_ok=True)
+        fixed = slopes(call("pow", vector("x", 0), Const(n)), {"x": x})
+        assert fixed[0] == pytest.approx(wanted[0], rel=1e-15)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+@pytest.mark.parametrize(
+    ("equation", "x", "wanted"),
+    [
+        ("y = x[0] ** 2 + x[1] ** 3", [0.0, -2.0], [0.0, 12.0]),
+        ("y = x[0] ** x[1]", [0.0, 2.0], [0.0, 0.0]),
+        ("y = x[0] ** 0 + x[1] ** (-1)", [0.0, -2.0], [0.0, -0.25]),
+        ("y = max(x)", [2.0, 2.0], [0.5, 0.5]),
+        ("y = max(x[0], x[1])", [2.0, 2.0], [0.5, 0.5]),
+        ("y = abs(x[0]) + relu(x[1])", [0.0, 0.0], [0.0, 0.0]),
+        ("y = logsumexp([x[0], -inf]) + x[1]", [0.3, 0.0], [1.0, 1.0]),
+        ("y = exp(logsumexp([x[0] - inf, -inf])) + x[1]", [1.0, 0.0], [0.0, 1.0]),
+        ("y = sum(softmax([x[0], -inf, x[1]]) * [1, 5, 2])", [0.0, 0.0], [-0.25, 0.25]),
+        ("y = mod(x[0], 2) + mod(7, x[1])", [4.0, 2.0], [1.0, -3.0]),
+        ("y = floor(x[0]) + sign(x[1])", [1.0, 0.0], [0.0, 0.0]),
+        ("y = where(norm(x) > 0, norm(x), 0)", [0.0, 0.0], [0.0, 0.0]),
+        ("y = norm(x)", [3.0, 4.0], [0.6, 0.8]),
+    ],
+)
+def test_corners_of_compiled_models(
+    equation: str, x: list[float], wanted: list[float], backend: str
+) -> None:
+    source = f"model m():\n    input x: real[2]\n    {equation}\n    minimize y\n"
+    fn = unfold.compile(source, backend=backend)
+    with np.errstate(all="ignore"):
+        _, grads = fn.value_and_grad({}, x=np.array(x), wrt="x")
+        _, tangents = fn.jvp({}, {"x": np.array([1.0, 0.5])}, x=np.array(x))
+    np.testing.assert_allclose(grads["x"], wanted, rtol=1e-12)
+    assert float(tangents["y"]) == pytest.approx(wanted[0] + 0.5 * wanted[1], rel=1e-12)

@@ -1,7 +1,23 @@
 """Arithmetic and functions of components: a table of partial derivatives.
 
-Where a function is not differentiable the sub-gradient is: relu'(0) = 0, abs'(0) = 0; max and min
-share equally between equal operands; floor, sign and comparisons have derivative zero.
+Where a function has no derivative, or the formula of it has no value, these are taken:
+
+====================== ==========================================================================
+``relu``, ``abs``      slope 0 at 0
+``max``, ``min``       equal operands, or components, share the derivative equally
+``where``              the branch not taken has slope 0, whatever its own is; so has what `max`,
+                       `min` and ``relu`` leave out
+``floor``, ``sign`` …  slope 0 everywhere; comparisons and integers have no derivative
+``mod(a, b)``          slope 1 in ``a``, ``-floor(a / b)`` in ``b``, at the jumps as well
+``x ** n``             in ``x``: 0 for ``n = 0``, at ``x = 0`` as well; for a negative ``x`` a
+                       number if ``n`` is whole. In ``n``: 0 where ``x ** n`` is 0, NaN for a
+                       negative ``x``
+``logsumexp``          a term that is -inf has slope 0; if all are, all have
+``softmax``            an entry that is -inf has the weight 0 and slope 0; all of them likewise
+``sqrt``, ``log``, …   infinite at 0; so is that of a quotient. `norm`, the root of a sum of
+                       squares, has no slope at 0: NaN. Say what is to stand there:
+                       ``where(x > 0, sqrt(x), 0)``
+====================== ==========================================================================
 """
 
 from __future__ import annotations
@@ -115,6 +131,13 @@ def _not_whole(args: Args) -> bool:
     return not (isinstance(n, Const) and n.shape == () and n.value >= 0 and n.value == int(n.value))
 
 
+def _power_slope(y: Expr, x: Expr, n: Expr) -> Expr:
+    """``n x ** (n - 1)``, and 0 for ``n = 0``."""
+    if isinstance(n, Const):
+        return n * x ** (n - 1.0) if n.value else broadcast_to(Const(0.0), y.shape)
+    return chain_rule(n, x ** (n - 1.0))
+
+
 def _chain_rule(g: Array, p: Array) -> Array:
     gone = np.equal(g, 0.0)
     return np.where(gone, 0.0, np.multiply(g, np.where(gone, 1.0, p)))
@@ -159,7 +182,7 @@ ARITHMETIC: tuple[Op, ...] = (
     Op("div", 2, _div, r"\frac{{{0}}}{{{1}}}", _binary(ANY, POSITIVE), real_valued,
        (lambda y, a, b: 1.0 / b, lambda y, a, b: -y / b), diverges=_by_zero),
     Op("pow", 2, _pow, "{{{0}}}^{{{1}}}", _binary(POSITIVE, ANY), _integer_pow,
-       (lambda y, x, n: n * x ** (n - 1.0), lambda y, x, n: y * fn("log", x)),
+       (_power_slope, lambda y, x, n: chain_rule(y, fn("log", x))),
        diverges=_not_whole),
     Op("neg", 1, np.negative, "-{0}", _unary(ANY), numeric, (lambda y, x: -1.0,)),
     Op("maximum", 2, np.maximum, r"\max\left({0}, {1}\right)", _binary(), numeric,
