@@ -89,3 +89,31 @@ def test_directions_must_be_real_inputs_or_params() -> None:
     program = unfold.load(EXAMPLES / "elman.rec").program
     with pytest.raises(ValueError, match="h is not a real input or param of elman"):
         tangent(program, ["h"])
+
+
+def test_reductions_inside_reductions_may_have_the_same_index() -> None:
+    text = """
+model m:
+    axis n: N
+    param w[n]: real ~ normal(1)
+    axis t: T
+    input x[t]: real
+    y[t] = sum[n](softmax[n](w[n] * sin(x[t] * sum[n](softmax[n](w[n] * x[t]) * w[n]))) * w[n])
+    loss = sum[t](y[t] ** 2)
+    minimize loss
+"""
+    model = unfold.loads(text.replace("    axis t: T\n", ""))
+    second = model.adjoint().tangent()
+    assert lines(unfold.loads(str(second))) == lines(second)
+    fn = unfold.compile(model)
+    rng = np.random.default_rng(0)
+    p, v, x = {"w": rng.normal(size=3)}, {"w": rng.normal(size=3)}, rng.normal(size=4)
+    ahead, back = (
+        fn.value_and_grad({"w": p["w"] + e * v["w"]}, x=x)[1]["w"] for e in (1e-6, -1e-6)
+    )
+    found = fn.hvp(p, v, x=x)["w"]
+    np.testing.assert_allclose(found, (ahead - back) / 2e-6, rtol=1e-6)
+
+
+def lines(model: unfold.Model) -> list[str]:
+    return sorted(line for line in str(model).splitlines() if line and "# " not in line)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..dependence import distinct
 from ..expr import (
     Call,
     Expr,
@@ -143,9 +144,16 @@ def name_intermediates(program: Program, active: set[str]) -> Program:
     namer = _Namer(program, set(active))
     equations: list[Equation] = []
     for eq in program.equations:
+        # An index bound twice, once inside the other, would be two axes of one name.
+        eq = replace(eq, rhs=distinct(eq.rhs, eq.indices))
         namer.extra = []
         # What an implicit equation computes depends on its own solution: nothing leaves it.
         rhs = eq.rhs if eq.solver else namer.visit(eq.rhs, eq, Scope(), True)
         equations.extend(namer.extra)
         equations.append(replace(eq, rhs=rhs))
-    return program.with_(vars=namer.vars, equations=tuple(equations))
+    # An index that was made here is declared, where its range is that of another one.
+    known = dict(program.indices)
+    for axis in (axis for v in namer.vars.values() for axis in v.axes):
+        if (axis.lo, axis.hi) in program.indices.values():
+            known.setdefault(axis.index, (axis.lo, axis.hi))
+    return program.with_(vars=namer.vars, equations=tuple(equations), indices=known)
