@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -136,7 +138,8 @@ def object_code(ir_text: str, *, optimise: bool = False, target: HostTarget | No
     """What `compile_ir` with the same arguments would load, for `load_object`."""
     with _LOCK:
         module, machine = _prepare(ir_text, optimise, target or host())
-        code: bytes = machine.emit_object(module)
+        with _quick(not optimise):
+            code: bytes = machine.emit_object(module)
         return code
 
 
@@ -153,7 +156,8 @@ def assembly(ir_text: str, *, optimise: bool = False, target: HostTarget | None 
     """The assembly listing of what `compile_ir` with the same arguments would load."""
     with _LOCK:
         module, machine = _prepare(ir_text, optimise, target or host())
-        return str(machine.emit_assembly(module))
+        with _quick(not optimise):
+            return str(machine.emit_assembly(module))
 
 
 def _prepare(ir_text: str, optimise: bool, target: HostTarget) -> tuple[Any, Any]:
@@ -176,6 +180,28 @@ def _prepare(ir_text: str, optimise: bool, target: HostTarget) -> tuple[Any, Any
         passes.add_always_inliner_pass()
         passes.run(module, builder)
     return module, machine
+
+
+#: The newest LLVM that the option below was tried with; one that it does not know ends the process.
+_KNOWN = 22
+
+
+@contextmanager
+def _quick(wanted: bool) -> Iterator[None]:
+    """Code generation without the reduction of the loops' strength.
+
+    Code with explicit vectors has few addresses, in the right form already: searching for better
+    ones took a third of the time and made no size of a model faster. The option belongs to LLVM as
+    a whole, so it is set for one module only.
+    """
+    if not wanted or llvm.llvm_version_info[0] > _KNOWN:
+        yield
+        return
+    llvm.set_option("unfold", "-disable-lsr=true")
+    try:
+        yield
+    finally:
+        llvm.set_option("unfold", "-disable-lsr=false")
 
 
 @lru_cache

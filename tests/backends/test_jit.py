@@ -92,3 +92,17 @@ def test_narrow_vectors_leave_out_the_features_of_wide_ones() -> None:
     assert wide.narrow(16).features == "-avx2,-avx512f,-fma,+sse2"
     assert not wide.narrow(16).has("fma")
     assert wide.narrow(32).has("fma")
+
+
+def test_options_of_llvm_are_set_back_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(jit.llvm, "set_option", lambda _, option: said.append(option))
+    with pytest.raises(ZeroDivisionError), jit._quick(True):
+        raise ZeroDivisionError
+    assert said == ["-disable-lsr=true", "-disable-lsr=false"]
+    with jit._quick(False):
+        pass
+    monkeypatch.setattr(jit.llvm, "llvm_version_info", (99, 0, 0))
+    with jit._quick(True):
+        pass
+    assert len(said) == 2
