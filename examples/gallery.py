@@ -36,7 +36,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Equilibria and optimisation": (
         "deq", "implicit_euler", "value_iteration", "sinkhorn", "learned_optimiser",
     ),
-    "Continuous time": ("neural_ode", "hybrid_jump", "neural_cde", "kinetics"),
+    "Continuous time": (
+        "neural_ode", "hybrid_jump", "neural_cde", "kinetics", "lotka_volterra",
+        "pharmacokinetics", "neuron",
+    ),
     "Probability": (
         "hmm", "kalman", "ctc", "poisson_spikes", "hawkes", "garch", "knowledge_tracing",
     ),
