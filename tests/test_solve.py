@@ -620,3 +620,32 @@ def test_the_command_line_says_what_was_not_found(
     assert end.value.code == 1
     assert "z[1] was not found by picard" in capsys.readouterr().err
     assert not (tmp_path / "o.npz").exists()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_gradient_of_implicit_steps_is_the_limit_of_iterated_ones(
+    method: str, kind: str
+) -> None:
+    text = small(method)
+    iterated = text.replace(
+        f"""            solve h[t] from h[t-1] by {method}(tol = 1e-13):
+                h[t] = h[t-1] + 0.2 * (tanh(W @ h[t] + x[t]) - k * h[t]**3)
+""",
+        """            axis n: N
+            u[t,0] = h[t-1]
+            u[t,n] = h[t-1] + 0.2 * (tanh(W @ u[t,n-1] + x[t]) - k * u[t,n-1]**3)
+            h[t] = u[t,N]
+""",
+    )
+    assert iterated != text
+    rng = np.random.default_rng(8)
+    params = {"W": rng.normal(0, 0.3, (3, 3)), "k": 1.0}
+    x = rng.normal(size=(5, 3))
+    _, implicit = compiled(text, kind, D=3).value_and_grad(params, x=x)
+    unrolled = compiled(iterated, kind, D=3)
+    errors = []
+    for n in (4, 8, 16, 64):
+        _, grads = unrolled.value_and_grad(params, x=x, N=n)
+        errors.append(max(apart(grads[name], implicit[name]) for name in params))
+    assert all(later < 0.5 * earlier for earlier, later in pairwise(errors))
+    assert errors[-1] < 1e-11
