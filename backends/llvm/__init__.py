@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import llvmlite
 
-from unfold.plan import hoist
+from unfold.plan import hoist, retime
 from unfold.program import Program
 
 from . import jit
@@ -41,7 +41,7 @@ def compile(  # noqa: A001 - the name every backend has
         CausalityError: no order exists.
     """
     small = is_small(program)
-    made = arranged(program if small else hoist(program), small)
+    made = arranged(program if small else retime(hoist(program)), small)
     return Kernel(Source(made, small, dtype, threads, sum_adjoints), entry)
 
 

@@ -11,8 +11,9 @@ from .fuse import fuse
 from .hoist import hoist
 from .nodes import Buffer, Loop, Node, Plan, Result, Statement, statements
 from .peel import peel
+from .retime import retime
 from .split import split
 from .verify import PlanError, verify
 
 __all__ = ["Buffer", "Loop", "Node", "Plan", "PlanError", "Result", "Statement", "accumulate",
-           "fuse", "hoist", "peel", "plan", "split", "statements", "verify"]  # fmt: skip
+           "fuse", "hoist", "peel", "plan", "retime", "split", "statements", "verify"]  # fmt: skip

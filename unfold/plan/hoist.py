@@ -42,7 +42,7 @@ _PRODUCTS = frozenset(("matmul", "outer"))
 
 def hoist(program: Program) -> Program:
     """The program with every matrix product in the outermost place it can have."""
-    loops = _loop_names(program)
+    loops = carried_names(program)
     work = _Hoister(program)
     for number, eq in enumerate(program.equations):
         nest = tuple(i for i in eq.indices if i not in eq.pins)
@@ -56,7 +56,7 @@ def hoist(program: Program) -> Program:
     return program.with_(vars=work.vars, equations=tuple(work.equations))
 
 
-def _loop_names(program: Program) -> dict[int, frozenset[str]]:
+def carried_names(program: Program) -> dict[int, frozenset[str]]:
     """For each piece inside a scan, the variables that the scan computes."""
     found: dict[int, frozenset[str]] = {}
 

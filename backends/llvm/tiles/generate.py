@@ -20,9 +20,11 @@ from ..record import data_offset
 from .arrange import arrange
 from .deliver import Deliverer
 from .emit import TileEmitter
+from .inplace import onto_starts
 from .nodes import Op
 from .products import Matrix
 from .select import Selector
+from .sharing import Sharing
 from .stack import Stacker
 from .storage import Layout, summed_buffers
 from .tile import Storage, Tile
@@ -77,6 +79,9 @@ class Generator:
         self.temporaries = selector.temporaries
         self.stacker = Stacker(plan, self.temporaries, self.summed)
         body = self.stacker.ops(body)
+        body = onto_starts(body, plan, self.temporaries, self.stacker.members)
+        sharing = Sharing(plan, self.summed, self.stacker.members, body)
+        self.members, self.rings, self.body_ops = sharing.members, sharing.rings, body
         self.function("shared", lambda te: te.ops(shared), shared=True)
         self.function("body", lambda te: self.body(te, body))
         # Which operands must be packed is known once the body is written.
@@ -89,7 +94,7 @@ class Generator:
             for m, name in self.packs.items()
         }
         extra = {"%scratch": self.scratch_size, **packs}
-        return Layout(self.plan, self.summed, self.temporaries, self.stacker.members, extra)
+        return Layout(self.plan, self.summed, self.temporaries, self.members, extra, self.rings)
 
     # --- functions --------------------------------------------------------------------------------
 
@@ -131,7 +136,7 @@ class Generator:
 
     def place(self, f: Function, name: str, size: int, kind: str) -> tuple[Value, int]:
         """Where a storage begins, and the distance of its rows (those of its bundle)."""
-        share = self.stacker.members.get(name)
+        share = self.members.get(name)
         if share is None:
             return self.work(f, name), size
         base, stored = self.work(f, share.base), self.formats.stored(kind)
@@ -171,7 +176,8 @@ class Generator:
                 several = f.compare("icmp sgt", rows, integer(1))
                 pointer = f.select(several, self.work(f, f"%copy.{b.name}"), pointer)
         lows = [te.tile.position(lo) for lo, _ in b.axes]
-        return Storage(pointer, b.type.kind, lows, steps, 0 if alone else length, False)
+        ring = self.rings.get(b.name, 0)
+        return Storage(pointer, b.type.kind, lows, steps, 0 if alone else length, False, ring)
 
     # --- what they do -----------------------------------------------------------------------------
 

@@ -31,10 +31,14 @@ def emit(w: Loops, parts: Sequence[Map]) -> None:
 
         def components(at: list[Value], width: int) -> None:
             e = Evaluator(w.tile, at_row, at, lane_axis, width, bases=dict(bases))
+            # Everything is read before anything is written: places may be shared.
+            writes = []
             for part in parts:
                 place = identity(rank)
                 value = e.of(part.rhs, part.leaves, repeated(part.rhs, part.target, place))
-                e.store(part.target, place, value, part.update)
+                writes.append(e.writer(part.target, place, value, part.update))
+            for write in writes:
+                write()
 
         w.over_components(target.shape, lane_axis, components)
 
@@ -65,6 +69,17 @@ def is_flat(w: Loops, part: Map) -> bool:
         if not number and not (whole(v) and (e.shape != () or target.size == 1)):
             return False
     return all(_keeps_line(n, part, dims(n.shape)) for n in _above(part.rhs, part.leaves))
+
+
+def is_aligned(part: Map, v: View) -> bool:
+    """Whether a part reads of a view the very component that it computes, and no other."""
+    target = part.target
+    return (
+        v.is_dense
+        and v.shape == target.shape
+        and all(e.shape != () for e, leaf in part.leaves.items() if leaf == v and target.shape)
+        and all(_keeps_line(n, part, dims(n.shape)) for n in _above(part.rhs, part.leaves))
+    )
 
 
 def _keeps_line(n: Expr, part: Map, shape: tuple[int, ...]) -> bool:
@@ -101,9 +116,12 @@ def _flat(w: Loops, parts: Sequence[Map]) -> None:
     def at(start: Value, width: int) -> None:
         with w.tile.scope():
             e = Evaluator(w.tile, integer(0), [start], 0, width, flat=True)
+            writes = []
             for part in parts:
                 value = e.of(part.rhs, part.leaves, identity(1))
-                e.store(part.target, identity(1), value, part.update)
+                writes.append(e.writer(part.target, identity(1), value, part.update))
+            for write in writes:
+                write()
 
     loop = f.loop(integer(0), w.last(whole), 1)
     at(f.binary("mul nsw", loop.index, integer(w.lanes)), w.lanes)

@@ -36,7 +36,8 @@ def summed_buffers(plan: Plan) -> frozenset[str]:
 class Layout:
     """The storages in the workspace of one call: their sizes in bytes by name, in order.
 
-    Storages that are members of a bundle stand in that of the bundle's first member.
+    Storages that are members of a bundle stand in that of the bundle's first member; of a ring some
+    elements are kept in turn.
     """
 
     plan: Plan
@@ -44,6 +45,7 @@ class Layout:
     temporaries: Mapping[str, Temporary]
     members: Mapping[str, Member]
     packs: Mapping[str, int]
+    rings: Mapping[str, int]
 
     @property
     def record(self) -> Record:
@@ -76,7 +78,8 @@ class Layout:
             else:
                 b = self.plan.buffers[n]
                 rows = 1 if b.shared or n in self.summed else batch
-                size = numbers(b, lengths) * formats.bytes(b.type.kind)
+                elements = self.rings.get(n, 0) * b.size or numbers(b, lengths)
+                size = elements * formats.bytes(b.type.kind)
                 if share is not None:
                     size = size // b.size * share.total
                 found.append(rows * size)

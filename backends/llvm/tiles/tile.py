@@ -23,6 +23,7 @@ class Storage:
         steps: for each axis the distance of neighbours, in components.
         row: the distance of rows, in components; 0 if there is only one.
         fixed: whether a stretch of several steps always starts at its first row (temporaries).
+        ring: how many elements are kept in turn (a power of two); 0 for all.
     """
 
     pointer: Value
@@ -31,6 +32,7 @@ class Storage:
     steps: Sequence[Value]
     row: int
     fixed: bool
+    ring: int = 0
 
 
 class Tile(Indexer):
@@ -73,7 +75,11 @@ class Tile(Indexer):
         pointer = s.pointer
         for p, lo, step in zip(v.position, s.lows, s.steps, strict=True):
             at = self.position(p)
+            if s.ring == 1:
+                break
             steps = at if lo.name == "0" else self.f.binary("sub nsw", at, lo)
+            if s.ring:
+                steps = self.f.binary("and", steps, integer(s.ring - 1))
             pointer = self.f.offset(pointer, stored, self.f.binary("mul nsw", steps, step))
         row = self.row_step(v)
         if row and not s.fixed and self.first.name != "0":

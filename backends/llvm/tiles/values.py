@@ -7,7 +7,7 @@ each axis of an expression's shape; `transpose`, slices and broadcasting only re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,9 +87,10 @@ class Evaluator:
 
     def value(self, e: Expr, place: Place) -> Value:
         """One component, or ``width`` of them along the vector axis."""
-        if self.flat and e.shape != ():
+        leaf = self.leaves.get(e)
+        if self.flat and (e.shape != () or (leaf is not None and not leaf.shared)):
             place = identity(1)
-        key = (self.leaves.get(e, e), place)
+        key = (e if leaf is None else leaf, place)
         if key not in self.memo:
             self.memo[key] = self.compute(e, place)
         return self.memo[key]
@@ -212,6 +213,10 @@ class Evaluator:
 
     def store(self, v: View, place: Place, value: Value, update: bool) -> None:
         """Write (or add to) components of a view."""
+        self.writer(v, place, value, update)()
+
+    def writer(self, v: View, place: Place, value: Value, update: bool) -> Callable[[], None]:
+        """What writes (or adds to) components of a view, which others may still be read from."""
         f, tile = self.f, self.tile
         kind = tile.storages[v.storage].kind
         stored, size = tile.stored(v.storage), tile.formats.bytes(kind)
@@ -225,12 +230,16 @@ class Evaluator:
             at, lane_stride = self.address(v, place, pointer, stored)
         if not update:
             self.memo[v, place] = value
-        if self.width > 1 and lane_stride != 1:
+
+        def write() -> None:
+            if self.width == 1 or lane_stride == 1:
+                self.put(value, at, stored, size, update, kind)
+                return
             for k in range(self.width):
                 here = f.offset(at, stored, integer(k * lane_stride))
                 self.put(f.lane(value, k), here, stored, size, update, kind)
-            return
-        self.put(value, at, stored, size, update, kind)
+
+        return write
 
     def put(self, value: Value, at: Value, stored: str, size: int, update: bool, kind: str) -> None:
         f = self.f

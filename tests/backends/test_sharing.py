@@ -1,0 +1,181 @@
+"""One place for several values: nothing is overwritten that is still read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import unfold
+from tests.benchmarks.peers import CELLS
+from tests.strategies import programs
+from unfold.backends.llvm.elementwise import Formats
+from unfold.backends.llvm.tiles import arrange as arranged
+from unfold.backends.llvm.tiles.generate import Generator
+from unfold.backends.llvm.tiles.nodes import (
+    Branch,
+    Group,
+    Op,
+    Points,
+    Product,
+    Repeat,
+    Solve,
+    Stretch,
+    View,
+)
+from unfold.plan import hoist, plan, retime, split
+from unfold.program import Program
+from unfold.transform import adjoint
+
+
+def generated(p: Program) -> Generator:
+    made = split(plan(retime(hoist(p))))
+    return Generator(made, Formats("double"), 8, False, True)
+
+
+class Memory:
+    """Runs operations on marks: each component holds the name of the element written last."""
+
+    def __init__(self, g: Generator, lengths: dict[str, int]) -> None:
+        self.g = g
+        self.env = dict(lengths)
+        self.held: dict[tuple[object, ...], tuple[object, ...]] = {}
+        self.reads = 0
+
+    def places(self, v: View) -> list[tuple[tuple[object, ...], tuple[object, ...]]]:
+        """(address, name) of every component of a view in a buffer."""
+        g = self.g
+        b = g.plan.buffers.get(v.storage)
+        if b is None or b.kind != "work" or b.shared or b.name in g.summed:
+            return []
+        given = g.stacker.members.get(v.storage)
+        own = g.members.get(v.storage)
+        base, offset = (v.storage, 0) if own is None else (own.base, own.offset)
+        at = tuple(p.evaluate(self.env) for p in v.position)
+        ring = g.rings.get(v.storage, 0)
+        slot = tuple(n % ring for n in at) if ring else at
+        found = [v.offset]
+        for n, s in zip(v.shape, v.strides, strict=True):
+            found = [k + i * s for k in found for i in range(n)]
+        bundle = v.storage if given is None else given.base
+        first = 0 if given is None else given.offset
+        return [((base, slot, offset + k), (bundle, at, first + k)) for k in found]
+
+    def read(self, v: View) -> None:
+        for address, name in self.places(v):
+            self.reads += 1
+            assert self.held.get(address) == name, f"{name} is gone from {address}"
+
+    def write(self, v: View) -> None:
+        for address, name in self.places(v):
+            self.held[address] = name
+
+    def run(self, ops: Sequence[Op]) -> None:
+        for op in ops:
+            self.one(op)
+
+    def one(self, op: Op) -> None:
+        if isinstance(op, Branch):
+            self.run(op.then if op.condition.contains(self.env) else op.otherwise)
+        elif isinstance(op, (Repeat, Points, Stretch)):
+            for at in self.values(op):
+                outer = dict(self.env)
+                self.env[op.index] = at
+                self.run(op.body)
+                self.env = outer
+        elif isinstance(op, Group):
+            # Parts may read what parts before them compute: that is in registers.
+            written: list[View] = []
+            for part in op.parts:
+                for v in arranged.read_by(part):
+                    if v not in written:
+                        self.read(v)
+                written.append(part.target)
+            for v in written:
+                self.write(v)
+        elif not isinstance(op, Solve):
+            for v in arranged.read_by(op):
+                if not isinstance(op, Product) or v != op.target or v == op.start:
+                    self.read(v)
+            for v in arranged.written_by(op):
+                self.write(v)
+
+    def values(self, op: Repeat | Points | Stretch) -> list[int]:
+        if isinstance(op, Points):
+            inner = {k: v for k, v in self.env.items() if k != op.index}
+            return list(op.domain.extent(op.index, inner))
+        pairs = op.ranges if isinstance(op, Repeat) else ((op.lows, op.highs),)
+        ends = [
+            (max(p.evaluate(self.env) for p in lo), min(p.evaluate(self.env) for p in hi))
+            for lo, hi in pairs
+        ]
+        found = list(range(min(a for a, _ in ends), max(b for _, b in ends) + 1))
+        return found if not isinstance(op, Repeat) or op.direction > 0 else found[::-1]
+
+
+def check(g: Generator, lengths: dict[str, int]) -> int:
+    memory = Memory(g, lengths)
+    memory.run(g.body_ops)
+    for r in g.plan.results:
+        ranges = [range(lo.evaluate(lengths), hi.evaluate(lengths) + 1) for lo, hi in r.ranges]
+        assert r.name not in g.rings
+        if len(ranges) == 1 and r.name not in g.summed:
+            for t in ranges[0]:
+                b = g.plan.buffers[r.name]
+                position = tuple(unfold.poly.Poly.const(t) for _ in b.axes)
+                memory.read(View(r.name, position, b.shape, tuple(_strides(b.shape))))
+    return memory.reads
+
+
+def _strides(shape: tuple[int, ...]) -> list[int]:
+    found, step = [], 1
+    for n in reversed(shape):
+        found.insert(0, step)
+        step *= n
+    return found
+
+
+def cell(name: str, gradient: bool) -> Program:
+    text = f"""{CELLS}
+model main(D, H):
+    input  x[t]: real[D]
+    net = {name}(x, H)
+    loss = mean[t](mean(net.h[t] ** 2))
+    minimize loss
+"""
+    p = unfold.loads(text, model="main").program.bind({"D": 2, "H": 3})
+    return adjoint(p) if gradient else p
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("name", ["elman", "gru", "lstm"])
+def test_nothing_is_overwritten_that_a_cell_still_reads(name: str, gradient: bool) -> None:
+    g = generated(cell(name, gradient))
+    for T in (1, 2, 3, 6):
+        assert check(g, {"T": T}) > 0
+
+
+def test_the_gates_of_an_lstm_and_their_gradients_stand_in_the_place_of_the_projection() -> None:
+    g = generated(cell("lstm", True))
+    gates = {f"net.{n}{what}" for n in "ifgo" for what in ("_in", "", "_pre_bar")}
+    assert {g.members[n].base for n in gates} == {"net.i_in"}
+    assert g.members["net.i"].offset == g.members["net.i_pre_bar"].offset
+
+
+def test_what_is_read_at_its_own_step_is_kept_for_one_step() -> None:
+    assert generated(cell("lstm", True)).rings == {
+        "net.h_bar": 1, "net.c_bar": 1, "net.c_bar_kept": 1
+    }  # fmt: skip
+    # Without gradients a state is kept until the next one.
+    assert {"net.c", "net.i"} <= set(generated(cell("lstm", False)).rings)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(programs())
+def test_nothing_is_overwritten_that_a_random_program_still_reads(p: Program) -> None:
+    wrt = [v.name for v in p.vars.values() if v.role in ("input", "param")]
+    for q in (p, adjoint(p, wrt=wrt)):
+        g = generated(q)
+        for T in (1, 2, 5):
+            check(g, {"T": max(T, p.minimum.get("T", 1))})
