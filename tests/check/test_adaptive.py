@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import pairwise
 from typing import Any
 
@@ -172,3 +173,37 @@ def test_the_printed_program_is_the_program(options: str) -> None:
 def test_the_size_of_the_program_does_not_depend_on_the_attempts() -> None:
     few, many = (model_of(f"max_steps = {n}").adjoint().program for n in (5, 500))
     assert len(few.equations) == len(many.equations)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_single_steps_and_copies_of_the_function_fail_as_well(backend: str) -> None:
+    fn = compiled(OSCILLATOR, "max_steps = 9", backend)
+    params, dt = {"w": 1.0, "start": 1.0}, np.array([0.1, 30.0])
+    stepper = fn.stepper(params)
+    assert float(stepper.step(dt=dt[0]).p) == pytest.approx(np.cos(0.1), abs=1e-7)
+    with pytest.raises(SolverError):
+        stepper.step(dt=dt[1])
+    with pytest.raises(SolverError) as caught:
+        pickle.loads(pickle.dumps(fn))(params, dt=dt)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.index, again.reached) == ((2,), caught.value.reached)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_element_of_another_axis_has_steps_of_its_own(backend: str) -> None:
+    fn = compiled("""
+    model many:
+        axis k: 3
+        input rate[k]: real
+        input dt[t]: real
+        h[0, k] = 1
+        flow h[t, k] from h[t-1, k] by dopri5(dt[t]):
+            der(h) = -rate[k] * h
+        output h[t, k]
+        minimize sum[t, k](h[t, k])
+    """, "", backend)  # fmt: skip
+    rate, dt = np.array([0.1, 2.0, 5.0]), np.array([0.5, 0.0, 1.0])
+    now = np.cumsum(dt)[:, None]
+    np.testing.assert_allclose(fn({}, rate=rate, dt=dt)["h"], np.exp(-now * rate), atol=1e-7)
+    _, grads = fn.value_and_grad({}, rate=rate, dt=dt, wrt=["rate"])
+    np.testing.assert_allclose(grads["rate"], -np.sum(now * np.exp(-now * rate), 0), atol=1e-6)
