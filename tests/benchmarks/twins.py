@@ -82,4 +82,34 @@ def neural_ode(p: dict[str, Any]) -> Any:
     return jnp.mean((h - p["target"]) ** 2)
 
 
-TWINS: dict[str, Loss] = {f.__name__: f for f in (causal_attention, ntm, hmm, neural_ode)}
+def lstm(p: dict[str, Any]) -> Any:
+    def step(carry: Any, x: Any) -> Any:
+        h, c = carry
+        i, f, g, o = (
+            p[f"W_i{k}"] @ x + p[f"b_i{k}"] + p[f"W_h{k}"] @ h + p[f"b_h{k}"] for k in "ifgo"
+        )
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
+
+    _, h = lax.scan(step, (p["h0"], p["c0"]), p["x"])
+    return jnp.mean((h @ p["W_hy"].T + p["b_y"] - p["target"]) ** 2)
+
+
+def gru(p: dict[str, Any]) -> Any:
+    def step(h: Any, x: Any) -> Any:
+        def gate(k: str) -> tuple[Any, Any]:
+            return p[f"W_i{k}"] @ x + p[f"b_i{k}"], p[f"W_h{k}"] @ h + p[f"b_h{k}"]
+
+        r, z = (jax.nn.sigmoid(sum(gate(k))) for k in "rz")
+        inner, own = gate("n")
+        h = (1 - z) * jnp.tanh(inner + r * own) + z * h
+        return h, h
+
+    _, h = lax.scan(step, p["h0"], p["x"])
+    return jnp.mean((h @ p["W_hy"].T + p["b_y"] - p["target"]) ** 2)
+
+
+TWINS: dict[str, Loss] = {
+    f.__name__: f for f in (causal_attention, ntm, hmm, neural_ode, lstm, gru)
+}
