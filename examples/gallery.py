@@ -113,9 +113,8 @@ def graph(name: str) -> unfold.Graph:
 
     def at(steps: int) -> unfold.Graph:
         least = model.program.minimum
-        return model.unfold(**{
-            "steps" if n == "T" else n: max(steps, least.get(n, 1)) for n in model.program.lengths
-        })  # fmt: skip
+        lengths = {n: max(steps, least.get(n, 1)) for n in model.program.lengths}
+        return model.unfold(lengths.pop("T", steps), "equation", **lengths)
 
     found = at(STEPS.get(name, 3))
     return at(2) if len(found) > MANY and name not in STEPS else found

@@ -36,7 +36,7 @@ def test_eye_and_diag_are_those_of_linear_algebra(backend: str, n: int) -> None:
 
 @BACKENDS
 def test_reductions_take_several_scalars(backend: str) -> None:
-    at = {"a": 0.3, "b": -1.0, "c": 2.5}
+    at: dict[str, Any] = {"a": 0.3, "b": -1.0, "c": 2.5}
     x = np.array([*at.values()])
     soft = np.exp(x) / np.exp(x).sum()
     for name, wanted in (
