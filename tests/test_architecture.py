@@ -47,8 +47,8 @@ ARROWS = """
     inputs, outputs, init, sizes    : program errors noise
     arrival                         : errors transform
     streaming, compiler             : arrival inputs transform show cache
-    forward                         : compiler
-    function, stepper, jacobian     : streaming forward cost
+    forward, shortcut               : compiler
+    function, stepper, jacobian     : streaming forward shortcut cost
     model                           : graph check
     api, gradcheck, roofline        : function model stages
     __init__                        : api

@@ -206,6 +206,7 @@ def _again(sig: Signature, params: Mapping[str, Any], inputs: Mapping[str, Any])
             or s.kind != "real"
             or value.dtype is not sig.dtype
             or not value.flags.c_contiguous
+            or not value.flags.aligned
         ):
             return None
         arrays[name] = value

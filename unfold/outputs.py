@@ -23,6 +23,13 @@ class Outputs(Mapping[str, Any]):
     def __init__(self, values: Mapping[str, Array]) -> None:
         self._values = {k: v[()] if np.ndim(v) == 0 else v for k, v in values.items()}
 
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Outputs:
+        """Outputs that are ready, their scalars being NumPy scalars."""
+        made = cls.__new__(cls)
+        made._values = values
+        return made
+
     def __getitem__(self, name: str) -> Any:
         try:
             return self._values[name]

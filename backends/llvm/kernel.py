@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,9 @@ from .choose import arranged
 from .effort import microseconds
 from .elementwise import Formats
 from .lanes import Variant
+from .quick import Argument, Quick, Request, possible
 from .record import Record, data_offset, numbers, record
-from .slots import Slot
+from .slots import Slot, number_type, result_kinds
 from .team import Team
 from .tiles.storage import Layout
 
@@ -114,33 +115,71 @@ class Kernel:
     def _slot(
         self, key: tuple[Any, ...], lengths: Mapping[str, int], batch: int | None, ragged: bool
     ) -> Slot | Team:
-        """A new slot for calls of a size."""
-        source, sizes = self.source, dict(lengths)
-        count = 1 if batch is None else batch
-        # Half-filled registers still beat one sequence at a time.
-        beside = source.small and not ragged and 2 * count > self._width
-        grain = self._width if beside else 1
-        entry = self._entry(Variant(grain, ragged, source.sum_adjoints))
-        groups = -(-count // grain)
-        slot: Slot | Team
-        if source.threads > 1 and groups > 1:
-            lanes = None if source.small else self._width
-            parts = min(
-                source.threads,
-                groups,
-                int(microseconds(source.plan, sizes, groups, lanes) / _WORTHWHILE),
-            )
-        else:
-            parts = 1
-        if parts > 1:
-            slot = Team(source, entry, sizes, count, ragged, parts, grain)
-        else:
-            slot = Slot(source, entry, sizes, batch)
+        slot = self.new_slot(lengths, batch, ragged)
         waiting = sum(s.nbytes for idle in list(self._pool.values()) for s in list(idle))
         if len(self._pool) > 64 or waiting > _KEPT:
             self._pool.clear()
         self._pool.setdefault(key, [])
         return slot
+
+    def new_slot(
+        self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False
+    ) -> Slot | Team:
+        """What calls of a size need."""
+        source = self.source
+        count = 1 if batch is None else batch
+        grain = self._grain(count, ragged)
+        entry = self._entry(Variant(grain, ragged, source.sum_adjoints))
+        groups = -(-count // grain)
+        if source.threads > 1 and groups > 1:
+            parts = int(self.microseconds(lengths, batch, ragged) / _WORTHWHILE)
+            parts = min(source.threads, groups, parts)
+            if parts > 1:
+                return Team(source, entry, dict(lengths), count, ragged, parts, grain)
+        return Slot(source, entry, dict(lengths), batch)
+
+    def _grain(self, count: int, ragged: bool) -> int:
+        """How many sequences run side by side."""
+        # Half-filled registers still beat one sequence at a time.
+        beside = self.source.small and not ragged and 2 * count > self._width
+        return self._width if beside else 1
+
+    def microseconds(
+        self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False
+    ) -> float:
+        """About how long a call takes on one core."""
+        count = 1 if batch is None else batch
+        groups = -(-count // self._grain(count, ragged))
+        lanes = None if self.source.small else self._width
+        return microseconds(self.source.plan, lengths, groups, lanes)
+
+    def kinds(self) -> dict[str, np.dtype[Any]]:
+        """The dtypes of the results, by name."""
+        return result_kinds(self.source)
+
+    def quick(
+        self,
+        arguments: Sequence[tuple[str, str, str, int | None, bool]],
+        shown: Mapping[str, str],
+        losses: tuple[str, ...] = (),
+        reduce: str = "sum",
+    ) -> Quick | None:
+        """A function in native code for calls that return what is named; None where there is none.
+
+        Args:
+            arguments: of each: name, ``"param"`` or ``"input"``, ``"real"``, ``"int"`` or
+                ``"bool"``, a bound of its integers, whether its values must be finite.
+            shown, losses, reduce: see `unfold.backends.llvm.quick.Request`.
+        """
+        request = Request(
+            tuple(
+                Argument(n, role, number_type(self.source, kind), bound, finite)
+                for n, role, kind, bound, finite in arguments
+            ),
+            dict(shown), losses, reduce,
+        )  # fmt: skip
+        base = record(self.source.plan, 1)
+        return Quick(self, request, base) if possible(request, base.results) else None
 
     def _entry(self, variant: Variant) -> Entry:
         with self._lock:

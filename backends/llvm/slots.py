@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 #: Work buffers start at multiples of this.
 _ALIGN = 64
-_KINDS = {"int": "int64", "bool": "bool"}
 
 
 class Slot:
@@ -105,6 +104,17 @@ class Slot:
             )
 
 
+def number_type(source: Source, kind: str) -> np.dtype[Any]:
+    """The dtype of ``"real"``, ``"int"`` or ``"bool"`` numbers."""
+    return np.dtype({"int": "int64", "bool": "bool"}.get(kind, source.dtype))
+
+
+def result_kinds(source: Source) -> dict[str, np.dtype[Any]]:
+    """The dtypes of the results, by name."""
+    buffers = source.plan.buffers
+    return {r.name: number_type(source, buffers[r.name].type.kind) for r in source.plan.results}
+
+
 def shapes(
     source: Source, entry: Entry, lengths: dict[str, int], batch: int | None
 ) -> list[tuple[tuple[int, ...], np.dtype[Any], bool]]:
@@ -117,8 +127,8 @@ def shapes(
         summed = batch is not None and result.of_param and source.sum_adjoints
         if batch is not None and not summed:
             shape = (batch, *shape)
-        found.append((shape, np.dtype(_KINDS.get(b.type.kind, source.dtype)), summed))
+        found.append((shape, number_type(source, b.type.kind), summed))
     return found
 
 
-__all__ = ["Slot", "shapes"]
+__all__ = ["Slot", "number_type", "result_kinds", "shapes"]

@@ -1,0 +1,264 @@
+"""Quick calls: checked, computed and returned by native code alone.
+
+A small recurrence runs in less time than Python needs to look at its arguments. So a size that has
+come before gets a *form*: a record with a workspace, and the shapes that its arguments have. A
+native function then compares the arguments with the forms there are, and does everything itself. It
+answers None, having done nothing, whenever something is not as it was: other types, shapes or
+layouts, values out of range, a solver that failed, a form that another thread is using. Then Python
+does the whole call, with all its messages.
+
+The native function is one for all models and works through tables, whose words `quick_code` names.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unfold import cache
+
+from . import jit, quick_code
+from .capi import Interface, interface
+from .quick_code import DESK, ENTRY, FORM, RESULT
+from .record import Record
+from .slots import Slot
+
+if TYPE_CHECKING:
+    from .kernel import Kernel
+
+Array = NDArray[Any]
+
+#: Calls longer than this, in microseconds, let other threads of Python run meanwhile.
+_LONG = 20.0
+#: How many sizes of calls are quick, and how many bytes their workspaces may have together.
+_FORMS, _BYTES = 16, 2**26
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument: its name, ``"param"`` or ``"input"``, its dtype, and what its values must be:
+    integers below a bound, or finite."""
+
+    name: str
+    role: str
+    dtype: np.dtype[Any]
+    bound: int | None
+    finite: bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """What calls are to return.
+
+    Attributes:
+        arguments: all that a call is given.
+        shown: the names of the dict that is returned, and the results of the kernel they show.
+        losses: results whose sum is returned beside the dict; may be none.
+        reduce: what is done with a batch of losses: ``"mean"``, ``"sum"`` or ``"none"``; the shown
+            ones are multiplied by the same share.
+    """
+
+    arguments: tuple[Argument, ...]
+    shown: Mapping[str, str]
+    losses: tuple[str, ...] = ()
+    reduce: str = "sum"
+
+
+class _Desk(np.ndarray):
+    """A table that keeps alive what it has addresses of."""
+
+    kept: list[Any]
+
+
+class Quick:
+    """The native function for one request, and its forms.
+
+    Attributes:
+        call: ``call(params, inputs)`` for two dicts: what was requested, or None.
+    """
+
+    def __init__(self, kernel: Kernel, request: Request, record: Record) -> None:
+        self._kernel, self._request = kernel, request
+        self._first = len(record.lengths) + 2
+        self._given = record.inputs + record.params
+        self._results = record.results
+        self._bytes = 0
+        places = interface()
+        assert places is not None
+        self._forms = np.zeros(_FORMS, np.int64)
+        order = [self._results.index(n) for n in request.shown.values()]
+        losses = [self._results.index(n) for n in request.losses]
+        tables: dict[str, Any] = {
+            "api": np.array(places.addresses, np.int64),
+            "entries": self._entries(),
+            "results": self._uses(),
+            "order": np.array(order, np.int64),
+            "losses": np.array(losses, np.int64),
+            "forms": self._forms,
+        }
+        roles = [a.role for a in request.arguments]
+        counts = {
+            "entry_count": len(roles),
+            "params": roles.count("param"),
+            "inputs": roles.count("input"),
+            "result_count": len(self._results),
+            "order_count": len(order),
+            "loss_count": len(losses),
+            "mode": quick_code.GRADIENT if losses else quick_code.VALUES,
+        }
+        self._desk = np.zeros(len(DESK), np.int64).view(_Desk)
+        for name, number in counts.items():
+            self._desk[DESK.index(name)] = number
+        for name, table in tables.items():
+            self._desk[DESK.index(name)] = table.ctypes.data
+        self._desk.kept = [request, kernel, *tables.values()]
+        self.call = _function(places, self._desk)
+
+    def learn(
+        self, arrays: Mapping[str, Array], lengths: dict[str, int], batch: int | None
+    ) -> None:
+        """Make calls with arrays of these shapes quick, if they can be."""
+        count = int(self._desk[DESK.index("form_count")])
+        reduce = self._request.reduce if batch is not None else "one"
+        each = self._request.reduce == "none"
+        if (
+            count == _FORMS
+            or batch == 0
+            or (each and (batch is None or len(self._request.losses) > 1))
+        ):
+            return
+        slot = self._kernel.new_slot(lengths, batch)
+        if not isinstance(slot, Slot) or self._bytes + slot.nbytes > _BYTES:
+            return
+        self._bytes += slot.nbytes
+        rows = 1 if batch is None else batch
+        extents = _listed(arrays[a.name].shape for a in self._request.arguments)
+        shapes = _listed(shape for shape, _ in slot.shapes)
+        cells = np.zeros(2 * len(self._request.arguments), np.int64)
+        data, losses = self._losses(slot, rows)
+        sums, value = np.zeros(rows), np.zeros(1)
+        share = 1.0 / rows if reduce == "mean" else 1.0
+        tables = {
+            "extents": extents, "shapes": shapes, "cells": cells, "loss_data": data, "sums": sums,
+            "value": value,
+        }  # fmt: skip
+        numbers = {
+            "run": slot.entry.address, "record": slot.address, "rows": rows,
+            "scale": struct.unpack("q", struct.pack("d", share))[0], "is_scaled": reduce == "mean",
+            "reduce": quick_code.REDUCE[reduce],
+            "long": self._kernel.microseconds(lengths, batch) > _LONG,
+            "noted": 0 if slot.noted is None else slot.noted.ctypes.data,
+            "noted_count": 0 if slot.noted is None else rows,
+        }  # fmt: skip
+        form = np.zeros(len(FORM), np.int64)
+        for name, table in tables.items():
+            form[FORM.index(name)] = table.ctypes.data
+        for name, number in numbers.items():
+            form[FORM.index(name)] = number
+        self._desk.kept.append((slot, form, losses, *tables.values()))
+        self._forms[count] = form.ctypes.data
+        self._desk[DESK.index("form_count")] = count + 1
+
+    # --- tables -----------------------------------------------------------------------------------
+
+    def _entries(self) -> Array:
+        rows = np.zeros((len(self._request.arguments), len(ENTRY)), np.int64)
+        for row, a in zip(rows, self._request.arguments, strict=True):
+            check, bound = quick_code.ANY, 0
+            if a.bound is not None:
+                check, bound = quick_code.RANGE, a.bound
+            elif a.finite:
+                check, bound = quick_code.FINITE, a.dtype.itemsize
+            known = a.name in self._given
+            values = {
+                "role": a.role == "input", "key": id(a.name), "check": check, "bound": bound,
+                "descr": id(a.dtype), "number": a.dtype == np.float64,
+                "field": self._first + self._given.index(a.name) if known else -1,
+            }  # fmt: skip
+            row[:] = [int(values[n]) for n in ENTRY]
+        return rows
+
+    def _uses(self) -> Array:
+        """What each result is used for."""
+        r = self._request
+        names = {result: name for name, result in r.shown.items()}
+        kinds = self._kernel.kinds()
+        rows = np.zeros((len(self._results), len(RESULT)), np.int64)
+        for k, (row, n) in enumerate(zip(rows, self._results, strict=True)):
+            use = quick_code.SHOWN
+            if n in r.losses:
+                use = quick_code.LOSSES if r.reduce == "none" else quick_code.LOSS
+            values = {
+                "descr": id(kinds[n]), "key": id(names.get(n, n)), "use": use,
+                "field": self._first + len(self._given) + k, "single": kinds[n].itemsize == 4,
+            }  # fmt: skip
+            row[:] = [int(values[n]) for n in RESULT]
+        return rows
+
+    def _losses(self, slot: Slot, rows: int) -> tuple[Array, list[Array]]:
+        """Where the losses are written, as addresses, and the arrays there."""
+        kept: list[Array] = []
+        found = []
+        if self._request.reduce != "none":
+            for n in self._request.losses:
+                k = self._results.index(n)
+                array = np.zeros(rows, slot.shapes[k][1])
+                slot.fields[self._first + len(self._given) + k] = id(array)
+                kept.append(array)
+                found.append(array.ctypes.data)
+        return np.array(found, np.int64), kept
+
+
+def possible(request: Request, results: Sequence[str]) -> bool:
+    """Whether a request can be served: each result is used once, and nothing else is unfamiliar."""
+    used = [*request.shown.values(), *request.losses]
+    return sorted(used) == sorted(results) and interface() is not None
+
+
+def _listed(shapes: Any) -> Array:
+    """Shapes one after the other, each behind its number of axes."""
+    return np.array([n for s in shapes for n in (len(s), *s)], np.int64)
+
+
+class _Method(ctypes.Structure):
+    """CPython's PyMethodDef."""
+
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("text", ctypes.c_char_p),
+    ]
+
+
+_FASTCALL = 0x80
+
+
+@lru_cache(maxsize=1)
+def _method(places: Interface) -> tuple[_Method, jit.Library]:
+    text = quick_code.code(places)
+    image = cache.remember(
+        cache.key("quick", text, jit.host()), lambda: jit.object_code(text, optimise=True)
+    )
+    library = jit.load_object(image)
+    return _Method(b"quick", library.address("quick"), _FASTCALL, None), library
+
+
+def _function(places: Interface, desk: _Desk) -> Any:
+    """A Python function of native code, whose ``self`` is a desk."""
+    make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
+        ("PyCFunction_NewEx", ctypes.pythonapi)
+    )
+    method, library = _method(places)
+    desk.kept += [method, library]
+    return make(ctypes.addressof(method), desk, None)
+
+
+__all__ = ["Argument", "Quick", "Request", "possible"]

@@ -1,0 +1,50 @@
+"""The native code of quick calls; see `unfold.backends.llvm.quick`, which fills its tables."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from .capi import Interface, numbers
+
+#: The words of the table of a function.
+DESK = (
+    "api", "entries", "entry_count", "params", "inputs", "forms", "form_count", "results",
+    "result_count", "order", "order_count", "mode", "losses", "loss_count",
+)  # fmt: skip
+#: The words of an entry: one argument.
+ENTRY = ("role", "key", "check", "descr", "bound", "number", "field")
+#: The words of a result.
+RESULT = ("descr", "key", "use", "field", "single")
+#: The words of a form: calls of one size.
+FORM = (
+    "busy", "run", "record", "extents", "shapes", "noted", "noted_count", "scale", "is_scaled",
+    "rows", "reduce", "long", "cells", "loss_data", "sums", "value",
+)  # fmt: skip
+
+#: Checks of the values of an argument.
+ANY, RANGE, FINITE = 0, 1, 2
+#: What a result is used for: it is shown, it is a loss, it holds the losses that are returned.
+SHOWN, LOSS, LOSSES = 0, 1, 2
+#: What is returned: a dict of all results; a loss and a dict.
+VALUES, GRADIENT = 0, 1
+#: What is done with the losses of a batch.
+REDUCE = {"one": 0, "mean": 1, "sum": 2, "none": 3}
+
+
+def code(places: Interface) -> str:
+    """The module; it exports ``quick``, a function of the kind METH_FASTCALL."""
+    text = resources.files(__package__).joinpath("quick.ll").read_text(encoding="utf-8")
+    for name, k in numbers().items():
+        text = text.replace(f"@api:{name}@", str(k))
+    tables = {"desk": DESK, "entry": ENTRY, "result": RESULT, "form": FORM}
+    for table, names in tables.items():
+        for k, name in enumerate(names):
+            text = text.replace(f"@{table}:{name}@", str(k))
+        text = text.replace(f"@{table}:words@", str(len(names)))
+    for name in ("kind", "head", "rank", "extents", "descr", "flags"):
+        text = text.replace(f"@at:{name}@", str(getattr(places, name)))
+    return text
+
+
+__all__ = ["ANY", "DESK", "ENTRY", "FINITE", "FORM", "GRADIENT", "LOSS", "LOSSES", "RANGE",
+           "REDUCE", "RESULT", "SHOWN", "VALUES", "code"]  # fmt: skip

@@ -1,0 +1,409 @@
+"""Calls that native code does alone: results, errors and references are those of Python's way."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import sys
+import tracemalloc
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import unfold
+from unfold.backends.llvm import capi
+from unfold.shortcut import Shortcut, _nothing
+
+pytestmark = pytest.mark.skipif(capi.interface() is None, reason="there are no quick calls here")
+
+TEXT = """
+model m(D, H):
+    input  x[t]: real[D]
+    input  k[t]: int<3>
+    param  W: real[H, D]  ~ glorot
+    param  E: real[3, H]  ~ normal(0.5)
+    param  g: real        = 0.7
+    h[0] = 0
+    h[t] = tanh(W @ x[t] + g * h[t-1] + E[k[t]])
+    fit = mean[t](sum(h[t] ** 2))
+    small = 0.1 * sum(W ** 2)
+    top[t] = argmax(h[t])
+    up[t] = h[t][0] > 0
+    output h[t], top[t], up[t]
+    minimize fit
+    minimize small
+"""
+RANDOM = np.random.default_rng(0)
+D, H, T = 3, 4, 5
+
+
+def data(batch: int | None, steps: int = T, dtype: Any = np.float64) -> dict[str, Any]:
+    head = () if batch is None else (batch,)
+    chance = np.random.default_rng(steps)
+    return {
+        "x": chance.normal(size=(*head, steps, D)).astype(dtype),
+        "k": chance.integers(0, 3, (*head, steps)),
+    }
+
+
+def compiled(**options: Any) -> unfold.Function:
+    return unfold.compile(TEXT, D=D, H=H, **options)
+
+
+def shortcut(fn: unfold.Function, reduce: str = "mean") -> Shortcut:
+    return fn._gradients[None, None, reduce]
+
+
+def same(a: Any, b: Any) -> None:
+    """Equal to the bit, and of equal kinds."""
+    assert type(a) is type(b)
+    if isinstance(a, tuple):
+        assert len(a) == len(b)
+        for left, right in zip(a, b, strict=True):
+            same(left, right)
+    elif isinstance(a, dict):
+        assert list(a) == list(b)
+        for n in a:
+            same(a[n], b[n])
+    else:
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("reduce", ["mean", "sum", "none"])
+@pytest.mark.parametrize("batch", [None, 1, 2, 7, 40])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_quick_calls_return_what_the_first_one_did(
+    dtype: str, batch: int | None, reduce: str
+) -> None:
+    fn = compiled(dtype=dtype)
+    params, inputs = fn.init(1), data(batch, dtype=dtype)
+    first = fn.value_and_grad(params, **inputs, reduce=reduce)
+    out = fn(params, **inputs)
+    for _ in range(3):
+        fn.value_and_grad(params, **inputs, reduce=reduce)
+        fn(params, **inputs)
+    direct = shortcut(fn, reduce).call(params, inputs)
+    if reduce != "none":  # two losses, a value for each sequence: left to Python
+        assert direct is not None
+        same(direct, first)
+    same(fn.value_and_grad(params, **inputs, reduce=reduce), first)
+    assert fn._value is not None
+    same(fn._value.call(params, inputs), out._values)
+    again = fn(params, inputs)
+    assert list(again) == list(out)
+    same(again._values, out._values)
+
+
+def test_losses_of_every_sequence_may_be_quick() -> None:
+    fn = compiled()
+    params, inputs = fn.init(1), data(6)
+    first = fn.value_and_grad(params, **inputs, reduce="none", loss="fit", wrt=["W", "x"])
+    for _ in range(3):
+        same(fn.value_and_grad(params, **inputs, reduce="none", loss="fit", wrt=["W", "x"]), first)
+    assert fn._gradients[("W", "x"), "fit", "none"].call(params, inputs) is not None
+
+
+def test_every_length_and_batch_has_its_own_form() -> None:
+    fn = compiled()
+    params = fn.init(1)
+    plain = compiled()
+    for _ in range(3):
+        for batch in (None, 2, 9):
+            for steps in (1, 4, 11):
+                inputs = data(batch, steps)
+                want = plain.value_and_grad(params, **inputs)
+                plain._gradients.clear()
+                same(fn.value_and_grad(params, **inputs), want)
+    for batch in (None, 2, 9):
+        for steps in (1, 4, 11):
+            assert shortcut(fn).call(params, data(batch, steps)) is not None
+
+
+def test_results_are_new_arrays_every_time() -> None:
+    fn = compiled()
+    params, inputs = fn.init(1), data(None)
+    calls = [fn.value_and_grad(params, **inputs)[1]["W"] for _ in range(6)]
+    for a in calls:
+        assert a.flags.owndata
+        assert a.flags.writeable
+        assert a.base is None
+    calls[-1][:] = 0
+    assert calls[-2].any()
+
+
+# --- what is not taken ----------------------------------------------------------------------------
+
+
+class Sub(np.ndarray):
+    """Not an array to be trusted."""
+
+
+class Liar(str):
+    """A key that equals everything."""
+
+    def __eq__(self, other: object) -> bool:
+        gc.collect()
+        return True
+
+    def __hash__(self) -> int:
+        return hash("W")
+
+
+def odd_values() -> list[Any]:
+    """Arguments for an array of shape (H, D), of all kinds."""
+    W = RANDOM.normal(size=(H, D))
+    unaligned = np.frombuffer(b"\0" + W.tobytes(), np.uint8)[1:].view(np.float64).reshape(H, D)
+    read_only = W.copy()
+    read_only.flags.writeable = False
+    return [
+        None, 3, 2.5, np.float64(1), "W", [], W.tolist(), W.astype(np.float32), W.astype(">f8"),
+        np.asfortranarray(W), W[::-1], W[:, ::-1], W[:2], W.reshape(-1), W[None], W.view(Sub),
+        np.ma.masked_array(W), W.astype(object), W.astype(complex), W.astype(int), W > 0,
+        np.zeros((0, D)), np.zeros((H, 0)), np.float64, np.ndarray, W.tobytes(),
+        memoryview(b"12345678"),
+        unaligned, read_only, W, np.broadcast_to(1.0, (H, D)), W.astype(np.longdouble),
+        W * np.nan, {}, object(), np.nan,
+    ]  # fmt: skip
+
+
+def outcome(fn: unfold.Function, params: Any, *args: Any, **inputs: Any) -> Any:
+    """What a call returns or raises."""
+    try:
+        return fn.value_and_grad(params, *args, **inputs)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+@pytest.fixture(scope="module")
+def warm() -> tuple[unfold.Function, unfold.Function]:
+    """A function whose quick calls are ready, and one that never has any."""
+    fn, slow = compiled(), compiled()
+    for inputs in (data(None), data(2)):
+        for _ in range(3):
+            fn.value_and_grad(fn.init(1), **inputs)
+    assert shortcut(fn).call(fn.init(1), data(2)) is not None
+    return fn, slow
+
+
+def compare(warm: tuple[unfold.Function, unfold.Function], *args: Any, **inputs: Any) -> None:
+    fn, slow = warm
+    slow._gradients.clear()
+    got, want = outcome(fn, *args, **inputs), outcome(slow, *args, **inputs)
+    if isinstance(want, str):
+        assert got == want
+    else:
+        same(got, want)
+
+
+def test_odd_arguments_are_answered_as_ever(warm: Any) -> None:
+    params = warm[0].init(1)
+    for value in odd_values():
+        compare(warm, {**params, "W": value}, **data(None))
+        compare(warm, {**params, "g": value}, **data(None))
+        compare(warm, params, **{**data(None), "x": value})
+        compare(warm, params, **{**data(2), "k": value})
+        compare(warm, params, value)
+        compare(warm, value, **data(None))
+
+
+def test_odd_dicts_are_answered_as_ever(warm: Any) -> None:
+    params = warm[0].init(1)
+    inputs = data(2)
+    compare(warm, OrderedDict(params), **inputs)
+    compare(warm, {**params, "V": params["W"]}, **inputs)
+    compare(warm, {n: a for n, a in params.items() if n != "E"}, **inputs)
+    compare(warm, {"W": params["W"], "E": params["E"], 3: 4}, **inputs)
+    compare(warm, {"E": params["E"], "g": params["g"], Liar("w"): params["W"]}, **inputs)
+    compare(warm, params, x=inputs["x"])
+    compare(warm, params, x=inputs["x"], k=inputs["k"], T=5)
+    compare(warm, params, x=inputs["x"], K=inputs["k"])
+    compare(warm, params, inputs, x=inputs["x"])
+    compare(warm, params, {"x": inputs["x"]}, k=inputs["k"])
+    compare(warm, params, OrderedDict(inputs))
+    compare(warm, params, **inputs, lengths=[2, 3])
+
+
+def test_integers_out_of_range_are_refused(warm: Any) -> None:
+    params = warm[0].init(1)
+    for bad in (-1, 3, 2**40, -(2**63)):
+        inputs = data(2)
+        inputs["k"][1, 4] = bad
+        compare(warm, params, **inputs)
+        assert shortcut(warm[0]).call(params, inputs) is None
+
+
+def test_numbers_stand_for_scalars(warm: Any) -> None:
+    params = warm[0].init(1)
+    for g in (0.25, np.float64(0.25), np.float32(0.25), 1, True, np.array(0.25), -0.0, np.inf):
+        compare(warm, {**params, "g": g}, **data(2))
+    assert shortcut(warm[0]).call({**params, "g": 0.25}, data(2)) is not None
+
+
+@given(
+    shape=st.lists(st.integers(0, 6), max_size=4).map(tuple),
+    kind=st.sampled_from(["f8", "f4", "i8", "i4", "u8", "?", ">f8", "c16"]),
+    name=st.sampled_from(["W", "E", "g", "x", "k"]),
+    order=st.sampled_from(["C", "F"]),
+    batch=st.sampled_from([None, 2]),
+)
+def test_arrays_of_any_shape_and_type_are_answered_as_ever(
+    warm: Any, shape: tuple[int, ...], kind: str, name: str, order: Any, batch: int | None
+) -> None:
+    params, inputs = dict(warm[0].init(1)), data(batch)
+    target = params if name in params else inputs
+    target[name] = np.asarray(np.ones(shape), dtype=kind, order=order)
+    compare(warm, params, **inputs)
+
+
+def test_what_must_be_finite_is_checked() -> None:
+    fn, slow = compiled(check_finite=True), compiled(check_finite=True)
+    params, inputs = fn.init(1), data(2)
+    for _ in range(3):
+        fn.value_and_grad(params, **inputs)
+    assert shortcut(fn).call(params, inputs) is not None
+    for bad in (np.nan, np.inf, -np.inf):
+        wrong = {**inputs, "x": inputs["x"].copy()}
+        wrong["x"][1, 2, 0] = bad
+        assert shortcut(fn).call(params, wrong) is None
+        compare((fn, slow), params, **wrong)
+        compare((fn, slow), {**params, "g": bad}, **inputs)
+
+
+def test_an_equation_without_a_solution_is_an_error_every_time() -> None:
+    fn = unfold.compile(
+        "model root:\n"
+        "    input c: real\n    param w: real = 1\n    param v: real = 1\n"
+        "    solve z by newton(tol = 1e-12, max_steps = 60):\n"
+        "        z = v + w * (z ** 2 + c)\n"
+        "    loss = z ** 2\n    minimize loss\n"
+    )
+    good = [fn.value_and_grad(fn.init(), c=-2.0) for _ in range(4)]
+    for again in good[1:]:
+        same(again, good[0])
+    for _ in range(3):
+        with pytest.raises(unfold.SolverError, match="z was not found by newton"):
+            fn.value_and_grad(fn.init(), c=1.0)
+    same(fn.value_and_grad(fn.init(), c=-2.0), good[0])
+
+
+def test_a_wrong_number_of_arguments_is_not_taken(warm: Any) -> None:
+    call = shortcut(warm[0]).call
+    assert call() is None  # type: ignore[call-arg]
+    assert call(1) is None  # type: ignore[call-arg]
+    assert call(1, 2, 3) is None  # type: ignore[call-arg]
+    assert call({}, {}) is None
+    with pytest.raises(TypeError):
+        call(params={}, inputs={})  # type: ignore[call-arg]
+
+
+# --- references, threads, copies ------------------------------------------------------------------
+
+
+def test_no_reference_is_gained_or_lost() -> None:
+    fn = compiled()
+    params: dict[str, Any] = fn.init(1)
+    inputs = data(3)
+    params["g"] = float(params["g"])
+    bad = {**inputs, "x": inputs["x"][:2]}
+    for _ in range(5):
+        fn.value_and_grad(params, **inputs)
+        fn(params, **inputs)
+    watched = [*params.values(), *inputs.values(), *params, *inputs, np.dtype(float), None,
+               np.dtype(np.int64), np.dtype(bool), "loss", float, np.ndarray]  # fmt: skip
+    call = shortcut(fn).call
+
+    def work() -> None:
+        for _ in range(1000):
+            assert call(params, inputs) is not None
+            call(params, bad)
+            call(params, None)
+            call({}, inputs)
+            fn(params, **inputs)
+
+    work()
+    before = [sys.getrefcount(o) for o in watched]
+    work()
+    after = [sys.getrefcount(o) for o in watched]
+    assert all(abs(a - b) < 50 for a, b in zip(after, before, strict=True))
+
+
+def test_memory_does_not_grow() -> None:
+    fn = compiled()
+    params, inputs = fn.init(1), data(3)
+    for _ in range(100):
+        fn.value_and_grad(params, **inputs)
+        fn(params, **inputs)
+    gc.collect()
+    tracemalloc.start()
+    base = tracemalloc.get_traced_memory()[0]
+    for _ in range(100_000):
+        fn.value_and_grad(params, **inputs)
+    for _ in range(10_000):
+        fn(params, **inputs)
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] - base
+    tracemalloc.stop()
+    assert grown < 20_000
+
+
+def test_many_threads_call_at_once() -> None:
+    fn, slow = compiled(), compiled()
+    params = fn.init(1)
+    cases = [data(b, steps) for b in (None, 2, 50) for steps in (3, 200)]
+    for inputs in cases * 3:
+        fn.value_and_grad(params, **inputs)
+    want = [slow.value_and_grad(params, **inputs) for inputs in cases]
+
+    def work(n: int) -> Any:
+        return n % len(cases), fn.value_and_grad(params, **cases[n % len(cases)])
+
+    with ThreadPoolExecutor(8) as pool:
+        for which, got in pool.map(work, range(600)):
+            same(got, want[which])
+
+
+def test_a_function_with_quick_calls_can_be_pickled() -> None:
+    fn = compiled()
+    params, inputs = fn.init(1), data(3)
+    for _ in range(3):
+        want = fn.value_and_grad(params, **inputs)
+    again = pickle.loads(pickle.dumps(fn))
+    for _ in range(3):
+        same(again.value_and_grad(params, **inputs), want)
+
+
+def test_functions_and_their_tables_are_given_back() -> None:
+    class Mark:
+        pass
+
+    fn = compiled()
+    for _ in range(3):
+        fn.value_and_grad(fn.init(1), **data(2))
+    desk = shortcut(fn).call.__self__  # type: ignore[attr-defined]
+    mark = Mark()
+    count = sys.getrefcount(mark)
+    desk.kept.append(mark)
+    assert sys.getrefcount(mark) == count + 1
+    del fn, desk
+    gc.collect()
+    assert sys.getrefcount(mark) == count
+
+
+def test_one_call_alone_prepares_nothing() -> None:
+    fn = compiled()
+    fn.value_and_grad(fn.init(1), **data(2))
+    assert shortcut(fn).call is _nothing
+
+
+def test_the_interpreter_has_no_quick_calls() -> None:
+    fn = compiled(backend="numpy")
+    for _ in range(3):
+        fn.value_and_grad(fn.init(1), **data(2))
+    assert shortcut(fn).call is _nothing
