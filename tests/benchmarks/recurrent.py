@@ -115,14 +115,14 @@ def main() -> None:
     for task in tasks(options.cells, options.only):
         row = measure(task, options.seconds, options.threads, not options.alone)
         found.append(row)
+        if options.json:
+            options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
         layers = f" x {task.layers}, both ways" if task.both_ways else ""
         ms = [f"{row['ms'][n]:.3f}" if n in row["ms"] else "" for n in ("ours", "torch", "jax")]
         ratio = f"{row['ratio']:.2f}" if row["ratio"] else ""
         sizes = f"{task.B}, {task.T}, {task.I}, {task.H}"
         table.add_row(task.cell + layers, sizes, *ms, ratio, f"{100 * row['share']:.0f} %")
     Console(width=110).print(table)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

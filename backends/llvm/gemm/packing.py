@@ -59,17 +59,6 @@ def transpose_panel(b: Body, t: Tiling, panel: Panel, source: Value, stride: Val
     _transpose(b, t, side, source, stride, columns, padded, terms, packed, panel.padded)
 
 
-def transpose(
-    b: Body, t: Tiling, source: Value, stride: Value, rows: Value, columns: int, to: Value,
-    to_stride: int,
-) -> None:  # fmt: skip
-    """Exchange rows and columns; up to 7 entries after the last of each row are written too.
-
-    There are at least 8 columns.
-    """
-    _transpose(b, t, SIDE, source, stride, rows, rows, columns, to, to_stride)
-
-
 def _transpose(
     b: Body, t: Tiling, side: int, source: Value, stride: Value, rows: Value, room: Value,
     columns: int, to: Value, to_stride: int,
