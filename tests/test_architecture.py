@@ -46,7 +46,8 @@ ARROWS = """
     backends.llvm                   : cost cache
     inputs, outputs, init, sizes    : program errors noise
     arrival                         : errors transform
-    streaming, compiler             : arrival inputs transform show cache
+    buffers                         : inputs
+    streaming, compiler             : arrival buffers transform show cache
     forward, shortcut               : compiler
     function, stepper, jacobian     : streaming forward shortcut cost
     model                           : graph check

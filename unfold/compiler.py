@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from . import cache
 from .arrival import Watched, watched
+from .buffers import check
 from .errors import InputError
 from .inputs import Call, Signature, bind, signature
 from .program import Output, Program, verify
@@ -220,13 +221,25 @@ class Compiler:
         lengths: Any,
         tangents: Mapping[str, Any] | None = None,
         draws: tuple[int, int] = (0, 0),
+        out: Mapping[str, Any] | None = None,
     ) -> tuple[dict[str, Array], Call]:
-        """Check the arrays of a call and compute; the outputs by name, and the checked call."""
+        """Check the arrays of a call and compute; the outputs by name, and the checked call.
+
+        ``out`` are arrays to write to by the names of ``derived.names``, or of outputs where it has
+        none; a backend that cannot do that leaves them alone (see `unfold.buffers.place`).
+        """
         given = merged(data, inputs)
         if tangents:
             params, given = self._with_tangents(derived, params, given, tangents)
         call = bind(derived.signature, params, given, lengths, *draws)
-        return derived.kernel(call.arrays, call.lengths, call.batch, call.ragged), call
+        kernel: Any = derived.kernel
+        if not out or not hasattr(kernel, "shapes"):
+            return kernel(call.arrays, call.lengths, call.batch, call.ragged), call
+        shapes = kernel.shapes(call.lengths, call.batch)
+        results = {n: derived.names.get(n, n) for n in out}
+        check(out, {n: shapes[result] for n, result in results.items()}, call.arrays)
+        into = {result: out[n] for n, result in results.items()}
+        return kernel(call.arrays, call.lengths, call.batch, call.ragged, into), call
 
     def _with_tangents(
         self,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import forward
+from . import buffers, forward
 from .compiler import Compiler, Derived, Options, merged
 from .errors import InputError
 from .init import initial_params
@@ -110,6 +110,7 @@ class Function:
         lengths: Any = None,
         seed: int = 0,
         first: int = 0,
+        out: Mapping[str, Any] | None = None,
         **inputs: Any,
     ) -> Outputs:
         """The outputs and losses.
@@ -122,6 +123,9 @@ class Function:
                 given as an input instead.
             first: the number of the batch's first sequence, so that a divided batch draws what the
                 whole one does.
+            out: arrays by the names of outputs, which these are written to instead of new ones;
+                C-contiguous, of the output's shape and dtype, apart from all inputs. After a
+                `SolverError` their contents are not defined.
             inputs: an array for every input, of the declared rank or all with one leading batch
                 axis; lengths that no array fixes, ``T=50``.
 
@@ -129,13 +133,19 @@ class Function:
             InputError: see `unfold.inputs`.
         """
         shortcut = self._value
-        if shortcut is not None and lengths is None and (data is None or not inputs):
+        if shortcut is not None and lengths is None is out and (data is None or not inputs):
             quick = shortcut.call(params, inputs if data is None else data)
             if quick is not None:
                 return Outputs.of(quick)
         value = self.compiler.value()
         given = merged(data, inputs)
-        results, call = self.compiler.run(value, params, None, given, lengths, draws=(seed, first))
+        if out is not None:
+            out = buffers.known(out, [o.name for o in value.program.outputs], "output")
+        results, call = self.compiler.run(
+            value, params, None, given, lengths, draws=(seed, first), out=out
+        )
+        if out:
+            results = buffers.place(out, results, call.arrays)
         if shortcut is None:
             shortcut = self._value = Shortcut(value, {n: n for n in results})
         shortcut.learn(params, given, call)
@@ -153,6 +163,7 @@ class Function:
         lengths: Any = None,
         seed: int = 0,
         first: int = 0,
+        out: Mapping[str, Any] | None = None,
         **inputs: Any,
     ) -> tuple[Any, dict[str, Array]]:
         """The loss and its gradients.
@@ -163,6 +174,7 @@ class Function:
             loss: the losses that are added; default: all.
             reduce: over a batch, ``"mean"``, ``"sum"``, or ``"none"`` (a value for each sequence,
                 gradients of the sum). A sequence counts once, whatever its length.
+            out: arrays by the names of gradients, which these are written to; as in a call.
 
         Returns:
             The value and a dict from names to gradients of the same shapes as what they are
@@ -174,13 +186,15 @@ class Function:
             reduce,
         )
         shortcut = self._gradients.get(key)
-        if shortcut is not None and lengths is None and (data is None or not inputs):
+        if shortcut is not None and lengths is None is out and (data is None or not inputs):
             quick = shortcut.call(params, inputs if data is None else data)
             if quick is not None:
                 return quick
         if reduce not in REDUCTIONS:
             raise InputError(f"reduce is one of {listed(REDUCTIONS)}, not {reduce!r}")
         names, targets, draws = self._wrt(wrt), self._losses(loss), (seed, first)
+        if out is not None:
+            out = buffers.known(out, names, "gradient of")
         if forward.is_chosen(self.compiler, names):
             moved = self._tangents(names, targets)
             given = merged(data, inputs)
@@ -188,14 +202,17 @@ class Function:
         else:
             derived = self.compiler.gradient(names, targets)
             given = merged(data, inputs)
-            results, call = self.compiler.run(derived, params, None, given, lengths, draws=draws)
+            results, call = self.compiler.run(
+                derived, params, None, given, lengths, draws=draws, out=out
+            )
             if shortcut is None:
                 shortcut = self._gradients[key] = Shortcut(derived, derived.names, targets, reduce)
             shortcut.learn(params, given, call)
             losses = [results[n] for n in targets]
             grads = {name: results[bar] for name, bar in derived.names.items()}
         value: Any = losses[0] if len(losses) == 1 else sum(losses[1:], start=losses[0])
-        return _reduced(value, grads, reduce, call)
+        value, grads = _reduced(value, grads, reduce, call)
+        return value, buffers.place(out, grads, call.arrays) if out else grads
 
     def _tangents(self, wrt: tuple[str, ...], losses: tuple[str, ...]) -> forward.Tangents:
         found = self._forward.get((wrt, losses))

@@ -22,7 +22,7 @@ from .elementwise import Formats
 from .lanes import Variant
 from .quick import Argument, Quick, Request, possible
 from .record import Record, data_offset, numbers, record
-from .slots import Slot, number_type, result_kinds
+from .slots import Slot, number_type, result_kinds, shapes
 from .team import Team
 from .tiles.storage import Layout
 
@@ -85,6 +85,7 @@ class Kernel:
         lengths: Mapping[str, int],
         batch: int | None = None,
         ragged: Array | None = None,
+        into: Mapping[str, Array] | None = None,
     ) -> dict[str, Array]:
         """Compute the outputs.
 
@@ -94,6 +95,8 @@ class Kernel:
             lengths: the value of every length.
             batch: the number of sequences.
             ragged: int64, each sequence's own T.
+            into: arrays that some outputs are written to, as `shapes` has them; they are not
+                checked here.
 
         Raises:
             SolverError: an implicit equation has no solution.
@@ -106,6 +109,8 @@ class Kernel:
             slot = self._slot(key, lengths, batch, ragged is not None)
         entry = slot.entry
         results = [np.empty(shape, kind) for shape, kind in slot.shapes]
+        if into:
+            results = [into.get(n, a) for n, a in zip(entry.names, results, strict=True)]
         slot.run([arrays[n] for n in entry.given], results, ragged)
         idle = self._pool.get(key)
         if idle is not None:
@@ -152,6 +157,14 @@ class Kernel:
         groups = -(-count // self._grain(count, ragged))
         lanes = None if self.source.small else self._width
         return microseconds(self.source.plan, lengths, groups, lanes)
+
+    def shapes(
+        self, lengths: Mapping[str, int], batch: int | None
+    ) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        """The shape and dtype of each output of a call."""
+        made = self.source.plan
+        listed = shapes(self.source, made, dict(lengths), batch)
+        return {r.name: listed[k][:2] for k, r in enumerate(made.results)}
 
     def kinds(self) -> dict[str, np.dtype[Any]]:
         """The dtypes of the results, by name."""

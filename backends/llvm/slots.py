@@ -16,6 +16,8 @@ from . import solving
 from .record import extents
 
 if TYPE_CHECKING:
+    from unfold.plan import Plan
+
     from .kernel import Entry, Source
 
 Array = NDArray[Any]
@@ -46,7 +48,9 @@ class Slot:
         self.entry = entry
         self.lengths, self.batch = lengths, batch
         self._dtype = source.dtype
-        self.shapes = [(shape, kind) for shape, kind, _ in shapes(source, entry, lengths, batch)]
+        self.shapes = [
+            (shape, kind) for shape, kind, _ in shapes(source, entry.code.plan, lengths, batch)
+        ]
         r = entry.code.record
         names = r.names()
         self.fields = (ctypes.c_int64 * len(names))()
@@ -116,11 +120,10 @@ def result_kinds(source: Source) -> dict[str, np.dtype[Any]]:
 
 
 def shapes(
-    source: Source, entry: Entry, lengths: dict[str, int], batch: int | None
+    source: Source, made: Plan, lengths: dict[str, int], batch: int | None
 ) -> list[tuple[tuple[int, ...], np.dtype[Any], bool]]:
     """The shape and dtype of each result, and whether it is summed over the batch."""
     found = []
-    made = entry.code.plan
     for result in made.results:
         b = made.buffers[result.name]
         shape = (*extents(result.ranges, lengths), *b.shape)

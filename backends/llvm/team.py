@@ -49,7 +49,7 @@ class Team:
         largest = batch if self._ends is None else int(np.diff(self._ends).max())
         self._slots = [Slot(source, entry, lengths, largest) for _ in range(parts)]
         self.nbytes = sum(s.nbytes for s in self._slots)
-        listed = shapes(source, entry, lengths, batch)
+        listed = shapes(source, entry.code.plan, lengths, batch)
         self.shapes = [(shape, kind) for shape, kind, _ in listed]
         self._summed = [k for k, (_, _, summed) in enumerate(listed) if summed]
         count = len(entry.given) + len(listed)
