@@ -45,6 +45,12 @@ def vector(type_: str, width: int) -> str:
     return type_ if width == 1 else f"<{width} x {type_}>"
 
 
+def suffix(type_: str) -> str:
+    """How names of intrinsics say a type: ``f64``, ``v16f32``."""
+    scalar = {"double": "f64", "float": "f32"}.get(scalar_of(type_), scalar_of(type_))
+    return scalar if width_of(type_) == 1 else f"v{width_of(type_)}{scalar}"
+
+
 def real(value: float, type_: str) -> Value:
     """A floating-point constant of a scalar or vector type, exact to the bit."""
     scalar = scalar_of(type_)
@@ -194,10 +200,7 @@ class Function:
     def intrinsic(self, name: str, *args: Value, flags: str = "") -> Value:
         """An element-wise intrinsic (``llvm.fma``) whose operands all have the result's type."""
         kind = args[0].type
-        suffix = {"double": "f64", "float": "f32"}.get(scalar_of(kind), scalar_of(kind))
-        if width_of(kind) > 1:
-            suffix = f"v{width_of(kind)}{suffix}"
-        full = f"{name}.{suffix}"
+        full = f"{name}.{suffix(kind)}"
         self.module.declare(full, kind, [kind] * len(args))
         return self.call(kind, full, *args, flags=flags)
 

@@ -53,6 +53,11 @@ class HostTarget:
         """Whether one instruction multiplies by powers of two, also out of the normal numbers."""
         return self.has("avx512f") and self.has("avx512vl") and self.has("avx512dq")
 
+    @property
+    def masks(self) -> bool:
+        """Whether some lanes of a vector of any type are read and written as fast as all."""
+        return self.has("avx512f") and self.has("avx512vl") and self.has("avx512bw")
+
     def narrow(self, vector_bytes: int) -> HostTarget:
         """The same machine without its vectors wider than ``vector_bytes`` (16, 32 or 64).
 

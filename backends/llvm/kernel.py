@@ -217,6 +217,7 @@ class Code:
         self.source = source
         self.variant = variant
         self.layout: Layout | None = None
+        self.alone = variant.ragged
         self.plan = source.plan
         if variant.ragged:
             self.plan = arranged(source.plan.program, source.small, own="T")
@@ -228,14 +229,14 @@ class Code:
             made = tiles.generate(
                 self.plan, source.formats, width, variant.ragged, variant.sum_adjoints
             )
-            self.text, self.layout = made.text, made.layout
+            self.text, self.layout, self.alone = made.text, made.layout, made.alone
             self.record = made.layout.record
 
     def bytes(self, lengths: dict[str, int], batch: int) -> list[int]:
         """The size of each storage in the workspace."""
         formats = self.source.formats
         if self.layout is not None:
-            found = self.layout.bytes(formats, lengths, 1 if self.variant.ragged else batch)
+            found = self.layout.bytes(formats, lengths, 1 if self.alone else batch)
             if solving.FIELD in self.record.work:
                 at = self.record.work.index(solving.FIELD)
                 found[at] = solving.words(self.plan, batch, 1)

@@ -3,7 +3,8 @@
 ``C[M, N] (+)= A[M, K] @ B[K, N]``: N and K are compile-time numbers, the number of rows M is a
 run-time value. B is first brought into panels by `pack` (weights: once a call, not once a step),
 then used by `product` any number of times. `matvec` is the product with one vector without
-packing, `outer_sum` the sum of outer products (the gradient of a weight).
+packing, `outer_sum` the sum of outer products (the gradient of a weight), `weighted_sum` that of
+vectors times numbers.
 
 Every function is added to the module when first asked for, under a name made of its sizes, and
 called by this name (`ir.Function.call_void`). All matrices are row-major; the stride between rows
@@ -15,5 +16,7 @@ from __future__ import annotations
 
 from .outer import outer_sum, outer_work
 from .product import matvec, pack, packed_size, product
+from .weighted import weighted_sum
 
-__all__ = ["matvec", "outer_sum", "outer_work", "pack", "packed_size", "product"]
+__all__ = ["matvec", "outer_sum", "outer_work", "pack", "packed_size", "product",
+           "weighted_sum"]  # fmt: skip

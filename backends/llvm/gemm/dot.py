@@ -57,11 +57,15 @@ def _kernel(b: Body, t: Tiling, height: int, N: int, K: int) -> str:
         def round_(k: Value, state: list[Value]) -> list[Value]:
             return terms(k, kind, state)
 
-        sums = b.loop(whole, [b.const(kind, 0.0)] * (height * N), round_, by=t.lanes)
-        totals = [_add_lanes(b, s) for s in sums]
-        # What does not fill a vector.
-        for k in range(whole, K):
-            totals = terms(k, t.element, totals)
+        totals = b.loop(whole, [b.const(kind, 0.0)] * (height * N), round_, by=t.lanes)
+        # The lanes are added by halves; what does not fill a vector joins in at its width.
+        k, width = whole, t.lanes
+        while width > 1:
+            width //= 2
+            totals = [_halved(b, s) for s in totals]
+            if K - k >= width:
+                totals = terms(k, Type(t.element.element, width), totals)
+                k += width
         places = [(i, n) for i in range(height) for n in range(N)]
 
         def begin() -> list[Value]:
@@ -78,13 +82,11 @@ def _kernel(b: Body, t: Tiling, height: int, N: int, K: int) -> str:
     return define(b.module, name, VOID, (POINTER, INT, POINTER, POINTER, INT, POINTER, INT), write)
 
 
-def _add_lanes(b: Body, x: Value) -> Value:
-    """The sum of the lanes, by halves: a fixed order."""
-    while x.kind.lanes > 1:
-        half = x.kind.lanes // 2
-        low, high = (
-            b.shuffle(x, x, range(start, start + half)) if half > 1 else b.lane(x, start)
-            for start in (0, half)
-        )
-        x = low + high
-    return x
+def _halved(b: Body, x: Value) -> Value:
+    """The lower half of the lanes plus the upper half."""
+    half = x.kind.lanes // 2
+    low, high = (
+        b.shuffle(x, x, range(start, start + half)) if half > 1 else b.lane(x, start)
+        for start in (0, half)
+    )
+    return low + high

@@ -13,7 +13,7 @@ from .tiling import DOT_COLUMNS, ROWS, ROWS_BYTES, Panel, Tiling, evenly, tiling
 
 def _by_dots(t: Tiling, N: int, K: int) -> bool:
     """Whether a row of C is made of dot products along K (B is then kept by columns)."""
-    return N <= DOT_COLUMNS and 2 * t.lanes <= K
+    return N <= DOT_COLUMNS and t.lanes <= K
 
 
 def packed_size(target: HostTarget, dtype: str, N: int, K: int) -> int:

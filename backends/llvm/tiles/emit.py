@@ -74,6 +74,8 @@ class TileEmitter(Loops):
             and (v.storage not in g.temporaries or v.storage in g.stacker.stacks)
         )
         early = early and not any(p.symbols - set(g.plan.lengths) for p in v.position)
+        # What rows share in a stretch may be computed in the body.
+        early = early and (v.storage in g.stacker.stacks or g.plan.buffers[v.storage].shared)
         name = g.pack_storage(m, early)
         target = g.work(self.f, name)
         if not early:

@@ -7,7 +7,7 @@ together as one `Map`, which later becomes one loop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from unfold.domain import Domain
 from unfold.expr import (
@@ -18,6 +18,7 @@ from unfold.expr import (
     Position,
     Reduce,
     Ref,
+    Type,
     children,
     free_symbols,
     with_children,
@@ -28,6 +29,9 @@ from ..elementwise import RULES
 from .nodes import Branch, Map, Op, Points, Product, View, dense
 from .places import Places
 from .special import SPECIAL, log_of_sum
+from .stretching import stretches
+from .sums import reduce_rows
+from .walking import along
 
 #: Calls that a `Map` reads through: they only say which component stands where, or compare with it.
 THROUGH = frozenset(("broadcast", "transpose", "slice", "outer", "onehot", "scatter"))
@@ -133,7 +137,11 @@ class Expressions(Places):
         self.ops.append(Branch(e.domain, tuple(then), tuple(otherwise)))
 
     def fill(self, target: View, value: float) -> None:
-        self.ops.append(Map(target, Const(value), {}))
+        """Write one number everywhere; it is whole where the storage holds integers."""
+        made = self.temporaries.get(target.storage)
+        kind = made.kind if made is not None else self.plan.buffers[target.storage].type.kind
+        number = Const(value) if kind == "real" else Const(int(value), (), Type(kind))
+        self.ops.append(Map(target, number, {}))
 
     def reduced(self, target: View, e: Reduce) -> None:
         """A reduction over indices: the target is where it accumulates."""
@@ -146,9 +154,11 @@ class Expressions(Places):
             self.into(target, log_of_sum(e.body, top, total))
             return
         self.settle(e.body, e.indices)
+        if self.alone and reduce_rows(self, target, e):
+            return
         start = {"sum": 0.0, "max": float("-inf"), "min": float("inf")}[e.op]
         if e.type.kind == "int" and e.op != "sum":
-            start = float(-(2**63)) if e.op == "max" else float(2**63 - 1)
+            start = -(2**63) if e.op == "max" else 2**63 - 1
         self.fill(target, start)
         with self.collected() as ops:
             leaves: dict[Expr, View] = {}
@@ -162,6 +172,15 @@ class Expressions(Places):
                 both = Call(name, (so_far, rhs), (), e.shape, e.type)
                 self.ops.append(Map(target, both, leaves))
         self.ops.extend(self.nest(e, tuple(ops)))
+
+    def rows(self, ops: Sequence[Op], index: str, before: Iterable[str]) -> Sequence[Op] | None:
+        """The body of a loop as operations on the values of its index as rows, if it can be.
+
+        ``before`` are the temporaries that were there when the body was begun.
+        """
+        if self.alone:
+            ops = along(ops, index, self.temporaries.keys() - set(before))
+        return ops if stretches(ops, index, self.temporaries) else None
 
     def settle(self, e: Expr, indices: Sequence[str]) -> None:
         """Compute what a loop over ``indices`` would compute again and again, before the loop."""

@@ -9,8 +9,8 @@ from ..elementwise import convert, is_float
 from ..ir import Value, integer, real, scalar_of, vector, width_of
 from .loops import Loops, pieces
 from .nodes import ColumnSum, Fold, ScatterSum
-from .rowwise import repeated
-from .values import Evaluator, identity
+from .rowwise import is_line, repeated
+from .values import Evaluator, Place, identity
 
 
 class Folding(Loops):
@@ -187,24 +187,68 @@ class Folding(Loops):
 
     def column_sum(self, op: ColumnSum) -> None:
         target = op.target
+        kind = self.tile.storages[target.storage].kind
+        start = self.neutral(op.op, kind)
+        if target.shape == () and is_line(self, op.leaves.items(), op.rhs):
+            self.column_of_numbers(op, kind, start)
+            return
         rank = len(target.shape)
         lane_axis = rank - 1 if rank and target.shape[-1] > 1 else None
 
         def components(at: list[Value], width: int) -> None:
-            kind = self.tile.storages[target.storage].kind
-            start = self.f.splat(self.tile.zero(kind), width)
-            loop = self.f.loop(integer(0), self.last(self.tile.rows), 1, [start])
+            begin = self.f.splat(start, width)
+            loop = self.f.loop(integer(0), self.last(self.tile.rows), 1, [begin])
             with self.tile.scope():
                 e = Evaluator(self.tile, loop.index, at, lane_axis, width)
                 place = identity(rank)
                 value = e.of(op.rhs, op.leaves, repeated(op.rhs, target, place))
                 value = convert(self.f, value, self.tile.formats.of(kind))
-                state = add(self.tile, loop.state[0], self.f.splat(value, width))
+                state = self.combine(op.op, loop.state[0], self.f.splat(value, width))
             (total,) = loop.close([state])
             e = Evaluator(self.tile, integer(0), at, lane_axis, width)
-            e.store(target, identity(rank), total, not op.fresh)
+            self.deliver_column(op, e, identity(rank), total)
 
         self.over_components(target.shape, lane_axis, components)
+
+    def column_of_numbers(self, op: ColumnSum, kind: str, start: Value) -> None:
+        """One number from one in each row: vectors of rows, then the rows that are left."""
+        f, wanted = self.f, self.tile.formats.of(kind)
+        for v in op.leaves.values():
+            self.tile.base(v)
+
+        def terms(first: Value, last: Value, width: int, state: Value) -> Value:
+            loop = f.loop(first, last, 1, [state])
+            with self.tile.scope():
+                at = f.binary("mul nsw", loop.index, integer(width))
+                e = Evaluator(self.tile, integer(0), [at], 0, width, flat=True)
+                value = convert(f, e.of(op.rhs, op.leaves, identity(1)), wanted)
+                following = self.combine(op.op, loop.state[0], f.splat(value, width))
+            return loop.close([following])[0]
+
+        whole = f.binary("sdiv", self.tile.rows, integer(self.lanes))
+        wide = f.splat(start, self.lanes)
+        state = terms(integer(0), self.last(whole), self.lanes, wide)
+        done = f.binary("mul nsw", whole, integer(self.lanes))
+        if self.masks:
+            mask = self.first_lanes(f.binary("sub", self.tile.rows, done))
+            with self.tile.scope():
+                e = Evaluator(self.tile, integer(0), [done], 0, self.lanes, flat=True, mask=mask)
+                value = convert(f, e.of(op.rhs, op.leaves, identity(1)), wanted)
+            term = f.select(mask, f.splat(value, self.lanes), wide)
+            total = self.across(op.op, self.combine(op.op, state, term))
+        else:
+            total = self.across(op.op, state)
+            total = terms(done, self.last(self.tile.rows), 1, total)
+        e = Evaluator(self.tile, integer(0), [], None, 1)
+        self.deliver_column(op, e, (), total)
+
+    def deliver_column(self, op: ColumnSum, e: Evaluator, place: Place, total: Value) -> None:
+        """Write a total, or bring it together with what is there."""
+        if not op.fresh and op.op != "sum":
+            old = e.load(op.target, place)
+            e.store(op.target, place, self.combine(op.op, old, total), False)
+        else:
+            e.store(op.target, place, total, not op.fresh)
 
     def scatter_sum(self, op: ScatterSum) -> None:
         target, axis = op.target, op.axis

@@ -28,14 +28,19 @@ from .sharing import Sharing
 from .stack import Stacker
 from .storage import Layout, summed_buffers
 from .tile import Storage, Tile
+from .walking import over_pairs
 
 
 @dataclass(frozen=True)
 class Code:
-    """A module that exports ``run(ptr record)``, and the storages that a call must provide."""
+    """A module that exports ``run(ptr record)``, and the storages that a call must provide.
+
+    ``alone`` says that sequences are done one by one: the storages hold one of them.
+    """
 
     text: str
     layout: Layout
+    alone: bool
 
 
 def generate(plan: Plan, formats: Formats, lanes: int, ragged: bool, sum_adjoints: bool) -> Code:
@@ -43,13 +48,13 @@ def generate(plan: Plan, formats: Formats, lanes: int, ragged: bool, sum_adjoint
 
     Args:
         lanes: how many reals fill a vector register.
-        ragged: whether each sequence has its own length T; they are then done one by one.
+        ragged: whether each sequence has its own length T.
 
     Raises:
         KeyError: an op has no lowering; the argument is its name.
     """
     g = Generator(plan, formats, lanes, ragged, sum_adjoints)
-    return Code(str(g.module), g.layout())
+    return Code(str(g.module), g.layout(), g.alone)
 
 
 class Generator:
@@ -62,6 +67,8 @@ class Generator:
         self.formats = formats
         self.lanes = lanes
         self.ragged = ragged
+        #: Whether sequences are done one by one, so that the values of an index can be the rows.
+        self.alone = ragged or over_pairs(plan)
         self.sum_adjoints = sum_adjoints
         self.summed = summed_buffers(plan) if sum_adjoints else frozenset()
         self.module = Module()
@@ -73,7 +80,7 @@ class Generator:
         self.early: set[Matrix] = set()
         self.recorded = -1
         self.scratch_size = 0
-        selector = Selector(plan, self.summed)
+        selector = Selector(plan, self.summed, self.alone)
         shared = arrange(selector.nodes(plan.shared))
         body = arrange(selector.nodes(plan.body))
         self.temporaries = selector.temporaries
@@ -115,6 +122,8 @@ class Generator:
 
     def emitter(self, f: Function, shared: bool) -> TileEmitter:
         known = {a.name[1:]: a for a in f.args}
+        if self.alone:
+            known["rows"] = integer(1)
         lengths = self.plan.lengths
         own = {n: known[f"own.{n}"] for n in lengths}
         padded = Indexer(f, self.formats, {n: known[f"padded.{n}"] for n in lengths})
@@ -172,7 +181,7 @@ class Generator:
             stored = self.formats.stored(b.type.kind)
             count = te.count(padded, b.size, b.axes)
             pointer = f.offset(pointer, stored, f.binary("mul nsw", known["row"], count))
-            if b.axes and not self.ragged:
+            if b.axes and not self.alone:
                 several = f.compare("icmp sgt", rows, integer(1))
                 pointer = f.select(several, self.work(f, f"%copy.{b.name}"), pointer)
         lows = [te.tile.position(lo) for lo, _ in b.axes]
@@ -183,7 +192,7 @@ class Generator:
 
     def body(self, te: TileEmitter, ops: Sequence[Op]) -> None:
         deliver = Deliverer(te, self)
-        if not self.ragged:
+        if not self.alone:
             several = te.f.compare("icmp sgt", te.known["rows"], integer(1))
             with te.f.when(several), te.tile.scope():
                 for b in self.plan.buffers.values():
@@ -220,7 +229,7 @@ class Generator:
 
     def is_added(self, r: Result) -> bool:
         """Whether a sum over the batch is added to what is there, rather than written."""
-        return self.ragged or bool(r.ranges) or r.name not in self.summed
+        return self.alone or bool(r.ranges) or r.name not in self.summed
 
     def run(self) -> None:
         f = Function(self.module, "run", [("ptr", "record", "noalias readonly")])
@@ -239,12 +248,13 @@ class Generator:
             else:
                 with f.when(empty), e.scope():
                     self.clear(e, r, self.given(f, "results", r.name))
-        if self.ragged:
+        if self.alone:
             loop = f.loop(zero, f.binary("sub", batch, one), 1)
             own = list(lengths)
-            ends = f.load("ptr", self.field(f, "ragged"), 8)
-            at = f.offset(ends, "i64", loop.index)
-            own[self.plan.lengths.index("T")] = f.load("i64", at, 8)
+            if self.ragged:
+                ends = f.load("ptr", self.field(f, "ragged"), 8)
+                at = f.offset(ends, "i64", loop.index)
+                own[self.plan.lengths.index("T")] = f.load("i64", at, 8)
             f.call_void("body", f.args[0], *own, *lengths, loop.index, one)
             loop.close()
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..ir import Value, integer
+from ..ir import Value, integer, vector
 from .nodes import View
 from .tile import Tile
 
@@ -15,16 +15,26 @@ class Loops:
     Args:
         tile: the tile, in the function that receives the code.
         lanes: how many reals fill a vector register.
+        masks: whether the machine reads and writes some lanes of a vector as fast as all.
     """
 
-    def __init__(self, tile: Tile, lanes: int) -> None:
+    def __init__(self, tile: Tile, lanes: int, masks: bool = False) -> None:
         self.tile = tile
         self.f = tile.f
         self.lanes = lanes
+        self.masks = masks
 
     def last(self, count: Value) -> Value:
         """The number of the last of so many."""
         return self.f.binary("sub", count, integer(1))
+
+    def first_lanes(self, count: Value) -> Value:
+        """A truth value for each lane of a vector: whether it is one of the first so many."""
+        wide = vector("i64", self.lanes)
+        numbers = ", ".join(f"i64 {k}" for k in range(self.lanes))
+        return self.f.compare(
+            "icmp slt", Value(wide, f"<{numbers}>"), self.f.splat(count, self.lanes)
+        )
 
     def over_rows(self, view: View, body: Callable[[Value], None]) -> None:
         """Once for each row of the tile, or once for what the rows share."""

@@ -30,6 +30,7 @@ class View:
         strides: the distance of neighbours along each axis, in components; 0 repeats.
         offset: the first component.
         shared: whether there is one row for the whole batch.
+        walked: the axis along which the rows of a stretch are counted; ``None`` for the last.
         pick: an integer of each row and a stride, by which the first component moves.
     """
 
@@ -40,6 +41,7 @@ class View:
     offset: int = 0
     shared: bool = False
     pick: tuple[View, int] | None = None
+    walked: int | None = None
 
     @property
     def size(self) -> int:
@@ -144,6 +146,7 @@ class ColumnSum:
     """Add ``rhs``, summed over all rows, to a ``target`` that the rows share.
 
     With ``fresh`` the target is overwritten; ``rows_alike`` says that all rows have one value.
+    ``op`` may be max or min in place of sum.
     """
 
     target: View
@@ -151,6 +154,7 @@ class ColumnSum:
     leaves: Mapping[Expr, View]
     rows_alike: bool = False
     fresh: bool = False
+    op: str = "sum"
 
 
 @dataclass(frozen=True)

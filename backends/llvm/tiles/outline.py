@@ -47,7 +47,7 @@ def _key(op: Any) -> Any:
     if isinstance(op, ScatterSum):
         return (*fields, op.source, op.index, op.axis)
     extra: Any = (op.op, op.axis) if isinstance(op, Fold) else ()
-    extra = op.fresh if isinstance(op, ColumnSum) else extra
+    extra = (op.op, op.fresh) if isinstance(op, ColumnSum) else extra
     update = op.update if isinstance(op, Map) else False
     return (*fields, op.rhs, tuple(op.leaves.items()), extra, update)
 
@@ -116,7 +116,7 @@ def _write(te: TileEmitter, name: str, o: _Outline, parts: list[Any], symbols: l
     }
     env = dict(zip(symbols, numbers, strict=True))
     tile = Tile(f, te.tile.formats, env, storages, Value("i64", "%rows"))
-    w = Folding(tile, te.lanes)
+    w = Folding(tile, te.lanes, te.generator.target.masks)
     if isinstance(parts[0], Map):
         rowwise.emit(w, parts)
     elif isinstance(parts[0], Fold):

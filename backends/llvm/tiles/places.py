@@ -24,6 +24,7 @@ class Places(ABC):
     Args:
         plan: with products hoisted.
         summed: buffers that hold the sum over the batch (one row for all sequences).
+        alone: whether sequences are done one by one: tiles have one row.
 
     Attributes:
         temporaries: what was needed beside the plan's buffers, by name.
@@ -31,8 +32,9 @@ class Places(ABC):
         scopes: for each open block the expressions whose values stand somewhere.
     """
 
-    def __init__(self, plan: Plan, summed: frozenset[str]) -> None:
+    def __init__(self, plan: Plan, summed: frozenset[str], alone: bool) -> None:
         self.plan = plan
+        self.alone = alone
         self.summed = summed
         self.temporaries: dict[str, Temporary] = {}
         self.ops: list[Op] = []

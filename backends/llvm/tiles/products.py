@@ -61,6 +61,9 @@ def product(te: TileEmitter, op: Product) -> None:
     if b.columns == 1 and a.rows > 1 and (op.left.shared or a.down == 1):
         a, b, c = b.transposed, a.transposed, c.transposed
         d = None if d is None else d.transposed
+    # Of two vectors, the one that all rows share goes to the right.
+    if a.rows == 1 and b.columns == 1 and op.left.shared and not op.right.shared:
+        a, b = b.transposed, a.transposed
     tile = te.tile
     operands = [m for m in (a, b, c, d) if m is not None]
     if b.view.shared and not a.view.shared and not any(m.view.pick for m in operands):
@@ -160,10 +163,14 @@ def contract(te: TileEmitter, op: Contract) -> None:
     u, v, c = as_left(op.left), as_left(op.right), as_right(op.target)
     name = gemm.outer_sum(g.module, g.target, g.dtype, u.columns, v.columns)
     work = g.scratch(f, gemm.outer_work(g.target, g.dtype, u.columns, v.columns))
-    steps = [integer(tile.row_step(m.view)) for m in (u, v)]
+    steps = [tile.row_distance(m.view) for m in (u, v)]
 
     def sums(rows: Value, left: Value, right: Value, add: bool) -> None:
         target = tile.base(c.view)
+        if u.columns == 1 and c.right == 1:
+            weighted = gemm.weighted_sum(g.module, g.target, g.dtype, v.columns)
+            f.call_void(weighted, rows, left, steps[0], right, steps[1], target, integer(add, "i1"))
+            return
         f.call_void(
             name, rows, left, steps[0], right, steps[1], target, integer(c.down),
             integer(add, "i1"), work,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from unfold.expr import Call, Const, Expr
 
@@ -82,6 +82,19 @@ def is_aligned(part: Map, v: View) -> bool:
     )
 
 
+def is_line(w: Loops, leaves: Iterable[tuple[Expr, View]], rhs: Expr) -> bool:
+    """Whether an expression of one number in each row reads rows that are one line of numbers."""
+    known = dict(leaves)
+    for v in known.values():
+        number = v.size == 1 and v.pick is None
+        if not number or not (v.shared or w.tile.row_step(v) == 1):
+            return False
+    return rhs.shape == () and all(
+        n in known or (isinstance(n, Call) and n.op in RULES) or isinstance(n, Const)
+        for n in _above(rhs, known)
+    )
+
+
 def _keeps_line(n: Expr, part: Map, shape: tuple[int, ...]) -> bool:
     if n in part.leaves or not isinstance(n, (Call, Const)):
         return True
@@ -113,9 +126,9 @@ def _flat(w: Loops, parts: Sequence[Map]) -> None:
             w.tile.base(v)
     whole = f.binary("sdiv", total, integer(w.lanes))
 
-    def at(start: Value, width: int) -> None:
+    def at(start: Value, width: int, mask: Value | None = None) -> None:
         with w.tile.scope():
-            e = Evaluator(w.tile, integer(0), [start], 0, width, flat=True)
+            e = Evaluator(w.tile, integer(0), [start], 0, width, flat=True, mask=mask)
             writes = []
             for part in parts:
                 value = e.of(part.rhs, part.leaves, identity(1))
@@ -126,7 +139,12 @@ def _flat(w: Loops, parts: Sequence[Map]) -> None:
     loop = f.loop(integer(0), w.last(whole), 1)
     at(f.binary("mul nsw", loop.index, integer(w.lanes)), w.lanes)
     loop.close()
-    if size % w.lanes:
-        rest = f.loop(f.binary("mul nsw", whole, integer(w.lanes)), w.last(total), 1)
+    done = f.binary("mul nsw", whole, integer(w.lanes))
+    if size % w.lanes and w.masks:
+        left = f.binary("sub", total, done)
+        with f.when(f.compare("icmp sgt", left, integer(0))):
+            at(done, w.lanes, w.first_lanes(left))
+    elif size % w.lanes:
+        rest = f.loop(done, w.last(total), 1)
         at(rest.index, 1)
         rest.close()

@@ -10,7 +10,6 @@ from unfold.plan import Loop, Node, Statement
 from . import implicit
 from .expressions import Expressions
 from .nodes import Branch, Op, Repeat, Stretch, View
-from .stretching import stretches
 from .sums import sum_rows
 
 
@@ -28,12 +27,14 @@ class Selector(Expressions):
         return tuple(ops)
 
     def loop(self, node: Loop) -> None:
+        before = set(self.temporaries)
         body = self.nodes(node.body)
         inner = node.body[0]
         if node.parallel and len(node.body) == 1 and isinstance(inner, Statement):
             lows, highs = node.ranges[0]
-            if not inner.guard.constraints and stretches(body, node.index, self.temporaries):
-                self.ops.append(Stretch(node.index, lows, highs, body))
+            rows = self.rows(body, node.index, before)
+            if not inner.guard.constraints and rows is not None:
+                self.ops.append(Stretch(node.index, lows, highs, tuple(rows)))
                 return
         self.ops.append(Repeat(node.index, node.ranges, node.direction, body))
 

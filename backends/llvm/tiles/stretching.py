@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from dataclasses import replace
 
 from unfold.expr import Position, walk
 from unfold.poly import Poly
@@ -49,11 +50,21 @@ def _stretches(op: Op, index: str, temporaries: Container[str]) -> bool:
     elif isinstance(op, Product):
         views = [op.target, op.left, op.right, *([op.start] if op.start else [])]
     elif isinstance(op, Contract):
-        views = [op.left, op.right]
+        # Matrix kernels take the distance of rows, whatever it is.
+        views = [replace(v, walked=None, position=_walked_last(v)) for v in (op.left, op.right)]
     else:
         views = [op.source, op.index]
+    if any(v.walked is not None for v in views):
+        return False
     views += [v.pick[0] for v in views if v.pick is not None]
     return all(_advances(v, index, temporaries) for v in views)
+
+
+def _walked_last(v: View) -> tuple[Poly, ...]:
+    """The position with the axis that is walked along as the last."""
+    if v.walked is None:
+        return v.position
+    return (*v.position[: v.walked], *v.position[v.walked + 1 :], v.position[v.walked])
 
 
 def _advances(v: View, index: str, temporaries: Container[str]) -> bool:

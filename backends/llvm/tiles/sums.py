@@ -19,7 +19,7 @@ def sum_rows(s: Expressions, target: View, e: Expr) -> None:
     """The sum of an expression over all sequences, in a target that they share."""
     with s.collected() as ops:
         add_rows(s, target, e)
-    begun = _overwriting(ops[0])
+    begun = _overwriting(ops[0], target)
     if begun is None:
         s.fill(target, 0.0)
     else:
@@ -64,6 +64,52 @@ def add_rows(s: Expressions, target: View, e: Expr) -> None:
         s.ops.append(ColumnSum(target, rhs, leaves, s.is_shared(e)))
 
 
+def reduce_rows(s: Expressions, target: View, e: Reduce) -> bool:
+    """A reduction over an index whose values can be the rows of a tile; whether it could be done.
+
+    Requires tiles of one row.
+    """
+    if len(e.indices) != 1 or e.type.kind != "real":
+        return False
+    (index,) = e.indices
+    before, alone = set(s.temporaries), replace(target, shared=True)
+    with s.collected() as ops:
+        if e.op == "sum":
+            for term in s.terms(e.body):
+                _add_term(s, alone, term)
+        else:
+            leaves: dict[Expr, View] = {}
+            rhs = s.inline(e.body, leaves)
+            s.ops.append(ColumnSum(alone, rhs, leaves, op=e.op))
+    body = s.rows(ops, index, before)
+    if body is None:
+        return False
+    lows, highs = e.domain.bounds(index)
+    outside = Domain.of(p for p in e.domain.constraints if not p.coefficient(index))
+    whole = Stretch(index, lows, highs, tuple(body), whole=len(body) == 1)
+    begun = None if outside.constraints else _overwriting(whole, alone)
+    if begun is None:
+        s.fill(target, {"sum": 0.0, "max": float("-inf"), "min": float("inf")}[e.op])
+        s.ops.append(Branch(outside, (whole,), ()) if outside.constraints else whole)
+    else:
+        s.ops.append(begun)
+    return True
+
+
+def _add_term(s: Expressions, target: View, e: Expr) -> None:
+    """Add a term, summed over rows; a number times a vector is a sum of outer products."""
+    if isinstance(e, Call) and e.op == "mul" and len(target.shape) == 1 and target.size > 1:
+        scalars = [a for a in e.args if a.shape == ()]
+        vectors = [a for a in e.args if a.shape == e.shape]
+        if len(scalars) == len(vectors) == 1:
+            left, right = own_rows(s, s.view(scalars[0]), scalars[0]), s.view(vectors[0])
+            line = replace(target, shape=(1, target.size), strides=(target.size, 1))
+            left = replace(left, shape=(1,), strides=(1,))
+            s.ops.append(Contract(line, left, own_rows(s, right, vectors[0])))
+            return
+    add_rows(s, target, e)
+
+
 def own_rows(s: Expressions, view: View, e: Expr) -> View:
     """A copy with adjacent components in every row, unless the view is like that."""
     if not view.shared and view.is_dense:
@@ -73,11 +119,11 @@ def own_rows(s: Expressions, view: View, e: Expr) -> View:
     return copy
 
 
-def _overwriting(op: Op) -> Op | None:
+def _overwriting(op: Op, target: View) -> Op | None:
     """A sum over rows that does not need its target to be zero before, if it can be one."""
     if isinstance(op, (Contract, ColumnSum)):
-        return replace(op, fresh=True)
+        return replace(op, fresh=True) if op.target.storage == target.storage else None
     if isinstance(op, Stretch) and op.whole and len(op.body) == 1:
-        begun = _overwriting(op.body[0])
+        begun = _overwriting(op.body[0], target)
         return None if begun is None else replace(op, body=(begun,))
     return None

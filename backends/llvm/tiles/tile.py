@@ -63,7 +63,14 @@ class Tile(Indexer):
 
     def row_step(self, v: View) -> int:
         """The distance of rows, in components."""
+        assert v.walked is None
         return 0 if v.shared else self.storages[v.storage].row
+
+    def row_distance(self, v: View) -> Value:
+        """The same also for views whose rows are known at run time only."""
+        if v.walked is None:
+            return integer(self.row_step(v))
+        return self.storages[v.storage].steps[v.walked]
 
     def base(self, v: View) -> Value:
         """The address of the first component in the tile's first row."""
@@ -81,7 +88,7 @@ class Tile(Indexer):
             if s.ring:
                 steps = self.f.binary("and", steps, integer(s.ring - 1))
             pointer = self.f.offset(pointer, stored, self.f.binary("mul nsw", steps, step))
-        row = self.row_step(v)
+        row = 0 if v.walked is not None else self.row_step(v)
         if row and not s.fixed and self.first.name != "0":
             skip = self.f.binary("mul nsw", self.first, integer(row))
             pointer = self.f.offset(pointer, stored, skip)

@@ -17,7 +17,7 @@ from unfold.expr import Call, Const, Expr, Position
 from .. import elementwise
 from ..components import dims
 from ..elementwise import convert
-from ..ir import Value, integer, real, vector, width_of
+from ..ir import Value, integer, real, suffix, vector, width_of
 from .nodes import View
 from .tile import Tile
 
@@ -53,6 +53,7 @@ class Evaluator:
         width: how many components along it are computed side by side.
         flat: whether axis 0 runs over all components of all rows, standing in a line.
         bases: the addresses of views in this row, where they are known.
+        mask: where ``flat``, the lanes that are there; ``None`` for all.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Evaluator:
         width: int,
         flat: bool = False,
         bases: dict[View, Value] | None = None,
+        mask: Value | None = None,
     ) -> None:
         self.tile = tile
         self.f = tile.f
@@ -73,6 +75,7 @@ class Evaluator:
         self.lane_axis = lane_axis
         self.width = width
         self.flat = flat
+        self.mask = mask
         self.bases = {} if bases is None else bases
         self.memo: dict[tuple[Expr | View, Place], Value] = {}
 
@@ -180,7 +183,7 @@ class Evaluator:
                 loaded = f.load(stored, pointer, size)
             else:
                 at = f.offset(pointer, stored, self.axes[0])
-                loaded = f.load(vector(stored, self.width), at, size)
+                loaded = self.vector_at(at, stored, size)
             return convert(f, loaded, tile.formats.of(kind))
         pointer = self.bases.get(v) or tile.row_base(v, self.row)
         self.bases[v] = pointer
@@ -241,12 +244,29 @@ class Evaluator:
 
         return write
 
+    def vector_at(self, at: Value, stored: str, size: int) -> Value:
+        """A vector in memory; lanes that are not there are zero."""
+        kind = vector(stored, self.width)
+        if self.mask is None:
+            return self.f.load(kind, at, size)
+        name = f"llvm.masked.load.{suffix(kind)}.p0"
+        self.f.module.declare(name, kind, ["ptr", "i32 immarg", self.mask.type, kind])
+        zero = Value(kind, "zeroinitializer")
+        args = f"{at}, i32 {size}, {self.mask}, {zero}"
+        return self.f.op(kind, f"call {kind} @{name}({args})")
+
     def put(self, value: Value, at: Value, stored: str, size: int, update: bool, kind: str) -> None:
         f = self.f
         if update:
-            old = f.load(value.type, at, size)
+            old = self.vector_at(at, stored, size) if self.flat else f.load(value.type, at, size)
             value = f.binary("fadd" if kind == "real" else "add", old, value)
-        f.store(convert(f, value, stored), at, size)
+        value = convert(f, value, stored)
+        if self.mask is None:
+            f.store(value, at, size)
+            return
+        name = f"llvm.masked.store.{suffix(value.type)}.p0"
+        f.module.declare(name, "void", [value.type, "ptr", "i32 immarg", self.mask.type])
+        f.emit(f"call void @{name}({value}, {at}, i32 {size}, {self.mask})")
 
 
 def _broadcast(v: Evaluator, e: Call, place: Place) -> Value:

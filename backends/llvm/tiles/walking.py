@@ -1,0 +1,75 @@
+"""The values of an index as the rows of a tile, where sequences are done one by one.
+
+before:  for s in 1..t: score[t,s] = q[t] @ k[s]         a product for each s
+after:   all s in 1..t: score[t,:] = k[:] @ q[t]         one product, k[s] its rows
+
+before:  z[t] = 0;  for s in 1..t: z[t] += a[t,s] * v[s]
+after:   z[t] = sum over the rows s of outer(a[t,s], v[s])
+
+requires: tiles of one row, so that what does not move with the index is shared by all its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from unfold.expr import Reduce, walk
+from unfold.plan import Node, Plan, Statement
+
+from .nodes import ColumnSum, Contract, Fold, Map, Op, Product, ScatterSum, View
+
+_PLAIN = (Map, Fold, Product, ColumnSum, Contract, ScatterSum)
+
+
+def over_pairs(plan: Plan) -> bool:
+    """Whether a plan computes something at pairs of positions, each known at run time only."""
+    return any(_depth(node) > 1 for node in plan.body)
+
+
+def _depth(node: Node) -> int:
+    """How many indices of run-time extent a node's work runs over."""
+    if isinstance(node, Statement):
+        reduces = (e for e in walk(node.rhs) if isinstance(e, Reduce))
+        return max((_extent(e.domain.symbols - set(e.indices)) for e in reduces), default=0)
+    (lows, highs), *_ = node.ranges
+    symbols = frozenset(s for p in (*lows, *highs) for s in p.symbols)
+    return _extent(symbols) + max(map(_depth, node.body), default=0)
+
+
+def _extent(symbols: frozenset[str]) -> int:
+    return 1 if symbols else 0
+
+
+def along(ops: Sequence[Op], index: str, made: Container[str]) -> tuple[Op, ...]:
+    """Operations in a loop with their views as rows: what does not move with the index is shared.
+
+    Args:
+        ops: the loop's body; blocks are left as they are.
+        index: the loop's index.
+        made: the temporaries of the body: they have a row for each value of the index.
+    """
+    return tuple(_along(op, index, made) if isinstance(op, _PLAIN) else op for op in ops)
+
+
+def _along(op: Any, index: str, made: Container[str]) -> Any:
+    def view(v: View) -> View:
+        pick = None if v.pick is None else (view(v.pick[0]), v.pick[1])
+        axes = [k for k, p in enumerate(v.position) if index in p.symbols]
+        moves = v.storage in made or axes or (pick is not None and not pick[0].shared)
+        # Rows that are not neighbours in memory are for those who ask for their distance.
+        walked = axes[0] if len(axes) == 1 and axes[0] < len(v.position) - 1 else None
+        return replace(v, pick=pick, shared=v.shared or not moves, walked=walked)
+
+    changed: dict[str, Any] = {}
+    for field in fields(op):
+        value = getattr(op, field.name)
+        if isinstance(value, View):
+            changed[field.name] = view(value)
+        elif isinstance(value, Mapping):
+            changed[field.name] = {e: view(v) for e, v in value.items()}
+    return replace(op, **changed)
+
+
+__all__ = ["along", "over_pairs"]
