@@ -25,6 +25,7 @@ FUNCTIONS = {
     "outer_sum": (INT, POINTER, INT, POINTER, INT, POINTER, INT, BOOL, POINTER),
     "matvec": (POINTER, INT, POINTER, POINTER, POINTER),
     "matvec_transposed": (POINTER, INT, POINTER, POINTER, POINTER),
+    "weighted_sum": (INT, POINTER, INT, POINTER, INT, POINTER, BOOL),
 }
 
 
@@ -43,6 +44,7 @@ class Products:
             "outer_sum": gemm.outer_sum(*sizes),
             "matvec": gemm.matvec(*sizes, transposed=False),
             "matvec_transposed": gemm.matvec(*sizes, transposed=True),
+            "weighted_sum": gemm.weighted_sum(module, target, dtype, N),
         }
         for name, params in FUNCTIONS.items():
 
@@ -138,6 +140,13 @@ def check_all(dtype: str, N: int, K: int, rows: list[int], vector_bytes: int) ->
         old = C.copy()
         p.outer_sum(U, V, C, True)
         check(C, want + old, M)
+        # The weights stand in the first column of a matrix, the sum in a row of another.
+        sums = matrix(1, N)
+        p.call("weighted_sum", M, V[:, :1], U, sums[0], False)
+        check(sums, V[:, :1].T.astype(np.float64) @ U, M)
+        old = sums.copy()
+        p.call("weighted_sum", M, V[:, :1], U, sums[0], True)
+        check(sums, V[:, :1].T.astype(np.float64) @ U + old, M)
     x, y = matrix.vector(K), matrix.vector(N)
     for name, source, want in (("matvec_transposed", W, W @ x), ("matvec", B, x @ B)):
         z = np.empty(N, dtype)
