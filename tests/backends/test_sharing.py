@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 import unfold
 from tests.benchmarks.peers import CELLS
 from tests.strategies import programs
+from unfold.backends.llvm import choose
 from unfold.backends.llvm.elementwise import Formats
 from unfold.backends.llvm.tiles import arrange as arranged
 from unfold.backends.llvm.tiles.generate import Generator
@@ -179,3 +181,30 @@ def test_nothing_is_overwritten_that_a_random_program_still_reads(p: Program) ->
         g = generated(q)
         for T in (1, 2, 5):
             check(g, {"T": max(T, p.minimum.get("T", 1))})
+
+
+STRIDED = """
+model strided(H):
+    input  x[t]: real[H]
+    param  P: real[H, H, 2]
+    h[0] = 0
+    h[t] = tanh(P[:, :, 0] @ x[t] + P[:, :, 1] @ h[t-1])
+    loss = sum[t](sum(h[t] ** 2))
+    output h[t]
+    minimize loss
+"""
+
+
+@pytest.mark.parametrize("H", [3, 9, 33])
+def test_products_of_matrices_without_adjacent_entries_begin_with_what_they_overwrite(
+    H: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "UNROLLED", -1)
+    rng = np.random.default_rng(0)
+    params = {"P": rng.normal(size=(H, H, 2)) / H}
+    x = rng.normal(size=(5, 4, H))
+    native, same = (unfold.compile(STRIDED, H=H, backend=b) for b in ("llvm", "numpy"))
+    loss, grads = native.value_and_grad(params, x=x)
+    expected, wanted = same.value_and_grad(params, x=x)
+    np.testing.assert_allclose(loss, expected, rtol=1e-12)
+    np.testing.assert_allclose(grads["P"], wanted["P"], rtol=1e-10, atol=1e-12)

@@ -27,9 +27,13 @@ def rows_by_matrix(
     b_stride: int,
     c_step: int,
     c_stride: int,
+    add: bool,
 ) -> str:
-    """``void(a, b, c, rows)``: ``c[r, j] = sum_k a[r, k] b[k, j]``; all distances are constants."""
-    key = ("rows", inner, columns, a_step, a_stride, b_step, b_stride, c_step, c_stride)
+    """``void(a, b, c, rows)``: ``c[r, j] = sum_k a[r, k] b[k, j]``; all distances are constants.
+
+    With ``add`` the sums begin with what is in c.
+    """
+    key = ("rows", inner, columns, a_step, a_stride, b_step, b_stride, c_step, c_stride, add)
     name = "product." + ".".join(str(k) for k in key[1:])
 
     def write(f: Function) -> None:
@@ -42,8 +46,19 @@ def rows_by_matrix(
             wide = vector(kind, width)
             left = [_at(f, a, kind, row, k, a_step) for k in range(height)]
             right = f.offset(b, kind, _times(f, at, b_stride))
-            zero = real(0.0, wide)
-            loop = f.loop(integer(0), integer(inner - 1), 1, [zero] * (height * count))
+            lines = []
+            for i in range(height):
+                line = _at(f, c, kind, row, i, c_step)
+                lines.append(f.offset(line, kind, _times(f, at, c_stride)))
+            skips = [n * width * c_stride for n in range(count)]
+            start = [real(0.0, wide)] * (height * count)
+            if add:
+                start = [
+                    _load(f, line, kind, size, skip, width, c_stride)
+                    for line in lines
+                    for skip in skips
+                ]
+            loop = f.loop(integer(0), integer(inner - 1), 1, start)
             k = loop.index
             line = f.offset(right, kind, _times(f, k, b_step))
             vectors = [
@@ -59,11 +74,9 @@ def rows_by_matrix(
                     term = f.binary("fmul contract", x, vectors[n])
                     state.append(f.binary("fadd contract", old, term))
             sums = loop.close(state)
-            for i in range(height):
-                line = _at(f, c, kind, row, i, c_step)
-                line = f.offset(line, kind, _times(f, at, c_stride))
-                for n in range(count):
-                    _store(f, sums[i * count + n], line, kind, size, n * width * c_stride, c_stride)
+            places = [(line, skip) for line in lines for skip in skips]
+            for value, (line, skip) in zip(sums, places, strict=True):
+                _store(f, value, line, kind, size, skip, c_stride)
 
         lanes = te.lanes if b_stride == 1 or columns == 1 else 1
         over_blocks(f, rows, columns, lanes, block)

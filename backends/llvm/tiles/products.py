@@ -113,10 +113,13 @@ def call(
     plain = all(m.is_by_rows for m in operands if m is not b)
     begin, skip = (addresses[3], steps[operands[3]]) if len(operands) > 3 else (NULL, 0)
     if not plain or not (by_rows or b.transposed.is_by_rows):
-        name = rows_by_matrix(te, K, N, steps[a], a.right, b.down, b.right, steps[c], c.right)
+        starts = len(operands) > 3
+        if starts:
+            copy_start(te, operands[3], begin, skip, c, c_at, steps[c], rows)
+        name = rows_by_matrix(
+            te, K, N, steps[a], a.right, b.down, b.right, steps[c], c.right, starts
+        )
         f.call_void(name, a_at, b_at, c_at, rows)
-        if len(operands) > 3:
-            add_start(te, operands[3], begin, skip, c, c_at, steps[c], rows)
     elif b.view.shared and (rows.name != "1" or te.is_repeated):
         packed = te.packed(b, b_at, stride, not by_rows)
         name = gemm.product(g.module, g.target, g.dtype, N, K)
@@ -138,11 +141,11 @@ def call(
         loop.close()
 
 
-def add_start(
+def copy_start(
     te: TileEmitter, d: Matrix, d_at: Value, d_step: int, c: Matrix, c_at: Value, c_step: int,
     rows: Value,
 ) -> None:  # fmt: skip
-    """Add what a sum starts with, entry by entry."""
+    """Put what sums start with where they are made, entry by entry; it may stand there already."""
     f, kind = te.f, te.generator.formats.real
     size = te.generator.formats.bytes("real")
     loop = f.loop(integer(0), te.last(rows), 1)
@@ -151,8 +154,7 @@ def add_start(
     for pointer, step, right in ((c_at, c_step, c.right), (d_at, d_step, d.right)):
         line = f.offset(pointer, kind, f.binary("mul nsw", loop.index, integer(step)))
         places.append(f.offset(line, kind, f.binary("mul nsw", inner.index, integer(right))))
-    total = f.binary("fadd", *(f.load(kind, p, size) for p in places))
-    f.store(total, places[0], size)
+    f.store(f.load(kind, places[1], size), places[0], size)
     inner.close()
     loop.close()
 
