@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from . import cache
-from .check.fixed import check_fixed
 from .compiler import Options
 from .errors import InputError, UnfoldError
 from .forward import MODES
@@ -106,6 +105,8 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
     function = Function(program, fixed, constants, options)
 
     def checked() -> bool:
+        from .check.fixed import check_fixed
+
         try:
             function.compiler.differentiated  # noqa: B018 - made now, so that errors come now
         except ValueError as error:

@@ -6,8 +6,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import networkx as nx
-
 from .dependence import Dependence, Span, span
 from .domain import Domain
 from .expr import Read
@@ -117,6 +115,8 @@ def _same_step(e: Dependence, program: Program) -> Domain:
 
 def _cycles(links: Sequence[tuple[Dependence, Link]]) -> Iterator[list[Link]]:
     """For each read a shortest cycle through it, from the reader along what is read."""
+    import networkx as nx
+
     graph = nx.DiGraph()
     for e, link in links:
         if not graph.has_edge(e.reader, e.source):

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from .domain import Domain
 from .expr import Expr, Read, Reduce, children, fresh, reads, subs_positions, walk, with_children
 from .poly import Poly
 from .program import Program
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ def dependence_graph(program: Program) -> nx.MultiDiGraph:
     Edges run from the piece that is read to its reader; their attribute ``distances`` maps index
     names to the `Span` of reader minus read position, ``dependence`` is the edge itself.
     """
+    import networkx as nx
+
     graph = nx.MultiDiGraph()
     for number, eq in enumerate(program.equations):
         graph.add_node(number, equation=eq)

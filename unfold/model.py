@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .program import Program
-from .show import to_latex, to_rec
 from .transform import Horizon, Window, adjoint, tangent, truncate
 
 if TYPE_CHECKING:
@@ -105,9 +104,13 @@ class Model:
 
     def latex(self) -> str:
         """The equations as an ``align*`` environment."""
+        from .show import to_latex
+
         return to_latex(self.program)
 
     def __str__(self) -> str:
+        from .show import to_rec
+
         return to_rec(self.program)
 
     def __repr__(self) -> str:

@@ -27,8 +27,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import networkx as nx
-
 from .causality import CausalityError, explain
 from .dependence import Dependence, dependences, span
 from .domain import Domain
@@ -104,6 +102,8 @@ class _Order:
         self, indices: Mapping[int, tuple[str, ...]], edges: Sequence[Dependence]
     ) -> tuple[Node, ...]:
         """Order some pieces, of whose indices only those given are not loops around them yet."""
+        import networkx as nx
+
         graph = nx.DiGraph()
         graph.add_nodes_from(indices)
         graph.add_edges_from((e.source, e.reader) for e in edges)

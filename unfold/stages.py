@@ -9,7 +9,8 @@
     llvm       Plan          -> LLVM IR
     asm        LLVM IR       -> assembly of this machine
 
-`unfold.program.verify` runs after every stage that makes a program.
+`unfold.program.verify` runs after every stage that makes a program. Stages are imported when they
+run: what comes from the cache needs none of them.
 """
 
 from __future__ import annotations
@@ -21,11 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from . import cache
-from .check import elaborate_files
 from .errors import InputError
 from .program import Program, verify
-from .show import to_rec
-from .syntax.parse import parse
 from .transform import adjoint, simplify, tangent
 
 
@@ -60,6 +58,8 @@ def front(text: str, name: str = "<text>", model: str | None = None) -> Program:
     if found is not None and all(_reads(path, other) for path, other in found[1].items()):
         program: Program = found[0]
         return program
+    from .check import elaborate_files
+
     tree = parse(text, name)
     try:
         program, files = elaborate_files(tree, name, model)
@@ -114,6 +114,20 @@ def assembled(r: Request) -> str:
     jit = importlib.import_module("unfold.backends.llvm.jit")
     text: str = jit.assembly(native(r), optimise=True)
     return text
+
+
+def parse(text: str, name: str) -> Any:
+    """The tree of a text. Raises `RecError` with every syntax error."""
+    from .syntax.parse import parse
+
+    return parse(text, name)
+
+
+def to_rec(program: Program) -> str:
+    """The program as text."""
+    from .show import to_rec
+
+    return to_rec(program)
 
 
 #: The stages after which a program can be shown, in order: name -> its text.

@@ -34,7 +34,6 @@ from .expr import (
 from .ops.record import compare, where
 from .poly import Poly
 from .program import Equation, Output, Program, Var, verify
-from .show import equation_text
 from .transform import simplify
 from .transform.common import prune
 
@@ -94,6 +93,8 @@ class _Stepping:
         self.ticks = False
 
     def refuse(self, eq: Equation, why: str) -> InputError:
+        from .show import equation_text
+
         return InputError(
             f"{self.program.name} cannot run one step at a time: {why}\n"
             f"    {equation_text(self.program, eq)}"

@@ -41,8 +41,12 @@ Figures = dict[str, float]
 
 def example(name: str, steps: int) -> tuple[Any, dict[str, Any], dict[str, Any], Figures]:
     """A function, arrays for it, and what it took to read and compile the example."""
+    import networkx as nx  # noqa: F401 - imported when first used, which is not to be measured
+
     import unfold
     import unfold.backends.llvm
+    import unfold.check
+    import unfold.syntax.parse
     from unfold.gradcheck import random_arrays
 
     start = time.perf_counter()

@@ -25,8 +25,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import networkx as nx
-
 from unfold.dependence import dependences, distances
 from unfold.domain import Domain
 from unfold.expr import (
@@ -103,6 +101,8 @@ class _Recurrence:
 
 
 def _recurrences(program: Program, index: str) -> list[_Recurrence]:
+    import networkx as nx
+
     edges = dependences(program)
     graph = nx.DiGraph((e.source, e.reader) for e in edges)
     found = []
