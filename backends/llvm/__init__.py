@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import llvmlite
 
-from unfold.plan import hoist, retime
+from unfold.plan import hoist, retime, settle
 from unfold.program import Program
 
 from . import jit
@@ -40,6 +40,7 @@ def compile(  # noqa: A001 - the name every backend has
     Raises:
         CausalityError: no order exists.
     """
+    program = settle(program)
     small = is_small(program)
     made = arranged(program if small else retime(hoist(program)), small)
     return Kernel(Source(made, small, dtype, threads, sum_adjoints), entry)

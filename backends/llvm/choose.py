@@ -13,12 +13,24 @@ from .components import dims
 
 #: Up to so many instructions a program is written with a value for every component.
 #: Beyond that, compiling takes longer than loops over components cost.
-UNROLLED = 2000
+UNROLLED = 2500
+#: Up to so many, two registers of sequences go side by side: one computes while the other waits.
+DOUBLED = 800
 
 
 def is_small(program: Program) -> bool:
     """Whether every component can be a value of its own."""
-    return sum(weight(eq.rhs) for eq in prune(program).equations) <= UNROLLED
+    return total(program) <= UNROLLED
+
+
+def is_light(program: Program) -> bool:
+    """Whether two registers of sequences should go side by side."""
+    return total(program) <= DOUBLED
+
+
+def total(program: Program) -> int:
+    """About how many instructions a program has if every component is a value of its own."""
+    return sum(weight(eq.rhs) for eq in prune(program).equations)
 
 
 def arranged(program: Program, small: bool, own: str | None = None) -> Plan:

@@ -8,12 +8,19 @@ from typing import TypeAlias
 from unfold.plan import Buffer, Result
 from unfold.poly import Poly
 
+from . import ir
+from .body import INT, POINTER, VOID, Body, Type, define
+from .body import Value as Number
 from .emitter import Emitter
+from .gemm.packing import transposed
 from .ir import Value, integer, vector
 from .memory import Place
 
 #: ``action(number, address)`` for a component of a result: its number, where it is now.
 Action: TypeAlias = Callable[[Value, Value], None]
+
+#: The side of the squares in which rows are turned into lanes.
+_SIDE = 8
 
 
 class Copier:
@@ -48,22 +55,12 @@ class Copier:
 
     def gather(self, b: Buffer, source: Value, target: Value) -> None:
         """Bring an input's sequences side by side; unused lanes repeat the last sequence."""
-        f, formats, lanes = self.f, self.e.formats, self.e.memory.lanes
-        stored, size = formats.stored(b.type.kind), formats.bytes(b.type.kind)
-        total = self.count(b.size, b.axes)
+        f, lanes = self.f, self.e.memory.lanes
+        stored = self.e.formats.stored(b.type.kind)
         last = f.binary("sub", f.binary("add", self.row, self.used), integer(1))
-        rows = []
-        for lane in range(lanes):
-            at = f.intrinsic("llvm.smin", f.binary("add", self.row, integer(lane)), last)
-            rows.append(f.offset(source, stored, f.binary("mul nsw", at, total)))
-        loop = f.loop(integer(0), self.upto(total), 1)
-        value = Value(vector(stored, lanes), "poison")
-        for lane, row in enumerate(rows):
-            one = f.load(stored, f.offset(row, stored, loop.index), size)
-            value = f.with_lane(value, one, lane)
-        at = f.offset(target, stored, f.binary("mul nsw", loop.index, integer(lanes)))
-        f.store(value, at, size * lanes)
-        loop.close()
+        squares = bool(b.axes) or b.size >= _SIDE
+        name = _gathering(f.module, Type(stored), lanes, squares)
+        f.call_void(name, source, self.row, last, self.count(b.size, b.axes), target)
 
     def deliver(self, r: Result, b: Buffer, target: Value, summed: bool) -> None:
         """Take a result out: to the row of each sequence, or added up over all of them."""
@@ -172,3 +169,44 @@ class Copier:
             name, f"@{name} = internal constant {stored} zeroinitializer"
         )
         return Value("ptr", f"@{name}")
+
+
+def _gathering(module: ir.Module, number: Type, lanes: int, squares: bool) -> str:
+    """``void (source, row, last, total, target)``: so many rows side by side.
+
+    Each has ``total`` numbers; after row ``last`` the same one is read again. Squares are loaded
+    by rows, exchanged in registers and stored by columns.
+    """
+    side = min(_SIDE, lanes)
+
+    def write(b: Body) -> None:
+        source, row, last, total, target = b.args
+        lines = []
+        for lane in range(lanes):
+            at = row + lane
+            lines.append(b.at(source, at.lt(last).select(at, last) * total, number))
+
+        def square(k: Number, _: list[Number]) -> list[Number]:
+            for first in range(0, lanes, side):
+                wide = Type(number.element, side)
+                rows = [b.load(b.at(x, k, number), wide) for x in lines[first : first + side]]
+                for step, column in enumerate(transposed(b, rows)):
+                    b.store(column, b.at(target, (k + step) * lanes + first, number))
+            return []
+
+        def single(k: Number, _: list[Number]) -> list[Number]:
+            for lane, line in enumerate(lines):
+                b.store(
+                    b.load(b.at(line, k, number), number), b.at(target, k * lanes + lane, number)
+                )
+            return []
+
+        whole = b.const(INT, 0)
+        if squares:
+            whole = b.op(f"and {total}, {-side}", INT)
+            b.loop(whole, [], square, by=side)
+        b.loop(total, [], single, start=whole)
+
+    name = f"unfold.gather.{number.suffix}{'.squares' if squares else ''}"
+    params = (POINTER, INT, INT, INT, POINTER)
+    return define(module, name, VOID, params, write)

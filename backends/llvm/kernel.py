@@ -16,7 +16,7 @@ from unfold import cache
 from unfold.plan import Plan
 
 from . import jit, lanes, solving, tiles
-from .choose import arranged
+from .choose import arranged, is_light
 from .effort import microseconds
 from .elementwise import Formats
 from .lanes import Variant
@@ -75,6 +75,7 @@ class Kernel:
         self._entries: dict[Variant, Entry] = {}
         self._pool: dict[tuple[Any, ...], list[Slot | Team]] = {}
         self._width = jit.host().lanes(source.dtype)
+        self._light: bool | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Kernel, (self.source, self.entry)
@@ -146,8 +147,13 @@ class Kernel:
     def _grain(self, count: int, ragged: bool) -> int:
         """How many sequences run side by side."""
         # Half-filled registers still beat one sequence at a time.
-        beside = self.source.small and not ragged and 2 * count > self._width
-        return self._width if beside else 1
+        if not self.source.small or ragged or 2 * count <= self._width:
+            return 1
+        if count <= self._width:
+            return self._width
+        if self._light is None:
+            self._light = is_light(self.source.plan.program)
+        return 2 * self._width if self._light else self._width
 
     def microseconds(
         self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False

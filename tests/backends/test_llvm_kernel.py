@@ -16,6 +16,7 @@ from unfold.backends import numpy as interpreter
 from unfold.backends.llvm import choose
 from unfold.check import elaborate
 from unfold.expr import Call, Expr, rewrite
+from unfold.plan import statements
 from unfold.program import Program
 from unfold.transform import adjoint
 
@@ -142,3 +143,37 @@ def test_an_op_without_lowering_is_refused_by_its_name() -> None:
     kernel = llvm.compile(p.with_(equations=equations))
     with pytest.raises(KeyError, match="mystery"):
         kernel(data(None, 3), {"T": 3}, None, None)
+
+
+def test_nan_wins_beside_a_number_on_either_side() -> None:
+    p = elaborate("""
+model m:
+    input  x[t]: real
+    a[t] = max(0, x[t])
+    b[t] = max(x[t], 1)
+    c[t] = min(0, x[t])
+    d[t] = min(x[t], -1)
+    output a[t], b[t], c[t], d[t]
+""")
+    x = np.array([np.nan, 2.0, -2.0, np.inf, -np.inf, 0.0])
+    for batch in (None, 9):
+        given = x if batch is None else np.tile(x, (batch, 1))
+        got = llvm.compile(p)({"x": given}, {"T": 6}, batch, None)
+        want = (np.maximum(0, x), np.maximum(x, 1), np.minimum(0, x), np.minimum(x, -1))
+        for name, value in zip("abcd", want, strict=True):
+            np.testing.assert_array_equal(got[name], np.broadcast_to(value, got[name].shape))
+
+
+def test_a_state_that_never_changes_is_its_number() -> None:
+    p = elaborate("""
+model m:
+    input  x[t]: real
+    c[0] = 2
+    c[t] = c[t-1]
+    y[t] = x[t] * c[t-1]
+    output y[t]
+""")
+    kernel = llvm.compile(p)
+    assert [s.target for s in statements(kernel.source.plan.body)] == ["y"]
+    got = kernel({"x": np.arange(3.0)}, {"T": 3})
+    np.testing.assert_array_equal(got["y"], [0.0, 2.0, 4.0])

@@ -12,8 +12,10 @@ from .hoist import hoist
 from .nodes import Buffer, Loop, Node, Plan, Result, Statement, statements
 from .peel import peel
 from .retime import retime
+from .settle import settle
 from .split import split
 from .verify import PlanError, verify
 
 __all__ = ["Buffer", "Loop", "Node", "Plan", "PlanError", "Result", "Statement", "accumulate",
-           "fuse", "hoist", "peel", "plan", "retime", "split", "statements", "verify"]  # fmt: skip
+           "fuse", "hoist", "peel", "plan", "retime", "settle", "split", "statements",
+           "verify"]  # fmt: skip

@@ -26,14 +26,26 @@ def maximum(b: Body, x: Value, y: Value) -> Value:
     """The larger; NaN if one of them is."""
     if not x.kind.is_float:
         return x.gt(y).select(x, y)
-    return x.is_nan().select(x, x.gt(y).select(x, y))
+    if _is_number(y):
+        x, y = y, x
+    larger = x.gt(y).select(x, y)
+    return larger if _is_number(x) else x.is_nan().select(x, larger)
 
 
 def minimum(b: Body, x: Value, y: Value) -> Value:
     """The smaller; NaN if one of them is."""
     if not x.kind.is_float:
         return x.lt(y).select(x, y)
-    return x.is_nan().select(x, x.lt(y).select(x, y))
+    if _is_number(y):
+        x, y = y, x
+    smaller = x.lt(y).select(x, y)
+    return smaller if _is_number(x) else x.is_nan().select(x, smaller)
+
+
+def _is_number(x: Value) -> bool:
+    """Whether it is a constant and not NaN. Beside one, a single comparison keeps a NaN."""
+    constant = not x.name.startswith("%") and "0x" in x.name
+    return constant and "0x7FF8" not in x.name and "0xFFF8" not in x.name
 
 
 def mod(b: Body, x: Value, y: Value) -> Value:
