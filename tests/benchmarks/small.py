@@ -80,7 +80,7 @@ class Case:
         """Native code alone: called from native code with a record that is ready."""
         c = self.fn.compiler
         made: Any = c.gradient(tuple(self.fn.params), self.fn.program.losses).kernel
-        slot = made._slot(("a key of its own",), {"T": self.steps}, batch, False)
+        slot = made.new_slot({"T": self.steps}, batch)
         results = [np.empty(shape, kind) for shape, kind in slot.shapes]
         arrays = {**self.params, **inputs}
         given = [arrays[n] for n in slot.entry.given]
