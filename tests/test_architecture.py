@@ -45,9 +45,10 @@ ARROWS = """
     cost                            : plan errors
     backends.llvm                   : cost cache
     inputs, outputs, init, sizes    : program errors noise
-    arrival                         : errors transform
+    segments                        : errors plan show
+    arrival                         : segments
     buffers                         : inputs
-    streaming, compiler             : arrival buffers transform show cache
+    streaming, compiler             : arrival buffers cache
     forward, shortcut               : compiler
     function, stepper, jacobian     : streaming forward shortcut cost
     model                           : graph check

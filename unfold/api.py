@@ -54,6 +54,7 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
     threads: int | str = 1,
     check_finite: bool = False,
     truncate: Window | Horizon | None = None,
+    checkpoint: int | str | None = None,
     mode: str = "auto",
     sizes: Mapping[str, float] | None = None,
     **sizes_and_constants: float,
@@ -76,6 +77,13 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
             the gradient is taken in, side by side; no step is kept, so memory does not grow with
             the length; states have no gradient then. ``"auto"``: forward where it is no more work,
             which is a gradient in one number, or a Jacobian with fewer inputs than outputs.
+        checkpoint: what a gradient keeps of the states. ``None``: all of them. A number of steps:
+            the states at the borders of segments of so many steps; the others are computed once
+            more, segment by segment, when the adjoint comes to them. Segments of sqrt(T) steps
+            take memory that grows as sqrt(T), and a third more time. ``"auto"``: segments of a
+            length that balances the two kinds of storage, where that saves memory; all states
+            where they are few, or where an equation reads more than a fixed part of the sequence
+            (with a number, such a model is refused).
         sizes: sizes and constants by name, beside or instead of keywords.
         sizes_and_constants: the model's sizes (``H=16``), all of them, and those of its constants
             that are to differ from their defaults.
@@ -100,8 +108,14 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
         raise InputError(f'threads is a positive integer or "auto", not {threads!r}')
     if mode not in MODES:
         raise InputError(f"mode is one of {listed(MODES)}, not {mode!r}")
+    if checkpoint not in (None, "auto"):
+        whole = isinstance(checkpoint, (int, np.integer)) and not isinstance(checkpoint, bool)
+        if not whole or int(checkpoint) < 1:
+            raise InputError(
+                f'checkpoint is None, "auto" or a positive number of steps, not {checkpoint!r}'
+            )
     fixed, constants = bindings(program, {**(sizes or {}), **sizes_and_constants})
-    options = Options(backend, name, threads, check_finite, truncate, mode)
+    options = Options(backend, name, threads, check_finite, truncate, mode, checkpoint)
     function = Function(program, fixed, constants, options)
 
     def checked() -> bool:

@@ -7,7 +7,7 @@ apart: what has to be 1 becomes one more output, which `Watched` looks at after 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from .expr import Call, Const, Expr, Guard, Reduce, children, fresh, rewrite, wa
 from .ops.record import fn
 from .poly import Poly
 from .program import Axis, Equation, Output, Program, Var, equation
+from .segments import Kernel
 from .transform.common import axis_range
 
 Array = NDArray[Any]
@@ -99,13 +100,13 @@ def _part(e: Expr) -> Expr | None:
 class Watched:
     """A kernel whose calls raise `SolverError` where a step did not arrive."""
 
-    kernel: Callable[..., dict[str, Array]]
+    kernel: Kernel
     arrivals: tuple[Arrival, ...]
 
     def __call__(
         self,
-        arrays: Mapping[str, Array],
-        lengths: Mapping[str, int],
+        arrays: dict[str, Array],
+        lengths: dict[str, int],
         batch: int | None,
         ragged: NDArray[np.int64] | None,
     ) -> dict[str, Array]:
@@ -120,6 +121,12 @@ class Watched:
             where, number = min(failed)
             raise self.error(self.arrivals[number], where, parts[number][where], lengths, batch)
         return results
+
+    def workspace(
+        self, lengths: dict[str, int], batch: int | None, ragged: bool = False
+    ) -> dict[str, int]:
+        """As that of the kernel."""
+        return self.kernel.workspace(lengths, batch, ragged)
 
     def error(
         self,

@@ -11,9 +11,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from . import cache
@@ -22,22 +21,11 @@ from .buffers import check
 from .errors import InputError
 from .inputs import Call, Signature, bind, signature
 from .program import Output, Program, verify
+from .segments import Kernel, checkpointed
 from .transform import Horizon, Window, adjoint, simplify, tangent, truncate
 from .transform.continuous import plain
 
 Array = NDArray[Any]
-
-
-class Kernel(Protocol):
-    """What a backend makes of a program."""
-
-    def __call__(
-        self,
-        arrays: dict[str, Array],
-        lengths: dict[str, int],
-        batch: int | None,
-        ragged: NDArray[np.int64] | None,
-    ) -> dict[str, Array]: ...
 
 
 @dataclass(frozen=True)
@@ -50,6 +38,7 @@ class Options:
     check_finite: bool = False
     truncate: Window | Horizon | None = None
     mode: str = "auto"
+    checkpoint: int | str | None = None
 
     @property
     def workers(self) -> int:
@@ -80,7 +69,7 @@ class Compiler:
     Attributes:
         declared: the program as it was written.
         sizes, constants: what was fixed.
-        options: backend, dtype, threads, check_finite, truncate, mode.
+        options: backend, dtype, threads, check_finite, truncate, mode, checkpoint.
     """
 
     def __init__(
@@ -124,7 +113,7 @@ class Compiler:
             result = adjoint(self.differentiated.with_(outputs=()), wrt, losses)
             return result, _marked(result, "adjoint_of", wrt)
 
-        return self.derive(("gradient", wrt, losses), build)
+        return self.derive(("gradient", wrt, losses), build, self.options.checkpoint)
 
     def tangent(self, wrt: tuple[str, ...]) -> Derived:
         """Outputs, and their tangents when the parameters and inputs ``wrt`` move."""
@@ -151,10 +140,13 @@ class Compiler:
             second = simplify(second.with_(outputs=only))
             return second, {name: dots[bar] for name, bar in bars.items()}
 
-        return self.derive(("hessian", vectors, wrt, losses), build)
+        return self.derive(("hessian", vectors, wrt, losses), build, self.options.checkpoint)
 
     def derive(
-        self, key: tuple[Any, ...], build: Callable[[], tuple[Program, dict[str, str]]]
+        self,
+        key: tuple[Any, ...],
+        build: Callable[[], tuple[Program, dict[str, str]]],
+        checkpoint: int | str | None = None,
     ) -> Derived:
         """The derived program of a key, made by ``build`` when it is not there yet."""
         found = self._derived.get(key)
@@ -163,7 +155,9 @@ class Compiler:
                 found = self._derived.get(key)
                 if found is None:
                     entry = self.entry("derived", *key)
-                    found = cache.remember(entry, lambda: self.compiled(*build(), entry))
+                    found = cache.remember(
+                        entry, lambda: self.compiled(*build(), entry, checkpoint)
+                    )
                     self._derived[key] = found
         return found
 
@@ -182,17 +176,33 @@ class Compiler:
         )
 
     def compiled(
-        self, program: Program, names: dict[str, str] | None = None, entry: str | None = None
+        self,
+        program: Program,
+        names: dict[str, str] | None = None,
+        entry: str | None = None,
+        checkpoint: int | str | None = None,
     ) -> Derived:
         """Compile a program derived from this one with the same options.
 
-        ``entry`` is the name under which the code may be kept in the cache.
+        Args:
+            entry: the name under which the code may be kept in the cache.
+            checkpoint: which states it keeps (see `unfold.compile`).
         """
         o = self.options
         lowered, arrivals = watched(plain(program))
-        kernel = self._backend.compile(
-            verify(lowered), dtype=o.dtype, threads=o.workers, sum_adjoints=True, entry=entry
-        )
+
+        def native(part: Program, label: str = "") -> Kernel:
+            name = entry if entry is None or not label else cache.key(entry, label)
+            made: Kernel = self._backend.compile(
+                verify(part), dtype=o.dtype, threads=o.workers, sum_adjoints=True, entry=name
+            )
+            return made
+
+        kernel: Kernel
+        if checkpoint is None:
+            kernel = native(lowered)
+        else:
+            kernel = checkpointed(lowered, checkpoint, native, o.dtype)
         if arrivals:
             kernel = Watched(kernel, arrivals)
         labels = {

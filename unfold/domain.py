@@ -326,11 +326,18 @@ def _hull(domains: tuple[Domain, ...], index: str, given: Domain) -> tuple[Poly,
             break
     if not lo or not hi:
         return None
-    best_lo, best_hi = lo[0], hi[0]
-    for b in lo[1:]:
-        if given.implies(b - best_lo):
-            best_lo = b
-    for b in hi[1:]:
-        if given.implies(best_hi - b):
-            best_hi = b
-    return best_lo, best_hi
+    lo = [b for b in lo if not any(c != b and given.implies(c - b) for c in lo)]
+    hi = [b for b in hi if not any(c != b and given.implies(b - c) for c in hi)]
+
+    # Of bounds that cannot be compared, those whose distance depends on the fewest lengths, and of
+    # these the ones that are at most a few steps further apart than all others.
+    def symbols(ends: tuple[Poly, Poly]) -> int:
+        return len((ends[1] - ends[0]).symbols)
+
+    def close(ends: tuple[Poly, Poly]) -> bool:
+        gap = ends[1] - ends[0] - _OUTSIDE
+        return all(given.implies(b - a - gap) for a in lo for b in hi)
+
+    pairs = sorted(((a, b) for a in lo for b in hi), key=symbols)
+    fewest = [p for p in pairs if symbols(p) == symbols(pairs[0])]
+    return next(filter(close, fewest), fewest[0]) if len(fewest) > 1 else fewest[0]

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from .digest import digest
-from .domain import Domain
+from .domain import EVERYWHERE, Domain
 from .expr import REAL, Const, Expr, Position, Ref, Type, reads, rewrite, subs_positions, subs_sizes
 from .intern import field_names
 from .poly import Poly, Shape, show_shape
@@ -193,6 +193,7 @@ class Program:
         outputs: what is returned.
         losses: names of the scalars that ``minimize`` lines name.
         minimum: the smallest legal value of each length symbol.
+        assumed: what else holds of the lengths at every call.
     """
 
     name: str
@@ -203,6 +204,7 @@ class Program:
     outputs: tuple[Output, ...]
     losses: tuple[str, ...] = ()
     minimum: Mapping[str, int] = field(default_factory=dict)
+    assumed: Domain = EVERYWHERE
 
     # --- views ---
 
@@ -243,7 +245,7 @@ class Program:
         Free sizes are at least 1 as well.
         """
         known = {n: self.minimum.get(n, 1) for n in self.lengths} | dict.fromkeys(self.sizes, 1)
-        return Domain.of(Poly.symbol(n) - k for n, k in known.items())
+        return self.assumed & Domain.of(Poly.symbol(n) - k for n, k in known.items())
 
     @cached_property
     def fingerprint(self) -> str | None:

@@ -21,7 +21,7 @@ from .effort import microseconds
 from .elementwise import Formats
 from .lanes import Variant
 from .quick import Argument, Quick, Request, possible
-from .record import Record, data_offset, numbers, record
+from .record import Record, data_offset, numbers, record, sizing
 from .slots import Slot, number_type, result_kinds, shapes
 from .team import Team
 from .tiles.storage import Layout
@@ -76,6 +76,9 @@ class Kernel:
         self._pool: dict[tuple[Any, ...], list[Slot | Team]] = {}
         self._width = jit.host().lanes(source.dtype)
         self._light: bool | None = None
+        self._sizing = sizing(source.plan)
+        known = enumerate(source.plan.lengths)
+        self._other = [(k, n) for k, n in known if n not in self._sizing]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Kernel, (self.source, self.entry)
@@ -102,12 +105,14 @@ class Kernel:
         Raises:
             SolverError: an implicit equation has no solution.
         """
-        key = (*lengths.items(), batch, ragged is None)
+        key = (*(lengths[n] for n in self._sizing), batch, ragged is None)
         idle = self._pool.get(key)
         try:
             slot = idle.pop()  # type: ignore[union-attr]
         except (AttributeError, IndexError):
             slot = self._slot(key, lengths, batch, ragged is not None)
+        if self._other:
+            slot.place(self._other, lengths)
         entry = slot.entry
         results = [np.empty(shape, kind) for shape, kind in slot.shapes]
         if into:
@@ -199,6 +204,17 @@ class Kernel:
         )  # fmt: skip
         base = record(self.source.plan, 1)
         return Quick(self, request, base) if possible(request, base.results) else None
+
+    def workspace(
+        self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False
+    ) -> dict[str, int]:
+        """The bytes of each storage that a call in one thread needs beside its arguments and
+        results."""
+        count = 1 if batch is None else batch
+        variant = Variant(self._grain(count, ragged), ragged, self.source.sum_adjoints)
+        code = self._entry(variant).code
+        sizes = code.bytes(dict(lengths), count)
+        return dict(zip(code.record.work, sizes, strict=True))
 
     def _entry(self, variant: Variant) -> Entry:
         with self._lock:

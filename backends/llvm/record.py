@@ -80,6 +80,14 @@ def numbers(b: Buffer, lengths: dict[str, int]) -> int:
     return total
 
 
+def sizing(plan: Plan) -> tuple[str, ...]:
+    """The lengths on which the sizes of storages and results depend."""
+    used: set[str] = set()
+    for ranges in (*(b.axes for b in plan.buffers.values()), *(r.ranges for r in plan.results)):
+        used |= {s for lo, hi in ranges for s in (hi - lo).symbols}
+    return tuple(n for n in plan.lengths if n in used)
+
+
 @lru_cache(maxsize=1)
 def data_offset() -> int:
     """Where in an array's Python object the address of its data stands.

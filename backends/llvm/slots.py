@@ -6,7 +6,7 @@ A `Slot` serves one call at a time, and takes the whole batch in one run of the 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,7 +46,8 @@ class Slot:
         self, source: Source, entry: Entry, lengths: dict[str, int], batch: int | None
     ) -> None:
         self.entry = entry
-        self.lengths, self.batch = lengths, batch
+        self.lengths: Mapping[str, int] = lengths
+        self.batch = batch
         self._dtype = source.dtype
         self.shapes = [
             (shape, kind) for shape, kind, _ in shapes(source, entry.code.plan, lengths, batch)
@@ -76,6 +77,12 @@ class Slot:
             at = base - self._memory.ctypes.data + starts[r.work.index(solving.FIELD)]
             size = solving.words(entry.code.plan, count, entry.code.variant.lanes)
             self.noted = self._memory[at : at + size].view(np.int64)
+
+    def place(self, fields: Iterable[tuple[int, str]], lengths: Mapping[str, int]) -> None:
+        """Set lengths on which no size depends, by the numbers of their fields."""
+        self.lengths = lengths
+        for k, n in fields:
+            self.fields[k] = lengths[n]
 
     def hold(self, count: int, ragged: int = 0) -> None:
         """Set the number of sequences, and the address of each one's own length."""

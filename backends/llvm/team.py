@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,6 +70,11 @@ class Team:
             [k < inputs for k in range(given)] + [not summed for _, _, summed in listed]
         )
         self._job = Job(entry.address, [s.address for s in self._slots])
+
+    def place(self, fields: Sequence[tuple[int, str]], lengths: Mapping[str, int]) -> None:
+        """Set lengths on which no size depends, by the numbers of their fields."""
+        for slot in self._slots:
+            slot.place(fields, lengths)
 
     def run(
         self, given: Sequence[Array], results: Sequence[Array], ragged: Array | None = None

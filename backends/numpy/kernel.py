@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,19 @@ class Kernel:
         return {
             name: self._gather(name, [row[name] for row in rows], lengths) for name in self._names
         }
+
+    def workspace(
+        self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False
+    ) -> dict[str, int]:
+        """The bytes of each variable over one sequence: the next one takes their place. (What is
+        computed on the way to them, and the graph itself, is not counted.)"""
+        found = {}
+        for v in self.program.vars.values():
+            if v.role == "variable":
+                extents = [max((a.hi - a.lo + 1).evaluate(lengths), 0) for a in v.axes]
+                numbers = prod((*extents, *number(v.shape)))
+                found[v.name] = numbers * np.dtype(storage(v.type, self.dtype)).itemsize
+        return found
 
     @property
     def _names(self) -> list[str]:

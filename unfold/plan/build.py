@@ -51,7 +51,7 @@ def build(program: Program, own: str | None = None) -> Plan:
     for node in order:
         home = shared if _first_name(program, node) in shared_names else body
         home.extend(maker.nodes((node,), {}, (), program.given))
-    results = _results(program)
+    results = results_of(program)
     used = {r.name for r in results}
     for s in statements((*shared, *body)):
         used |= names(s.rhs) | {s.target}
@@ -86,7 +86,7 @@ def _buffer(v: Var, shared: bool) -> Buffer:
     return Buffer(v.name, kind, tuple((a.lo, a.hi) for a in v.axes), shape, v.type, shared)
 
 
-def _results(program: Program) -> tuple[Result, ...]:
+def results_of(program: Program) -> tuple[Result, ...]:
     """The outputs, and the losses that are not among them."""
     outputs = {out.name: out.ranges for out in program.outputs}
     outputs |= {name: () for name in program.losses if name not in outputs}

@@ -1,0 +1,268 @@
+"""Segments give what the whole sequence gives, and take memory that grows as its square root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import unfold
+from tests.strategies import arrays, programs
+from unfold.backends import llvm
+from unfold.backends import numpy as interpreter
+from unfold.program import Program
+from unfold.segments import checkpointed, cut
+from unfold.segments.checkpoints import Either
+from unfold.segments.swept import Swept
+from unfold.transform import adjoint
+
+EXAMPLES = sorted((Path(__file__).parent.parent.parent / "examples").glob("*.rec"))
+BACKENDS = {"llvm": llvm, "numpy": interpreter}
+#: (T, steps of a segment, batch): ends that fit and that do not, one step, segments too long.
+CALLS = ((7, 3, None), (8, 4, 2), (1, 3, 2), (5, 100, None), (6, 1, None))
+REFUSED = {"causal_attention", "transformer_block"}
+
+
+def gradient(path: Path) -> Program | None:
+    """The gradient of an example in all its real parameters and inputs; None without a loss."""
+    program = unfold.load(path).program
+    sizes = dict(zip(program.sizes, (3, 4, 2, 5, 3, 2, 2), strict=False))
+    made = unfold.compile(program, sizes=sizes, backend="numpy").program
+    if not made.losses or "T" not in made.lengths:
+        return None
+    wrt = [v.name for v in (*made.params, *made.inputs) if v.type.kind == "real"]
+    return adjoint(made.with_(outputs=()), wrt)
+
+
+def data(p: Program, lengths: dict[str, int], batch: int | None) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    found: dict[str, np.ndarray] = {}
+    for v in (*p.inputs, *p.params):
+        shape = [(a.hi - a.lo + 1).evaluate(lengths) for a in v.axes]
+        shape += [n.evaluate({}) for n in v.shape]
+        if batch is not None and v.role == "input":
+            shape = [batch, *shape]
+        if v.type.kind == "real":
+            found[v.name] = np.asarray(rng.uniform(0.1, 0.9, shape))
+        elif v.type.kind == "int":
+            bound = v.type.bound.constant if v.type.bound is not None else None
+            found[v.name] = np.asarray(rng.integers(0, bound or 2, shape))
+        else:
+            found[v.name] = np.asarray(rng.random(shape) < 0.5)
+    return found
+
+
+def same(got: dict[str, Any], want: dict[str, Any]) -> None:
+    assert list(got) == list(want)
+    for name, expected in want.items():
+        assert got[name].shape == expected.shape, name
+        assert got[name].dtype == expected.dtype, name
+        scale = max(1.0, float(np.max(np.abs(expected[np.isfinite(expected)]), initial=0.0)))
+        np.testing.assert_allclose(
+            got[name], expected, rtol=0, atol=1e-12 * scale, err_msg=name, equal_nan=True
+        )
+
+
+def agree(p: Program, backend: Any, calls: Any) -> None:
+    """The kernel of all states against that of segments, both from one backend."""
+    whole = backend.compile(p, sum_adjoints=True)
+    made = cut(p)
+    compiled = Swept(made, lambda q, _: backend.compile(q, sum_adjoints=True), 1, "float64")
+    for steps, size, batch in calls:
+        least = p.minimum.get("T", 1)
+        steps = max(steps, least)
+        lengths = {n: max(3, p.minimum.get(n, 1)) for n in p.lengths} | {"T": steps}
+        given = data(p, lengths, batch)
+        compiled._steps = size
+        same(compiled(given, lengths, batch), whole(given, lengths, batch))
+        if batch is not None and steps > least:
+            own = np.array([least, steps][:batch])
+            same(compiled(given, lengths, batch, own), whole(given, lengths, batch, own))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_segments_give_what_the_whole_gives_on_every_example(path: Path) -> None:
+    p = gradient(path)
+    if p is None:
+        pytest.skip("nothing to differentiate over time")
+    if path.stem in REFUSED:
+        with pytest.raises(unfold.InputError, match="two axes over time"):
+            cut(p)
+        return
+    agree(p, llvm, CALLS)
+
+
+@pytest.mark.parametrize(
+    "name", ["elman", "lstm", "inventory", "birnn", "td_lambda", "epidemic", "deq", "queue"]
+)
+def test_segments_in_the_interpreter(name: str) -> None:
+    p = gradient(EXAMPLES[0].parent / f"{name}.rec")
+    assert p is not None
+    agree(p, interpreter, ((7, 3, None), (4, 2, 2), (1, 3, None)))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(program=programs(), steps=st.integers(1, 7), size=st.integers(1, 5))
+def test_random_programs_forward_and_backward(program: Program, steps: int, size: int) -> None:
+    steps = max(steps, program.minimum.get("T", 1))
+    lengths = dict.fromkeys(program.lengths, steps)
+    given = arrays(program, lengths)
+    real = [v.name for v in (*program.params, *program.inputs) if v.type.kind == "real"]
+    for p in (program, adjoint(program, real)):
+        known = {v.name: given[v.name] for v in (*p.inputs, *p.params)}
+        try:
+            made = cut(p)
+        except unfold.InputError:
+            continue
+        swept = Swept(made, lambda q, _: interpreter.compile(q), size, "float64")
+        same(swept(known, lengths), interpreter.compile(p)(known, lengths))
+
+
+LSTM = EXAMPLES[0].parent / "lstm.rec"
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[unfold.Function, unfold.Function]:
+    model = unfold.load(LSTM)
+    sizes: dict[str, Any] = {"D": 3, "H": 5, "K": 2}
+    return unfold.compile(model, **sizes), unfold.compile(model, **sizes, checkpoint=7)
+
+
+@pytest.mark.parametrize("reduce", ["mean", "sum", "none"])
+@pytest.mark.parametrize("lengths", [None, [50, 1, 7, 8, 7, 30]])
+def test_calls_are_those_of_any_function(
+    pair: tuple[unfold.Function, unfold.Function], reduce: str, lengths: Any
+) -> None:
+    whole, cut_up = pair
+    rng = np.random.default_rng(2)
+    params = whole.init(1)
+    call: dict[str, Any] = {
+        "x": rng.normal(size=(6, 50, 3)), "target": rng.normal(size=(6, 50, 2)),
+        "reduce": reduce, "lengths": lengths, "wrt": ["x", "h", "W_hi", "c0"],
+    }  # fmt: skip
+    want, got = whole.value_and_grad(params, **call), cut_up.value_and_grad(params, **call)
+    same({"": np.asarray(got[0])}, {"": np.asarray(want[0])})
+    same(got[1], want[1])
+
+
+def test_hessian_products(pair: tuple[unfold.Function, unfold.Function]) -> None:
+    whole, cut_up = pair
+    rng = np.random.default_rng(3)
+    params = whole.init(1)
+    call: dict[str, Any] = {"x": rng.normal(size=(20, 3)), "target": rng.normal(size=(20, 2))}
+    vectors = {"W_hi": rng.normal(size=(5, 5)), "b_y": rng.normal(size=2)}
+    same(cut_up.hvp(params, vectors, **call), whole.hvp(params, vectors, **call))
+
+
+def test_draws_are_those_of_the_whole_sequence() -> None:
+    text = """
+model walk(s = 0.3):
+    param a: real = 0.5
+    random e[t]: real ~ normal
+    h[0] = 1
+    h[t] = a * h[t-1] + s * e[t] * t / T
+    loss = mean[t](h[t] ** 2) + h[T]
+    output h[t]
+    minimize loss
+"""
+    whole, cut_up = unfold.compile(text), unfold.compile(text, mode="reverse", checkpoint=4)
+    params = whole.init()
+    want = whole.value_and_grad(params, T=30, seed=5)
+    got = cut_up.value_and_grad(params, T=30, seed=5)
+    np.testing.assert_allclose(got[0], want[0], rtol=1e-13)
+    np.testing.assert_allclose(got[1]["a"], want[1]["a"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("how", [unfold.Window(4), unfold.Horizon(3)])
+def test_truncated_gradients(how: Any) -> None:
+    model = unfold.load(EXAMPLES[0].parent / "elman.rec")
+    sizes: dict[str, Any] = {"D": 3, "H": 4, "K": 3}
+    whole = unfold.compile(model, **sizes, truncate=how)
+    cut_up = unfold.compile(model, **sizes, truncate=how, checkpoint=5)
+    rng = np.random.default_rng(4)
+    params = whole.init()
+    call: dict[str, Any] = {"x": rng.normal(size=(23, 3)), "c": rng.integers(0, 3, 23)}
+    same(cut_up.value_and_grad(params, **call)[1], whole.value_and_grad(params, **call)[1])
+
+
+@pytest.mark.parametrize("op", ["max", "min", "logsumexp"])
+def test_other_reductions_over_time(op: str) -> None:
+    text = f"""
+model peak:
+    input x[t]: real
+    param a: real = 0.9
+    h[0] = 0
+    h[t] = a * h[t-1] + x[t]
+    top = {op}[t](h[t])
+    loss = top ** 2 + mean[t]((h[t] - top) ** 2)
+    minimize loss
+"""
+    whole, cut_up = unfold.compile(text), unfold.compile(text, mode="reverse", checkpoint=3)
+    x = np.array([1.0, 0.0, 2.0, -1.0, 0.5, 3.0, 0.25, -2.0])
+    for steps in (x, np.zeros(8)):  # in the second all steps are extremes
+        want = whole.value_and_grad({"a": 0.9}, x=steps, wrt=["a", "x"])
+        got = cut_up.value_and_grad({"a": 0.9}, x=steps, wrt=["a", "x"])
+        np.testing.assert_allclose(got[0], want[0], rtol=1e-13)
+        same(got[1], want[1])
+
+
+def test_what_reads_all_of_the_past_is_refused_by_number_and_kept_whole_by_auto() -> None:
+    text = """
+model past:
+    axis s, t: T
+    input x[t]: real
+    param a: real = 0.9
+    h[t] = tanh(a * x[t])
+    y[t] = sum[s <= t](h[s])
+    loss = sum[t](y[t] ** 2)
+    minimize loss
+"""
+    x = np.ones(6)
+    with pytest.raises(unfold.InputError, match=r"part of the (past|future) that grows\n    y\["):
+        unfold.compile(text, mode="reverse", checkpoint=2).value_and_grad({"a": 0.9}, x=x)
+    whole, auto = unfold.compile(text), unfold.compile(text, mode="reverse", checkpoint="auto")
+    want, got = (f.value_and_grad({"a": 0.9}, x=x)[1]["a"] for f in (whole, auto))
+    np.testing.assert_allclose(got, want, rtol=1e-13)
+
+
+@pytest.mark.parametrize("wrong", [0, -3, 2.5, "all", True])
+def test_a_wrong_directive_is_an_error(wrong: Any) -> None:
+    with pytest.raises(unfold.InputError, match='checkpoint is None, "auto" or a positive number'):
+        unfold.compile(LSTM, D=1, H=1, K=1, checkpoint=wrong)
+
+
+def test_memory_grows_as_the_square_root() -> None:
+    p = gradient(LSTM)
+    assert p is not None
+    p = p.with_(outputs=tuple(o for o in p.outputs if not p.vars[o.name].axes))
+    kernel = checkpointed(p, "auto", lambda q, _: llvm.compile(q, sum_adjoints=True), "float64")
+    assert isinstance(kernel, Either)
+    need = {
+        steps: sum(kernel.workspace({"T": steps}, 64).values()) for steps in (10**4, 10**5, 10**6)
+    }
+    assert need[10**5] < 4 * need[10**4]
+    assert need[10**6] < 4 * need[10**5]
+    whole = sum(kernel.whole.workspace({"T": 10**5}, 64).values())
+    assert need[10**5] < whole / 30
+
+
+def test_auto_keeps_few_states_and_gives_the_same() -> None:
+    model = unfold.load(LSTM)
+    sizes: dict[str, Any] = {"D": 2, "H": 8, "K": 2}
+    whole = unfold.compile(model, **sizes)
+    auto = unfold.compile(model, **sizes, checkpoint="auto")
+    rng = np.random.default_rng(6)
+    params = whole.init()
+    for steps in (10, 30_000):
+        call: dict[str, Any] = {"x": rng.normal(size=(steps, 2)), "target": rng.normal(size=(steps, 2))}
+        kernel: Any = auto.compiler.gradient(tuple(auto.params), ("loss",)).kernel
+        chosen = kernel.chosen({"T": steps}, None, False)
+        assert isinstance(chosen, Swept) == (steps > 10)
+        want, got = (f.value_and_grad(params, **call) for f in (whole, auto))
+        np.testing.assert_allclose(got[0], want[0], rtol=1e-12)
+        for name, g in want[1].items():
+            np.testing.assert_allclose(got[1][name], g, rtol=1e-9, atol=1e-11, err_msg=name)
