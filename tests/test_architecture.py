@@ -49,7 +49,7 @@ ARROWS = """
     arrival                         : segments
     buffers                         : inputs
     streaming, compiler             : arrival buffers cache
-    forward, shortcut               : compiler
+    forward, shortcut, bill         : compiler
     function, stepper, jacobian     : streaming forward shortcut cost
     model                           : graph check
     api, gradcheck, roofline        : function model stages

@@ -20,6 +20,7 @@ from .program import Program, Var
 from .shortcut import Shortcut
 
 if TYPE_CHECKING:
+    from .bill import Bill
     from .cost import Costs
     from .jacobian import Bias
     from .stepper import Stepper
@@ -339,6 +340,34 @@ class Function:
         from .cost import costs
 
         return costs(self.program, lengths, B, self.options.dtype)
+
+    # --- memory ---
+
+    def memory(
+        self,
+        *,
+        B: int | None = None,
+        wrt: str | Sequence[str] | None = None,
+        loss: str | Sequence[str] | None = None,
+        **lengths: int,
+    ) -> Bill:
+        """What a gradient needs, in bytes, before it runs: ``print(fn.memory(T=1000, B=32))``.
+
+        Args:
+            B: the number of sequences; ``None`` for one without a batch axis.
+            wrt, loss: as for `value_and_grad`.
+            lengths: the model's lengths, ``T=1000``.
+
+        With ``checkpoint`` these are the storages of a segment, and ``borders``. Storages are those
+        of one thread; on the interpreter, the variables of one sequence.
+
+        Raises:
+            InputError: a length that is missing or unknown.
+        """
+        from .bill import bill
+
+        derived = self.compiler.gradient(self._wrt(wrt), self._losses(loss))
+        return bill(derived, lengths, B)
 
     # --- one step at a time ---
 

@@ -271,3 +271,29 @@ def test_auto_keeps_few_states_and_gives_the_same() -> None:
         np.testing.assert_allclose(got[0], want[0], rtol=1e-12)
         for name, g in want[1].items():
             np.testing.assert_allclose(got[1][name], g, rtol=1e-9, atol=1e-11, err_msg=name)
+
+
+@pytest.mark.parametrize("batch", [None, 5])
+def test_the_bill_is_what_is_allocated(batch: int | None) -> None:
+    fn = unfold.compile(LSTM, D=3, H=40, K=2)
+    told = fn.memory(T=300, B=batch)
+    lead = () if batch is None else (batch,)
+    x, target = np.zeros((*lead, 300, 3)), np.zeros((*lead, 300, 2))
+    _, grads = fn.value_and_grad(fn.init(), x=x, target=target)
+    assert told.inputs == {"x": x.nbytes, "target": target.nbytes}
+    assert {n.removesuffix("_bar"): k for n, k in told.results.items() if n != "loss"} == {
+        n: g.nbytes for n, g in grads.items()
+    }
+    kernel: Any = fn.compiler.gradient(tuple(fn.params), ("loss",)).kernel
+    slot = kernel.new_slot({"T": 300}, batch)
+    assert (
+        sum(told.work.values())
+        <= slot.nbytes
+        <= sum(told.work.values()) + 64 * (len(told.work) + 1)
+    )
+    assert f"{told.total:,}" in str(told)
+
+
+def test_a_bill_needs_all_lengths() -> None:
+    with pytest.raises(unfold.InputError, match="memory: lstm needs T; its lengths are T"):
+        unfold.compile(LSTM, D=3, H=4, K=2).memory()

@@ -1,0 +1,81 @@
+"""The memory of a call, told before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from .compiler import Derived
+from .errors import InputError
+from .inputs import listed
+from .plan.build import results_of
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Bytes by purpose and name.
+
+    Attributes:
+        params, inputs: what is given.
+        results: losses and gradients, which are new arrays at each call.
+        work: the storages of the call; names that begin with ``%`` are scratch.
+    """
+
+    params: dict[str, int]
+    inputs: dict[str, int]
+    results: dict[str, int]
+    work: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """All bytes."""
+        return sum(sum(part.values()) for part in self._parts().values())
+
+    def _parts(self) -> dict[str, dict[str, int]]:
+        return {
+            "parameters": self.params, "inputs": self.inputs,
+            "results": self.results, "storages": self.work,
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        lines = []
+        for title, part in self._parts().items():
+            lines.append(f"{title:<32}{sum(part.values()):>16,}")
+            ordered = sorted(part.items(), key=lambda item: -item[1])
+            lines += [f"    {name:<28}{size:>16,}" for name, size in ordered if size]
+        return "\n".join([*lines, f"{'all':<32}{self.total:>16,}"])
+
+
+def bill(derived: Derived, lengths: Mapping[str, int], batch: int | None) -> Bill:
+    """The bytes of a call of a derived program. Raises `InputError`."""
+    sig = derived.signature
+    missing = [n for n in sig.lengths if n not in lengths]
+    wrong = [n for n in lengths if n not in sig.lengths]
+    if missing or wrong:
+        what = f"needs {listed(missing)}" if missing else f"has no length {wrong[0]}"
+        raise InputError(f"memory: {sig.model} {what}; its lengths are {listed(sig.lengths)}")
+    known = {n: int(lengths[n]) for n in sig.lengths}
+    kinds = {"int": 8, "bool": 1}
+    real = np.dtype(sig.dtype).itemsize
+
+    def rows(of_batch: bool) -> int:
+        return batch if batch is not None and of_batch else 1
+
+    given: dict[str, dict[str, int]] = {"param": {}, "input": {}}
+    for s in sig.specs.values():
+        numbers = prod(d.evaluate(known) for d in s.dims)
+        given[s.role][s.name] = rows(s.role == "input") * numbers * kinds.get(s.kind, real)
+    results = {}
+    for r in results_of(derived.program):
+        v = derived.program.vars[r.name]
+        numbers = prod(max((hi - lo + 1).evaluate(known), 0) for lo, hi in r.ranges)
+        numbers *= prod(n.evaluate({}) for n in v.shape)
+        results[r.name] = rows(not r.of_param) * numbers * kinds.get(v.type.kind, real)
+    work = derived.kernel.workspace(known, batch)
+    return Bill(given["param"], given["input"], results, dict(work))
+
+
+__all__ = ["Bill", "bill"]
