@@ -74,6 +74,7 @@ class Kernel:
         self._lock = threading.Lock()
         self._entries: dict[Variant, Entry] = {}
         self._pool: dict[tuple[Any, ...], list[Slot | Team]] = {}
+        self._shapes: dict[tuple[Any, ...], dict[str, tuple[tuple[int, ...], np.dtype[Any]]]] = {}
         self._width = jit.host().lanes(source.dtype)
         self._light: bool | None = None
         self._sizing = sizing(source.plan)
@@ -173,9 +174,16 @@ class Kernel:
         self, lengths: Mapping[str, int], batch: int | None
     ) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
         """The shape and dtype of each output of a call."""
-        made = self.source.plan
-        listed = shapes(self.source, made, dict(lengths), batch)
-        return {r.name: listed[k][:2] for k, r in enumerate(made.results)}
+        key = (*lengths.items(), batch)
+        found = self._shapes.get(key)
+        if found is None:
+            made = self.source.plan
+            listed = shapes(self.source, made, dict(lengths), batch)
+            found = {r.name: listed[k][:2] for k, r in enumerate(made.results)}
+            if len(self._shapes) > 64:
+                self._shapes.clear()
+            self._shapes[key] = found
+        return found
 
     def kinds(self) -> dict[str, np.dtype[Any]]:
         """The dtypes of the results, by name."""
