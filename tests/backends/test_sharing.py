@@ -20,19 +20,18 @@ from unfold.backends.llvm.tiles.nodes import (
     Group,
     Op,
     Points,
-    Product,
     Repeat,
     Solve,
     Stretch,
     View,
 )
-from unfold.plan import hoist, plan, retime, split
+from unfold.plan import hoist, retime
 from unfold.program import Program
 from unfold.transform import adjoint
 
 
 def generated(p: Program) -> Generator:
-    made = split(plan(retime(hoist(p))))
+    made = choose.arranged(retime(hoist(p)), small=False)
     return Generator(made, Formats("double"), 8, False, True)
 
 
@@ -67,7 +66,8 @@ class Memory:
     def read(self, v: View) -> None:
         for address, name in self.places(v):
             self.reads += 1
-            assert self.held.get(address) == name, f"{name} is gone from {address}"
+            held = self.held.get(address)
+            assert held == name, f"{name} is gone: {held} is in {address}"
 
     def write(self, v: View) -> None:
         for address, name in self.places(v):
@@ -98,7 +98,8 @@ class Memory:
                 self.write(v)
         elif not isinstance(op, Solve):
             for v in arranged.read_by(op):
-                if not isinstance(op, Product) or v != op.target or v == op.start:
+                # A fresh sum overwrites its target.
+                if v not in arranged.written_by(op) or not getattr(op, "fresh", False):
                     self.read(v)
             for v in arranged.written_by(op):
                 self.write(v)
@@ -173,13 +174,13 @@ def test_what_is_read_at_its_own_step_is_kept_for_one_step() -> None:
     assert {"net.c", "net.i"} <= set(generated(cell("lstm", False)).rings)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(programs())
 def test_nothing_is_overwritten_that_a_random_program_still_reads(p: Program) -> None:
     wrt = [v.name for v in p.vars.values() if v.role in ("input", "param")]
     for q in (p, adjoint(p, wrt=wrt)):
         g = generated(q)
-        for T in (1, 2, 5):
+        for T in (1, 4):
             check(g, {"T": max(T, p.minimum.get("T", 1))})
 
 
