@@ -132,7 +132,8 @@ def check(g: Generator, lengths: dict[str, int]) -> int:
 
 
 def _strides(shape: tuple[int, ...]) -> list[int]:
-    found, step = [], 1
+    found: list[int] = []
+    step = 1
     for n in reversed(shape):
         found.insert(0, step)
         step *= n
