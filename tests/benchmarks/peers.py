@@ -63,6 +63,7 @@ class Task:
         rows = len(GATES[self.cell]) * self.H
         found = {}
         for suffix, size in self.chains:
+            shapes: dict[str, tuple[int, ...]]
             shapes = {"weight_ih": (rows, size), "weight_hh": (rows, self.H)}
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
             for name, shape in shapes.items():
