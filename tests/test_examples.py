@@ -228,7 +228,6 @@ def test_a_slope_stands_in_for_that_of_a_spike(backend: str) -> None:
     close(grads["W"], W_bar)
 
 
-def test_a_gradient_check_says_that_detach_hides_something_from_gradients() -> None:
+def test_a_gradient_check_holds_what_is_detached() -> None:
     result = unfold.grad_check(unfold.load(EXAMPLES / "advantage.rec"), entries=1)
-    assert not result.ok
-    assert str(result).endswith("what passes through `detach`, and gradients do not")
+    assert result.ok, str(result)

@@ -6,12 +6,18 @@ Central differences of fourth order,
 
 over single entries of every array and over one random direction through all of it, at two step
 sizes: where the two disagree, the function has a kink there and the entry is not judged.
+
+What a model detaches is held at its values while differences are taken, so they see what
+gradients see: the accepted steps of `dopri5`, with their sizes fixed. Of a flow with
+`adjoint = continuous` no difference sees the gradient, which is that of the solution and not of the
+numbers that its scheme makes: its program is judged by the discrete gradient, and how far the
+continuous one is from that is told, not judged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +25,11 @@ from numpy.typing import NDArray
 
 from .api import as_program, bindings, compile
 from .errors import InputError
-from .expr import Call, walk
 from .function import Function
 from .init import draw
 from .program import Program, Var
+from .transform.continuous import plain
+from .transform.held import hold_detached
 
 Array = NDArray[Any]
 
@@ -40,10 +47,12 @@ class Row:
 
     Attributes:
         name, shape: of the parameter or input.
-        differences: for each backend the distance from the differences; NaN if nothing could be
-            judged.
+        differences: for each backend the distance from the differences, of the discrete gradient
+            if another was asked for; NaN if nothing could be judged.
         backends: the distance between the backends.
         judged, kinks: how many differences were taken, and how many were skipped at kinks.
+        continuous: how far a gradient by continuous adjoints is from the discrete one; ``None``
+            where there is no such flow.
     """
 
     name: str
@@ -52,10 +61,13 @@ class Row:
     backends: float
     judged: int
     kinks: int
+    continuous: float | None = None
 
     @property
     def ok(self) -> bool:
         near = all(e <= DIFFERENCES for e in self.differences.values())
+        if self.continuous is not None and not np.isfinite(self.continuous):
+            return False
         return self.backends <= BACKENDS and (near or 0 in self.shape)
 
 
@@ -68,7 +80,6 @@ class GradCheck:
     lengths: dict[str, int]
     values: dict[str, float]
     rows: tuple[Row, ...]
-    detached: bool = False
 
     @property
     def ok(self) -> bool:
@@ -85,9 +96,18 @@ class GradCheck:
         widths = [max(len(r[k]) for r in table) for k in range(len(head))]
         at = ", ".join(f"{k} = {v}" for k, v in {**self.sizes, **self.lengths}.items())
         lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in table]
-        if self.detached and not self.ok:
-            lines.append("differences see what passes through `detach`, and gradients do not")
-        return "\n".join([f"{self.model} at {at}", *(line.rstrip() for line in lines)])
+        lines = [f"{self.model} at {at}", *(line.rstrip() for line in lines)]
+        return "\n".join([*lines, *self.notes])
+
+    @property
+    def notes(self) -> list[str]:
+        """What has to be said below the table."""
+        if all(row.continuous is None for row in self.rows):
+            return []
+        return [
+            "adjoint = continuous: differences judge the discrete gradient, the backends are "
+            "compared by the continuous one"
+        ]
 
 
 def cells(row: Row) -> list[str]:
@@ -96,6 +116,8 @@ def cells(row: Row) -> list[str]:
     note = "ok" if row.ok else "WRONG"
     if row.kinks:
         note += f", {row.kinks} of {row.judged + row.kinks} at a kink"
+    if row.continuous is not None:
+        note += f", continuous - discrete {row.continuous:.1e}"
     errors = [f"{e:.1e}" if row.judged else "-" for e in row.differences.values()]
     return [row.name, shape, *errors, f"{row.backends:.1e}", note]
 
@@ -136,24 +158,41 @@ def grad_check(
         lengths.setdefault(name, program.minimum.get(name, 1) + 4 - k % 3)
     fixed, constants = bindings(program, given)
     chosen = {**fixed, **constants}
-    functions = {b: compile(program, backend=b, mode="reverse", sizes=chosen) for b in backends}
+
+    def compiled(p: Program, which: Sequence[str] = backends) -> dict[str, Function]:
+        return {b: compile(p, backend=b, mode="reverse", sizes=chosen) for b in which}
+
+    functions = compiled(program)
+    discrete = plain(program)
+    judged = functions if discrete is program else compiled(discrete)
     first = next(iter(functions.values()))
     generator = np.random.default_rng(seed)
     arrays = random_arrays(first.program, lengths, generator)
     arrays |= {n: np.asarray(a) for n, a in {**(params or {}), **(data or {})}.items()}
-    point = _Point(program, functions, arrays, lengths)
-    gradients = {b: point.gradients(b) for b in functions}
-    rows = tuple(
-        _row(name, point, {b: g[name] for b, (_, g) in gradients.items()}, generator, entries)
-        for name in point.names
-    )
+    # The last backend is the fastest one; that their values agree is checked as well.
+    last = list(judged)[-1]
+    point = _Point(program, judged[last], arrays, lengths)
+    seen, held, names = hold_detached(discrete)
+    if names:
+        point.hold(compiled(seen, [last])[last], compiled(held, [last])[last], names)
+    gradients = {b: point.gradients(f) for b, f in functions.items()}
+    exact = gradients
+    if judged is not functions:
+        exact = {b: point.gradients(f) for b, f in judged.items()}
+    rows = []
+    for name in point.names:
+        by = {b: g[name] for b, (_, g) in gradients.items()}
+        row = _row(name, point, {b: g[name] for b, (_, g) in exact.items()}, generator, entries)
+        if exact is not gradients:
+            others = [g[name] for _, g in exact.values()]
+            row = replace(
+                row,
+                backends=float(np.maximum(row.backends, _apart(list(by.values())))),
+                continuous=_apart([next(iter(by.values())), others[0]]),
+            )
+        rows.append(row)
     values = {b: float(v) for b, (v, _) in gradients.items()}
-    detached = any(
-        isinstance(node, Call) and node.op == "detach"
-        for eq in program.equations
-        for node in walk(eq.rhs)
-    )
-    return GradCheck(program.name, fixed, lengths, values, rows, detached)
+    return GradCheck(program.name, fixed, lengths, values, tuple(rows))
 
 
 def random_arrays(
@@ -197,12 +236,13 @@ class _Point:
     def __init__(
         self,
         program: Program,
-        functions: Mapping[str, Function],
+        function: Function,
         arrays: Mapping[str, Array],
         lengths: Mapping[str, int],
     ) -> None:
-        self.functions = functions
+        self.function = function
         self.arrays = dict(arrays)
+        self.held: dict[str, Array] = {}
         self.names = [v.name for v in (*program.params, *program.inputs) if v.type.kind == "real"]
         self.losses = program.losses
         if not self.losses:
@@ -222,16 +262,19 @@ class _Point:
         inputs: dict[str, Any] = {n: arrays[n] for n in self.inputs}
         return {n: arrays[n] for n in self.params}, {**inputs, **self.free}
 
-    def gradients(self, backend: str) -> tuple[float, dict[str, Array]]:
+    def hold(self, observer: Function, function: Function, names: Sequence[str]) -> None:
+        """Take differences of ``function``, with what ``observer`` has here for ``names``."""
+        out = observer(*self.split({}))
+        self.function, self.held = function, {n: np.asarray(out[n]) for n in names}
+
+    def gradients(self, function: Function) -> tuple[float, dict[str, Array]]:
         params, inputs = self.split({})
-        value, grads = self.functions[backend].value_and_grad(params, inputs, wrt=self.names)
+        value, grads = function.value_and_grad(params, inputs, wrt=self.names)
         return float(value), grads
 
     def value(self, changed: Mapping[str, Array]) -> float:
-        # The last backend is the fastest one; that their values agree is checked as well.
-        function = list(self.functions.values())[-1]
         params, inputs = self.split(changed)
-        out = function(params, inputs)
+        out = self.function(params, {**inputs, **self.held})
         return float(sum(out[n] for n in self.losses))
 
 
@@ -243,8 +286,7 @@ def _row(
     entries: int,
 ) -> Row:
     here = np.asarray(point.arrays[name], dtype=float)
-    largest = [float(np.abs(g).max(initial=0.0)) for g in gradients.values()]
-    scale = max(np.nan_to_num(largest).max(), 1e-3)
+    scale = _scale(list(gradients.values()))
     directions: list[Array] = []
     count = min(entries, here.size)
     for k in generator.choice(here.size, count, replace=False) if here.size else ():
@@ -266,9 +308,20 @@ def _row(
             errors[b] = float(np.maximum(errors[b], abs(np.sum(g * d) - slope) / scale))
     if not judged:
         errors = dict.fromkeys(errors, float("nan"))
-    grads = list(gradients.values())
-    apart = float(np.max([np.abs(g - grads[0]).max(initial=0.0) / scale for g in grads]))
+    apart = _apart(list(gradients.values()))
     return Row(name, here.shape, errors, apart, judged, kinks)
+
+
+def _scale(gradients: Sequence[Array]) -> float:
+    """What errors are relative to: the largest gradient, unless it is very small."""
+    largest = [float(np.abs(g).max(initial=0.0)) for g in gradients]
+    return float(max(np.nan_to_num(largest).max(), 1e-3))
+
+
+def _apart(gradients: Sequence[Array]) -> float:
+    """The largest distance from the first one."""
+    first, scale = gradients[0], _scale(gradients)
+    return float(np.max([np.abs(g - first).max(initial=0.0) / scale for g in gradients]))
 
 
 def _slope(f: Callable[[float], float], scale: float) -> float | None:

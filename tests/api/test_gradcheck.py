@@ -72,3 +72,88 @@ def test_a_model_without_a_loss_has_nothing_to_check() -> None:
     model = unfold.loads("model f:\n    input x: real\n    y = x\n    output y\n")
     with pytest.raises(unfold.InputError, match="f has no `minimize` line"):
         unfold.grad_check(model)
+
+
+FLOW = """
+model m:
+    input dt[t]: real
+    param w: real = 1.3
+    p[0] = w
+    v[0] = 0
+    flow p[t], v[t] from p[t-1], v[t-1] by METHOD:
+        der(p) = v
+        der(v) = -w ** 2 * sin(p)
+    output p[t]
+    minimize sum[t](p[t] ** 2 + 0.5 * v[t])
+"""
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-5, 1e-10])
+def test_steps_chosen_by_a_tolerance_are_held_at_every_tolerance(tolerance: float) -> None:
+    """The sizes of steps are detached: differences that let them change are wrong by the order of
+    the tolerance over the step of the differences."""
+    method = f"dopri5(dt[t], rtol = {tolerance}, atol = {tolerance}, max_steps = 60)"
+    result = unfold.grad_check(unfold.loads(FLOW.replace("METHOD", method)), T=3, entries=3)
+    assert result.ok, str(result)
+    assert all(row.judged and not row.kinks for row in result.rows)
+
+
+def test_a_wrong_gradient_of_accepted_steps_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = unfold.Function.value_and_grad
+
+    def wrong(self: unfold.Function, *args: Any, **options: Any) -> Any:
+        value, grads = honest(self, *args, **options)
+        return value, {**grads, "w": grads["w"] * (1 + 1e-6)}
+
+    monkeypatch.setattr(unfold.Function, "value_and_grad", wrong)
+    text = FLOW.replace("METHOD", "dopri5(dt[t], rtol = 1e-3, atol = 1e-3, max_steps = 20)")
+    result = unfold.grad_check(unfold.loads(text), T=3, entries=3)
+    assert [row.name for row in result.rows if not row.ok] == ["w"]
+
+
+def test_what_is_detached_is_held_wherever_it_stands() -> None:
+    """In pieces, beside them, below reductions over other indices and in guards."""
+    text = """
+model f(H):
+    axis s: S
+    input x[t]: real[H]
+    input y[s]: real
+    param w: real[H] = 0.5
+    h[0] = detach(w) * w
+    h[t] = tanh(w * x[t] + detach(h[t-1] * w) + 0.3 * h[t-1])
+    a[t] = sum[s](detach(y[s] * h[t][0]) * y[s] * w[0])
+    b[t] = sum[k in 1..t-1](detach(h[k][0] ** 2 + w[1]) * h[k][1])
+    minimize sum[t](a[t] + b[t] + detach(sum(w * h[T])) * sum(h[t]))
+    output a[t]
+"""
+    result = unfold.grad_check(unfold.loads(text), H=3, T=4, S=3, entries=3)
+    assert result.ok, str(result)
+
+
+def test_a_continuous_adjoint_is_told_from_the_discrete_one_and_not_wrong() -> None:
+    text = FLOW.replace("METHOD", "heun(dt[t], substeps = 2, adjoint = continuous)")
+    result = unfold.grad_check(unfold.loads(text), T=3, entries=3)
+    assert result.ok, str(result)
+    assert all(row.continuous is not None and 1e-5 < row.continuous < 0.1 for row in result.rows)
+    assert "continuous - discrete" in str(result)
+    assert "differences judge the discrete gradient" in str(result)
+    plain = unfold.grad_check(unfold.loads(text.replace(", adjoint = continuous", "")), T=3)
+    assert [row.continuous for row in plain.rows] == [None, None]
+    assert "discrete" not in str(plain)
+
+
+def test_backends_are_compared_by_their_continuous_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = unfold.Function.value_and_grad
+
+    def wrong(self: unfold.Function, *args: Any, **options: Any) -> Any:
+        value, grads = honest(self, *args, **options)
+        if self.options.backend == "llvm" and "continuous" in str(self.program.equations):
+            grads = {**grads, "w": grads["w"] * (1 + 1e-6)}
+        return value, grads
+
+    monkeypatch.setattr(unfold.Function, "value_and_grad", wrong)
+    text = FLOW.replace("METHOD", "rk4(dt[t], adjoint = continuous)")
+    result = unfold.grad_check(unfold.loads(text), T=3, entries=3)
+    assert [row.name for row in result.rows if not row.ok] == ["w"]

@@ -258,6 +258,8 @@ def _table(result: GradCheck) -> None:
     console.print(f"{result.model} at {at}")
     console.print("errors relative to the largest gradient of each array", style="dim")
     console.print(table)
+    for note in result.notes:
+        console.print(note, style="dim")
     if not result.ok:
         values = ", ".join(f"{b}: {v!r}" for b, v in result.values.items())
         click.echo(f"the gradients or values do not agree; losses {values}", err=True)
@@ -281,6 +283,7 @@ def _as_data(result: GradCheck) -> dict[str, Any]:
                 "backends": finite(r.backends),
                 "judged": r.judged,
                 "kinks": r.kinks,
+                "continuous": None if r.continuous is None else finite(r.continuous),
                 "ok": r.ok,
             }
             for r in result.rows
