@@ -232,6 +232,6 @@ def test_models_show_what_they_are() -> None:
     assert repr(unfold.compile(model, D=3, H=4, backend="numpy")) == (
         "<Function elman(D=3, H=4) numpy float64>"
     )
-    assert str(model.adjoint(wrt="W")).endswith("output loss, h[t], W_bar\n")
+    assert str(model.adjoint(wrt="W")).endswith("output loss, h[t], gradient(W_bar, W)\n")
     assert model.sizes == ("D", "H")
     assert model.check() == ()

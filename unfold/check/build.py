@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..expr import Ref
 from ..poly import Poly
 from ..program import Axis, Equation, Output, Program, Var, equation, verify
@@ -25,6 +27,8 @@ def build(scope: Scope) -> Program:
             variables[d.name] = _var(scope, d)
             equations += _equations(scope, d)
     equations += stacking.stacked(scope, variables)
+    for name, (of, _) in scope.gradients.items():
+        variables[name] = replace(variables[name], adjoint_of=of)
     outputs = tuple(Output(name, ranges) for name, ranges, _ in scope.outputs)
     indices = _indices(scope, variables, equations)
     program = Program(

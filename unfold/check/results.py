@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..domain import Domain
 from ..poly import Poly
 from ..syntax import tree as t
-from . import subscripts
+from . import gradients, subscripts
 from .declarations import unknown_index
 from .report import Failed, nearest
 from .scope import Definition, Env, Piece, Scope
@@ -18,7 +18,10 @@ def collect(scope: Scope) -> None:
         if isinstance(statement, t.Output):
             for item in statement.items:
                 try:
-                    _output(scope, item)
+                    if gradients.is_gradient(item):
+                        _gradient(scope, item)
+                    else:
+                        _output(scope, item)
                 except Failed:
                     continue
         elif isinstance(statement, t.Minimize):
@@ -50,7 +53,29 @@ def _find(scope: Scope, node: t.Expr, text: str) -> Definition:
     return d
 
 
-def _output(scope: Scope, item: t.Expr) -> None:
+def _gradient(scope: Scope, item: t.Expr) -> None:
+    """`gradient(W_bar, W)`: `W_bar` is a result, and marked as the gradient in `W`."""
+    assert isinstance(item, t.Call)
+    bar, of = gradients.arguments(scope, item)
+    source, _ = _named(scope, of)
+    if isinstance(of, t.Subscript):
+        raise scope.report.error(
+            "E0605",
+            "a gradient is that in a whole variable, under its name",
+            (of.span, "an element"),
+            helps=[f"as in `output {gradients.WORD}(x_bar[t], x)`"],
+        )
+    d = _find(scope, source, source.text)
+    if source.text in scope.extended:
+        d = scope.definitions[source.text]
+    scope.used.add(d.name)
+    name = _output(scope, bar)
+    if name is not None:
+        scope.gradients[name] = (d.name, item)
+
+
+def _named(scope: Scope, item: t.Expr) -> tuple[t.Name, tuple[t.Expr | t.Slice | t.Member, ...]]:
+    """The name of a whole variable, and the subscripts behind it."""
     base: t.Expr = item
     items: tuple[t.Expr | t.Slice | t.Member, ...] = ()
     if isinstance(item, t.Subscript):
@@ -68,10 +93,16 @@ def _output(scope: Scope, item: t.Expr) -> None:
         base = subscripts.part_name(Reader(scope, final=False), base, Env({}))
     if not isinstance(base, t.Name):
         raise _unnamed(scope, item)
+    return base, items
+
+
+def _output(scope: Scope, item: t.Expr) -> str | None:
+    """Take a result up; its name, unless nothing can be said about it."""
+    base, items = _named(scope, item)
     d = _find(scope, base, base.text)
     scope.used.add(d.name)
     if d.broken:
-        return
+        return None
     name = d.name
     if base.text in scope.extended and not any(isinstance(i, t.Member) for i in items):
         # What was put in comes out; its extension is the compiler's.
@@ -79,13 +110,14 @@ def _output(scope: Scope, item: t.Expr) -> None:
         d = scope.definitions[name]
     if any(name == other for other, _, _ in scope.outputs):
         scope.report.error("E0202", f"`{name}` is an output already", (item.span, "listed twice"))
-        return
+        return None
     if items and len(items) != len(d.axes):
         raise _unnamed(scope, item)
     ranges = []
     for k, index in enumerate(d.axes):
         ranges.append(_range(scope, item, items[k] if items else None, index))
     scope.outputs.append((name, tuple(ranges), item.span))
+    return name
 
 
 def _range(

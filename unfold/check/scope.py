@@ -202,6 +202,7 @@ class Scope:
         extended: inputs that equations extend, and the variable that reads go to.
         stacks: for `layer[l] = …`: which variable or sub-model each number stands for.
         aliases: names that stand for another variable (`layer.0` for `x`).
+        gradients: the outputs that are gradients: in which variable, and where that is said.
         implicit: the equations of `solve` blocks, by the identity of their tree.
         lost: names that a line with a syntax error may have defined.
         minimum: the least legal value of each length.
@@ -225,6 +226,7 @@ class Scope:
     stacks: dict[str, dict[int, str]] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     outputs: list[tuple[str, tuple[tuple[Poly, Poly], ...], Span]] = field(default_factory=list)
+    gradients: dict[str, tuple[str, t.Call]] = field(default_factory=dict)
     losses: list[tuple[str, Span]] = field(default_factory=list)
     implicit: dict[int, Implicit] = field(default_factory=dict)
     lost: frozenset[str] = frozenset()

@@ -14,6 +14,7 @@ from . import (
     extents,
     flows,
     gaps,
+    gradients,
     instances,
     names,
     order,
@@ -45,6 +46,7 @@ def check_model(
     reading.read_all(scope)
     unknowns.check(scope)
     results.check_losses(scope)
+    gradients.check(scope)
     extents.close(scope)
     if not coverage.holds(scope):
         gaps.report(scope)

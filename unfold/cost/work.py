@@ -61,6 +61,9 @@ def work(e: Call) -> Work:
     """
     if e.op in ARITHMETIC:
         return Work(size(e))
+    if e.op == "chain_rule":
+        # A product, and a comparison and a choice where the first factor is 0.
+        return Work(3 * size(e))
     if e.op == "pow":
         return _power(e)
     if e.op in FUNCTIONS:

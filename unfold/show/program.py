@@ -164,7 +164,10 @@ def _output(program: Program, out: Output, extra: Extra) -> str:
         else:
             index = next(n for n in (axis.index, *known) if n not in taken)
             chosen.append(f"{index} in {bounds[0].compact()}..{bounds[1].compact()}")
-    return f"{out.name}[{', '.join(chosen)}]" if chosen else out.name
+    text = f"{out.name}[{', '.join(chosen)}]" if chosen else out.name
+    # Equations do not tell that a batch's gradients are summed, and zero behind a sequence's end.
+    of = program.vars[out.name].adjoint_of
+    return f"gradient({text}, {of})" if of in program.vars else text
 
 
 def _filled(word: str, items: Iterable[str]) -> list[str]:

@@ -98,4 +98,31 @@ TYPES = (
             minimize mean[t](e[t])
         """,
     ),
+    Entry(
+        "E0605",
+        "this is not a gradient",
+        """
+        `output gradient(W_bar, W)` says that the result `W_bar` is the gradient in `W`. The printed
+        adjoint of a model says it of each of its gradients. It changes nothing for one sequence. In
+        a batch, gradients in parameters are summed over the sequences, and those in inputs and
+        states are zero behind the end of a sequence. So `W_bar` is the name of what equations
+        compute, `W` that of a variable, both are real, and they have the same indices and shape.
+        """,
+        """
+        model m(D):
+            input x[t]: real[D]
+            param w: real[D] = 1
+            loss = sum[t](w @ x[t])
+            w_bar[t] = x[t]
+            output loss, gradient(w_bar[t], w)
+        """,
+        """
+        model m(D):
+            input x[t]: real[D]
+            param w: real[D] = 1
+            loss = sum[t](w @ x[t])
+            w_bar = sum[t](x[t])
+            output loss, gradient(w_bar, w)
+        """,
+    ),
 )

@@ -341,7 +341,8 @@ class Derivative(Node):
 
 @dataclass(frozen=True)
 class Output(Node):
-    """`output h[t], logits`; `output h[t in 0..T]` gives another range of an index."""
+    """`output h[t], logits`; `output h[t in 0..T]` gives another range of an index, and
+    `output gradient(W_bar, W)` says that a result is the gradient in a variable."""
 
     items: tuple[Expr, ...]
 
