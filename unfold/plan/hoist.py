@@ -158,7 +158,10 @@ class _Hoister:
         return bool(refs) and fixed and not free_symbols(e)
 
     def variable(self, e: Expr, place: _Place, suffix: str) -> Ref | None:
-        """A new variable for an expression, over the indices it depends on."""
+        """A new variable for an expression, over the indices it depends on; ``None`` if it has to
+        stay."""
+        if place.equation.solver is not None and place.equation.name in names(e):
+            return None  # The solver asks for it at every step of its search.
         own = free_symbols(e)
         indices = tuple(i for i in place.nest if i in own)
         dropped = [i for i in place.nest if i not in own]
