@@ -16,7 +16,7 @@ from dataclasses import replace
 from ..domain import Domain
 from ..expr import Call, Expr, Reduce, Ref, children, fresh, with_children
 from ..program import Var
-from .build import zero
+from ..transform.common import zero
 from .nodes import Buffer, Loop, Node, Plan, Statement
 
 

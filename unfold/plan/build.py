@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from ..dependence import distinct
 from ..domain import Domain, hull
 from ..expr import (
-    Const,
     Expr,
     Guard,
     Reduce,
@@ -24,12 +23,11 @@ from ..expr import (
     subs_positions,
     with_children,
 )
-from ..ops.record import broadcast_to
 from ..poly import Poly
 from ..program import Equation, Program, Var
 from ..schedule import Node as Ordered
 from ..schedule import Scan, Step, schedule
-from ..transform.common import prune
+from ..transform.common import prune, zero
 from .nodes import Buffer, Loop, Node, Plan, Result, Statement, statements
 
 
@@ -259,9 +257,3 @@ def lighten(e: Expr, context: Domain) -> Expr:
             return zero(e)
         return Reduce(e.op, e.indices, e.domain, lighten(e.body, context & e.domain))
     return with_children(e, tuple(lighten(c, context) for c in children(e)))
-
-
-def zero(e: Expr) -> Expr:
-    """The zero of an expression's shape and type."""
-    value: bool | int | float = {"bool": False, "int": 0}.get(e.type.kind, 0.0)
-    return broadcast_to(Const(value, (), e.type), e.shape)

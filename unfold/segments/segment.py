@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from ..domain import Domain
 from ..expr import Reduce, Ref, fresh, names
-from ..plan.build import zero
 from ..poly import Poly
 from ..program import Axis, Equation, Output, Var, equation
+from ..transform.common import zero
 from .levels import FORWARD, direction
 from .parts import Halo, Sweep, Window
 from .totals import Total, time_axis

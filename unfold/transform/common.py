@@ -6,7 +6,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ..domain import Domain, hull
-from ..expr import Call, Expr, Guard, Read, Reduce, names, reads, walk
+from ..expr import (
+    Call,
+    Const,
+    Expr,
+    Guard,
+    Read,
+    Reduce,
+    children,
+    names,
+    reads,
+    walk,
+    with_children,
+)
+from ..ops.record import broadcast_to
 from ..poly import Poly
 from ..program import Axis, Equation, Output, Program, Var, equation
 
@@ -20,6 +33,12 @@ def axis_range(
     if found is None:
         raise ValueError(f"the index {index} has no bounds that hold for all lengths")
     return found
+
+
+def zero(e: Expr) -> Expr:
+    """The zero of an expression's shape and type."""
+    value: bool | int | float = {"bool": False, "int": 0}.get(e.type.kind, 0.0)
+    return broadcast_to(Const(value, (), e.type), e.shape)
 
 
 def reaches(read: Read, reader: Domain, piece: Equation, given: Domain) -> bool:
@@ -71,8 +90,25 @@ def prune(program: Program) -> Program:
         eq = program.equations[work.pop()]
         for read in reads(eq.rhs):
             mark(read.ref.name, read.ref.index, eq.domain & read.domain)
-    kept = tuple(eq for number, eq in enumerate(program.equations) if number in alive)
+    kept = tuple(
+        replace(eq, rhs=_without_dead(eq.rhs, eq.domain, given))
+        for number, eq in enumerate(program.equations)
+        if number in alive
+    )
     return refit(program.with_(equations=kept))
+
+
+def _without_dead(e: Expr, domain: Domain, given: Domain) -> Expr:
+    """``e`` with zeros for guards that never hold: what they read may be gone."""
+    if not any(isinstance(n, Guard) for n in walk(e)):
+        return e
+    if isinstance(e, Guard):
+        inner = domain & e.domain
+        if inner.is_empty(given):
+            return zero(e)
+        return Guard(e.domain, _without_dead(e.body, inner, given))
+    inner = domain & e.domain if isinstance(e, Reduce) else domain
+    return with_children(e, tuple(_without_dead(c, inner, given) for c in children(e)))
 
 
 def refit(program: Program) -> Program:
