@@ -142,3 +142,108 @@ def test_costates_through_a_flow_are_those_of_the_reference(backend: str) -> Non
                                rtol=1e-11, atol=1e-13)  # fmt: skip
     for name, grad in grads.items():
         np.testing.assert_allclose(grad, given["grad"][name], rtol=1e-11, atol=1e-13)
+
+
+MANY = """
+model many(H):
+    input dt[t]: real
+    input x[t]: real[H]
+    param A: real[H, H] ~ glorot
+    param b: real[H] = 0.2
+    h[0] = b
+    q[0] = 0.3
+    flow h[t], q[t] from h[t-1], 0.5 * q[t-1] by SCHEME(dt[t], substeps = SUB):
+        der(h) = tanh(A @ h + x[t]) - q * h
+        der(q) = sum(h * b) - q
+    output h[t], q[t]
+    minimize sum[t](sum(h[t] ** 2) + q[t])
+"""
+
+
+def many(scheme: str, substeps: int, backend: str) -> tuple[float, dict[str, Any]]:
+    r = np.random.default_rng(5)
+    text = MANY.replace("SCHEME", scheme).replace("SUB", str(substeps))
+    fn = unfold.compile(unfold.loads(text), H=2, backend=backend)
+    params = {"A": r.normal(size=(2, 2)), "b": r.normal(size=2)}
+    data = {"dt": r.uniform(0.2, 0.5, size=(2, 3)), "x": r.normal(size=(2, 3, 2))}
+    wrt = [*params, *data, "h"]
+    loss, grads = fn.value_and_grad(params, data, wrt=wrt, lengths=[3, 2], reduce="sum")
+    return float(loss), grads
+
+
+@pytest.mark.parametrize("scheme", ["euler", "heun", "rk4"])
+def test_many_substeps_on_an_axis_are_those_written_out(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values, gradients and costates, to rounding, on ragged batches."""
+    loss, grads = many(scheme, 8, "numpy")
+    native, native_grads = many(scheme, 8, "llvm")
+    monkeypatch.setattr("unfold.check.flows.ROLLED", 100)
+    written, written_grads = many(scheme, 8, "numpy")
+    assert loss == pytest.approx(written, rel=1e-14)
+    assert native == pytest.approx(written, rel=1e-13)
+    for name, expected in written_grads.items():
+        np.testing.assert_allclose(grads[name], expected, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(native_grads[name], expected, rtol=1e-12, atol=1e-14)
+
+
+def test_the_size_of_a_program_does_not_depend_on_the_number_of_substeps() -> None:
+    texts = [
+        str(unfold.loads(MANY.replace("SCHEME", "rk4").replace("SUB", str(n))).adjoint())
+        for n in (8, 400)
+    ]
+    assert texts[0].count("\n") == texts[1].count("\n")
+    assert len(texts[1]) - len(texts[0]) < 100, "the number stands there, and nothing else of it"
+
+
+@pytest.mark.parametrize("method", ["dopri5(0.2, max_steps = {})", "rk4(0.2, substeps = {})"])
+def test_two_flows_have_an_axis_each(method: str) -> None:
+    """Of different lengths, beside an `n` of the model's own."""
+    source = f"""
+        model m:
+            axis n: 3
+            input u[n]: real
+            p[0] = 1
+            q[0] = 1
+            flow p[t] from p[t-1] by {method.format(10)}:
+                der(p) = -p * sum[n](u[n])
+            flow q[t] from q[t-1] by {method.format(20)}:
+                der(q) = -2 * q
+            output p[t], q[t]
+    """
+    out = unfold.compile(dedent(source))({}, u=np.full(3, 1 / 3), T=4)
+    now = 0.2 * np.arange(1, 5)
+    np.testing.assert_allclose(out.p, np.exp(-now), rtol=1e-6)
+    np.testing.assert_allclose(out.q, np.exp(-2 * now), rtol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["reverse cell(x)", "cell(x)"])
+def test_many_substeps_inside_of_models(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = dedent(f"""
+        model cell(H):
+            input x[t]: real[H]
+            param A: real[H, H] ~ glorot
+            h[0] = 0
+            flow h[t] from h[t-1] by heun(0.5, substeps = 8):
+                der(h) = tanh(A @ h + x[t])
+            output h[t]
+        model main(H):
+            input x[t]: real[H]
+            layer[0] = x
+            layer[l] = cell(layer[l-1]) for l in 1..2
+            last = {how}
+            y[t] = layer.2.h[t] + last.h[t]
+            output y[t]
+            minimize sum[t](sum(y[t] ** 2))
+    """)
+    x = np.random.default_rng(1).normal(size=(4, 2))
+
+    def grads(backend: str) -> dict[str, Any]:
+        fn = unfold.compile(unfold.loads(text), H=2, backend=backend)
+        return dict(fn.value_and_grad(fn.init(seed=4), x=x, wrt=[*fn.params, "x"])[1])
+
+    found = [grads("numpy"), grads("llvm")]
+    monkeypatch.setattr("unfold.check.flows.ROLLED", 100)
+    for name, expected in grads("numpy").items():
+        for got in found:
+            np.testing.assert_allclose(got[name], expected, rtol=1e-11, atol=1e-14)

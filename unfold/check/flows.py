@@ -7,7 +7,8 @@ after:   h.k1[t] = tanh(A @ h[t-1] + b)
          h[t] = h[t-1] + dt[t] * h.k2[t]
 
 It happens in the tree, so that everything after it (shapes, causality, the adjoint, both backends)
-sees plain recurrences. The derivative is that of the scheme: the discrete adjoint. What the schemes
+sees plain recurrences. Many substeps stand on an axis of their own, `h.k1[t, n]`, few are written
+out. The derivative is that of the scheme: the discrete adjoint. What the schemes
 are is said in `schemes`, how one chooses its steps itself in `adaptive`.
 """
 
@@ -19,7 +20,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..expr import fresh
-from ..schemes import SCHEMES, Row, Scheme
+from ..schemes import ROLLED, SCHEMES, Row, Scheme
 from ..syntax import tree as t
 from . import adaptive
 from .report import Report
@@ -42,11 +43,12 @@ def expand(model: t.Model, report: Report) -> t.Model:
         return model
     body: list[t.Statement] = []
     broken = list(model.broken)
+    taken = {n.text for n in t.walk(model) if isinstance(n, t.Name)}
     for statement in model.body:
         if not isinstance(statement, t.Flow):
             body.append(statement)
             continue
-        expanded = _Flow(statement, report, model).equations()
+        expanded = _Flow(statement, report, taken).equations()
         if expanded is not None:
             body.extend(expanded)
         else:
@@ -58,10 +60,10 @@ def expand(model: t.Model, report: Report) -> t.Model:
 
 
 class _Flow:
-    def __init__(self, flow: t.Flow, report: Report, model: t.Model) -> None:
+    def __init__(self, flow: t.Flow, report: Report, taken: set[str]) -> None:
         self.flow = flow
         self.report = report
-        self.model = model
+        self.taken = taken
         self.states = [_name(target) for target in flow.targets]
         self.names = [state.text for state in self.states]
         self.items = _items(flow.targets[0])
@@ -82,7 +84,7 @@ class _Flow:
         if method.text == "dopri5":
             w = Terms(self.items, method.span)
             return adaptive.equations(
-                w, self.attempts(), self.flow.targets, self.names, self.flow.start, step, at,
+                w, self.axis(), self.flow.targets, self.names, self.flow.start, step, at,
                 adaptive.Tolerance(**options),
             )  # fmt: skip
         substeps = int(options.get("substeps", 1))
@@ -90,10 +92,11 @@ class _Flow:
             return self.continuous(step, at, substeps)
         return self.fixed(SCHEMES[method.text], self.flow.start, step, at, substeps)
 
-    def attempts(self) -> t.Name:
-        """A name that the model does not use, for the axis of attempts."""
-        taken = {n.text for n in t.walk(self.model) if isinstance(n, t.Name)}
-        return t.Name(fresh("n", taken), span=self.flow.method.span)
+    def axis(self) -> t.Name:
+        """A name that the model does not use yet, for an axis of steps within a step."""
+        name = fresh("n", self.taken)
+        self.taken.add(name)
+        return t.Name(name, span=self.flow.method.span)
 
     def continuous(self, step: t.Expr, at: adaptive.Slopes, substeps: int) -> list[t.Statement]:
         """The scheme from states of their own, ``h.at[t]``, its results marked for the adjoint."""
@@ -130,6 +133,8 @@ class _Flow:
         if substeps > 1:
             found.append(w.define(f"{self.names[0]}.dt", w.binary("/", step, w.number(substeps))))
             step = w.read(f"{self.names[0]}.dt")
+        if substeps >= ROLLED:
+            return found + self.rolled(scheme, start, step, at, substeps)
         base: list[t.Expr] = list(start)
         for n in range(1, substeps + 1):
             tag = f".{n}" if substeps > 1 else ""
@@ -150,6 +155,37 @@ class _Flow:
             for place, name, value in zip(places, self.names, results, strict=True):
                 found.append(place.define(f"{name}.{n}", value))
                 base.append(place.read(f"{name}.{n}"))
+        return found
+
+    def rolled(
+        self,
+        scheme: Scheme,
+        start: Sequence[t.Expr],
+        step: t.Expr,
+        at: adaptive.Slopes,
+        substeps: int,
+    ) -> list[t.Statement]:
+        """Substeps of length ``step`` on an axis ``n``: they start from ``h.y[t, 0]``."""
+        index = self.axis()
+        places = [Terms(self.items, state.span) for state in self.states]
+        w = Terms(self.items, step.span)
+        end, before = w.number(substeps), w.binary("-", index, w.number(1))
+        found: list[t.Statement] = [t.Axis((index,), end, span=step.span)]
+        for place, name, value in zip(places, self.names, start, strict=True):
+            found.append(place.define(f"{name}.y", value, w.number(0)))
+        base: list[t.Expr] = [w.read(f"{name}.y", before) for name in self.names]
+        slopes: list[list[t.Expr]] = [[] for _ in self.states]
+        for stage, row in enumerate(scheme.a, 1):
+            for k, value in enumerate(at(_moved(places, base, step, row, slopes))):
+                name = f"{self.names[k]}.k{stage}"
+                found.append(places[k].define(name, value, index))
+                slopes[k].append(places[k].read(name, index))
+        results = _moved(places, base, step, scheme.b, slopes)
+        for place, name, value in zip(places, self.names, results, strict=True):
+            found.append(place.define(f"{name}.y", value, index))
+        for target, name in zip(self.flow.targets, self.names, strict=True):
+            value = w.read(f"{name}.y", end)
+            found.append(t.Equation((target,), value, span=target.span))
         return found
 
     # --- what is written, checked ---
