@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from .body import DOUBLE, FLOAT, INT, POINTER, VOID, Body, Type, Value, define
 from .ir import Module
-from .jit import HostTarget, compile_ir, host
+from .jit import HostTarget, Library, compile_ir, host
 
 #: Fused multiply-adds of one round: two a cycle with a latency of four or five want eight to ten.
 _CHAINS = 12
-_ROUNDS = 200_000
+_ROUNDS = 20_000
 #: Bytes of each of the two arrays that are copied: larger than a cache.
 _COPIED = 1 << 26
 
@@ -37,29 +39,40 @@ class Peak:
 
 
 def peak(dtype: str, seconds: float = 0.1) -> Peak:
-    """Measure this machine, one core, for ``"float32"`` or ``"float64"``; the best of many tries in
-    ``seconds`` for each of the two figures."""
-    target = host()
-    lanes = target.lanes(dtype)
-    library = compile_ir(_loop(FLOAT if dtype == "float32" else DOUBLE, lanes, target))
+    """Measure one core of this machine for ``"float32"`` or ``"float64"``, ``seconds`` for each of
+    the two figures."""
+    return Peak(flops(dtype, seconds), bandwidth(seconds))
+
+
+def flops(dtype: str, seconds: float) -> float:
+    """Floating-point operations a second at most: the best of many tries in ``seconds``."""
+    library = _compiled(dtype)
     run = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(library.address("multiply"))
+    lanes = host().lanes(dtype)
     result = np.zeros(lanes, dtype)
-    operations = 2 * lanes * _CHAINS * _ROUNDS
+    return 2 * lanes * _CHAINS * _ROUNDS / _best(lambda: run(_ROUNDS, result.ctypes.data), seconds)
+
+
+def bandwidth(seconds: float) -> float:
+    """Bytes a second at most, read and written: the best of many tries in ``seconds``."""
     source, sink = np.zeros(_COPIED, np.uint8), np.ones(_COPIED, np.uint8)
-    return Peak(
-        operations / _best(lambda: run(_ROUNDS, result.ctypes.data), seconds),
-        2 * _COPIED / _best(lambda: np.copyto(sink, source), seconds),
-    )
+    return 2 * _COPIED / _best(lambda: np.copyto(sink, source), seconds)
 
 
-def _best(action: object, seconds: float) -> float:
-    assert callable(action)
+def _best(action: Callable[[], object], seconds: float) -> float:
     best, start = float("inf"), time.perf_counter()
-    while time.perf_counter() - start < seconds:
+    while best == float("inf") or time.perf_counter() - start < seconds:
         before = time.perf_counter()
         action()
         best = min(best, time.perf_counter() - before)
     return best
+
+
+@lru_cache
+def _compiled(dtype: str) -> Library:
+    target = host()
+    kind = FLOAT if dtype == "float32" else DOUBLE
+    return compile_ir(_loop(kind, target.lanes(dtype), target))
 
 
 def _loop(element: Type, lanes: int, target: HostTarget) -> str:

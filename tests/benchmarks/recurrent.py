@@ -22,8 +22,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import peak
 from tests.benchmarks.peers import Step, Task, in_torch_layout, jax_step, ours, torch_step
+from unfold.backends.llvm.peak import flops
 
 SIZES = [
     (1, 50, 8, 16),
@@ -61,7 +61,7 @@ def measure(task: Task, seconds: float, threads: int, with_peers: bool) -> dict[
         step()
     spent = 0.0
     while spent < seconds or len(peaks) < 5:
-        peaks.append(peak.rate("float32", 0.002))
+        peaks.append(flops("float32", 0.002))
         for name, step in rounds.items():
             took: list[float] = []
             while sum(took) < 0.01:
