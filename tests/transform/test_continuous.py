@@ -133,6 +133,35 @@ def test_backends_agree_on_ragged_batches() -> None:
         np.testing.assert_allclose(results[0][1][name], results[1][1][name], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("scheme", ["euler", "midpoint", "heun"])
+def test_many_substeps_on_an_axis_are_those_written_out(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To rounding, on ragged batches; in a model that has an `n` of its own."""
+    params, inputs = data((2,))
+    text = NODE.replace("SCHEME", scheme).replace("SUB", "8").replace("ADJ", "continuous")
+    text = text.replace("(H)", "(H, n = 2)").replace("* x[t])", "* x[t]) / n")
+
+    def grads(backend: str) -> Any:
+        fn = unfold.compile(unfold.loads(text), H=H, backend=backend)
+        return fn.value_and_grad(params, inputs, wrt=WRT, lengths=[4, 2], reduce="sum")
+
+    results = [grads(b) for b in BACKENDS]
+    monkeypatch.setattr("unfold.check.flows.ROLLED", 100)
+    monkeypatch.setattr("unfold.transform.continuous.ROLLED", 100)
+    loss, written = grads("numpy")
+    for value, found in results:
+        assert value == pytest.approx(loss, rel=1e-13)
+        for name in WRT:
+            np.testing.assert_allclose(found[name], written[name], rtol=1e-11, atol=1e-13)
+
+
+def test_the_size_of_the_adjoint_does_not_depend_on_the_number_of_substeps() -> None:
+    text = NODE.replace("SCHEME", "rk4").replace("ADJ", "continuous")
+    few, many = (unfold.loads(text.replace("SUB", n)).adjoint().program for n in ("8", "400"))
+    assert len(few.equations) == len(many.equations)
+
+
 def test_a_batch_is_its_sequences() -> None:
     params, inputs = data((2,))
     fn = node("midpoint", 1, "continuous")
@@ -146,8 +175,9 @@ def test_a_batch_is_its_sequences() -> None:
 
 
 def test_the_adjoint_is_a_program_that_can_be_read_again() -> None:
-    for scheme in ("euler", "rk4"):
-        text = NODE.replace("SCHEME", scheme).replace("SUB", "2").replace("ADJ", "continuous")
+    for scheme, substeps in (("euler", 2), ("rk4", 2), ("heun", 8)):
+        text = NODE.replace("SCHEME", scheme).replace("SUB", str(substeps))
+        text = text.replace("ADJ", "continuous")
         model = unfold.loads(text)
         again = unfold.loads(str(model))
         assert sorted(str(again).split()) == sorted(str(model).split())
@@ -156,7 +186,7 @@ def test_the_adjoint_is_a_program_that_can_be_read_again() -> None:
         printed = unfold.loads(str(first))
         params, inputs = data()
         out = unfold.compile(printed, H=H)(params, inputs)
-        _, grads = node(scheme, 2, "continuous").value_and_grad(params, inputs)
+        _, grads = node(scheme, substeps, "continuous").value_and_grad(params, inputs)
         for name, grad in grads.items():
             np.testing.assert_allclose(out[f"{name}_bar"], grad, rtol=1e-10, atol=1e-13)
 
@@ -233,8 +263,9 @@ def test_truncation_stops_it_where_it_stops_the_discrete_one(how: Any) -> None:
     np.testing.assert_allclose(found[0], found[1], rtol=1e-2, atol=1e-3)
 
 
-def test_second_derivatives_are_those_of_the_backward_program() -> None:
-    fn = node("rk4", 1, "continuous")
+@pytest.mark.parametrize(("scheme", "substeps"), [("rk4", 1), ("heun", 8)])
+def test_second_derivatives_are_those_of_the_backward_program(scheme: str, substeps: int) -> None:
+    fn = node(scheme, substeps, "continuous")
     params, inputs = data()
     product = fn.hvp(params, {"c": np.array(1.0)}, inputs)
     e = 1e-5

@@ -256,8 +256,8 @@ class _Sweep:
         def sweep(eq: Equation, value: Expr, seed: Expr) -> None:
             self.sweep(eq, value, seed, Scope(), unselected, True)
 
-        made = continuous.Integrator(flow, self.vars, pull)
-
+        given = (*self.program.sizes, *self.program.lengths)
+        made = continuous.Integrator(flow, self.vars, self.indices, given, pull)
         starts, by_step = made.run(costates, sweep)
         first = flow.equations[0]
         for start, costate in zip(flow.starts, starts, strict=True):
