@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from unfold.compiler import Options
 from unfold.function import Function
 from unfold.program import Program
 from unfold.show import to_latex, to_rec
+from unfold.show.wrap import HANGING, wrapped
 from unfold.transform import adjoint, tangent
 
 DERIVATIVES: dict[str, Callable[[Program], Program]] = {
@@ -61,6 +63,18 @@ def test_a_printed_program_is_read_as_the_same(program: Program) -> None:
     assert set(results[0]) == set(results[1])
     for name in results[0]:
         np.testing.assert_allclose(results[0][name], results[1][name], rtol=1e-12, atol=1e-300)
+
+
+def test_what_nests_deep_hangs_and_is_not_pushed_to_the_right() -> None:
+    """A level costs no more than the hanging indent, however long the names before its bracket."""
+    long = "f(a * (b + g(c + d, h(e + e, k(m + n, p + q))) * r(s + t, u(v + w, x[t, n] + y))))"
+    widths = []
+    for depth in range(1, 6):
+        text = "first_factor[t] * function(" * depth + f"{long} + {long}" + ", 1)" * depth
+        lines = wrapped("name[t] = ", text, " for t >= 2", 60)
+        widths.append(max(map(len, lines)))
+        assert "".join("".join(lines).split()) == "".join(f"name[t]={text}fort>=2".split())
+    assert max(b - a for a, b in pairwise(widths)) <= HANGING
 
 
 @given(derived())

@@ -7,7 +7,7 @@ and what has a notation of its own: products, powers, components, pieces.
 from __future__ import annotations
 
 from ..domain import Domain
-from ..expr import Call, Const, Expr, Guard, Position, Reduce, Ref
+from ..expr import Call, Const, Expr, Guard, Position, Reduce, Ref, subs_positions
 from ..implicit import parts
 from ..ops import OPS
 from ..poly import Poly
@@ -73,7 +73,7 @@ def _equation(program: Program, eq: Equation) -> str:
     v = program.vars[eq.name]
     left = symbol(eq.name, len(v.shape), [p.compact() for p in eq.element])
     rhs = parts(eq.rhs)[0] if eq.solver else eq.rhs
-    right = formula(without_broadcast(rhs), shown.scope)
+    right = formula(subs_positions(without_broadcast(rhs), shown.pinned), shown.scope)
     if isinstance(eq.rhs, Call) and eq.rhs.op == "broadcast" and right in ("0", "1"):
         right = rf"\mathbf{{{right}}}"
     where = _where(program, eq, shown.scope)

@@ -13,12 +13,12 @@ model elman(D, H):
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..domain import Domain
-from ..expr import Const
+from ..expr import Const, Expr, subs_positions
 from ..implicit import parts
 from ..poly import Poly, show_shape
 from ..program import Axis, Equation, Init, Output, Program, Solver
@@ -186,11 +186,13 @@ def _filled(word: str, items: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Head:
-    """How a piece begins and ends: ``h[0]``, and the clauses after ``for``."""
+    """How a piece begins and ends: ``h[0]``, and the clauses after ``for``; ``pinned`` are the
+    indices that its left-hand side does not have, and the positions in their place."""
 
     left: str
     clauses: tuple[str, ...]
     scope: Scope
+    pinned: Mapping[str, Poly]
 
 
 def head(program: Program, eq: Equation, extra: Extra) -> Head:
@@ -220,7 +222,7 @@ def head(program: Program, eq: Equation, extra: Extra) -> Head:
     conditions = comparisons(domain, known, scope.order)
     index = ", ".join(pinned[i].compact() if i in pinned else i for i in eq.indices)
     left = f"{eq.name}[{index}]" if eq.indices else eq.name
-    return Head(left, (*members, *conditions), scope)
+    return Head(left, (*members, *conditions), scope, pinned)
 
 
 def _lines(program: Program, eq: Equation, extra: Extra, said: Collection[Equation]) -> list[str]:
@@ -230,9 +232,13 @@ def _lines(program: Program, eq: Equation, extra: Extra, said: Collection[Equati
         return wrapped(*shown)
     h = head(program, eq, extra)
     start = parts(eq.rhs)[1]
-    begin = "" if start is None else f" from {expression(without_broadcast(start), h.scope)}"
+    begin = "" if start is None else f" from {_start(start, h)}"
     inside = wrapped(*shown, width=WIDTH - len(INDENT))
     return [f"solve {h.left}{begin} by {method(eq.solver)}:", *(INDENT + line for line in inside)]
+
+
+def _start(e: Expr, h: Head) -> str:
+    return expression(subs_positions(without_broadcast(e), h.pinned), h.scope)
 
 
 def method(solver: Solver) -> str:
@@ -253,9 +259,8 @@ def _equation(
     to tell their shape."""
     h = head(program, eq, extra)
     whole = parts(eq.rhs)[0] if eq.solver else eq.rhs
-    rhs = without_broadcast(whole)
-    if eq in said:
-        rhs = broadcast_again(whole)
+    rhs = broadcast_again(whole) if eq in said else without_broadcast(whole)
+    rhs = subs_positions(rhs, h.pinned)
     v = program.vars[eq.name]
     if isinstance(rhs, Const) and not rhs.shape and v.type.kind == "int":
         text = constant(rhs, integers=False)[0]
