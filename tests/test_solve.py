@@ -567,7 +567,7 @@ def test_a_failure_on_the_way_back_is_an_error_too(kind: str) -> None:
             output z[t]
             minimize loss
     """
-    fn = compiled(text, kind)
+    fn = compiled(text, kind, mode="reverse")
     np.testing.assert_allclose(fn({"w": 1.0}, x=np.ones(2)).z, 10.0)
     with pytest.raises(SolverError) as error:
         fn.value_and_grad({"w": 1.0}, x=np.ones((2, 2)))

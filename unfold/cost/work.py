@@ -40,7 +40,7 @@ FUNCTIONS = frozenset(
 #: Numbers are moved or renamed, none is computed.
 MOVES = frozenset(
     ("broadcast", "concat", "stack", "slice", "pad", "take", "onehot", "transpose", "reshape")
-    + ("real", "detach", "starting_from")
+    + ("real", "detach", "starting_from", "arrived", "continuous")
 )
 #: One operation for each component of the operand.
 REDUCTIONS = frozenset(("sum", "max", "min", "argmax"))
