@@ -32,7 +32,6 @@ ARITHMETIC = frozenset(
         "add",
         "sub",
         "mul",
-        "chain_rule",
         "div",
         "neg",
         "abs",
