@@ -52,7 +52,7 @@ GRADIENTS_CHECKED = sorted({example for example, _ in REFERENCES.values()} | {
     "learned_optimiser", "neural_cde", "min_gru", "implicit_euler", "charlm_sample",
     "matrix_chain", "rna_folding", "cyk", "mlstm", "hyena", "hippo", "griffin", "garch", "hopfield",
     "value_iteration", "sinkhorn", "knowledge_tracing", "pharmacokinetics", "lotka_volterra",
-    "neuron",
+    "neuron", "smoother",
 })  # fmt: skip
 
 

@@ -468,9 +468,9 @@ def test_unfolding_and_differentiation_commute(name: str) -> None:
 def test_an_implicit_element_is_one_node() -> None:
     graph = unfold.loads(small("newton")).unfold(3, level="op")
     node = graph.nodes["h[2]"]
-    assert node.op == "solve"
+    assert node.op == "implicit"
     assert [graph.table[o].name for o in node.operands] == ["h[1]", "W", "x[2]", "k"]
-    assert graph.networkx.nodes["h[2]"]["op"] == "solve"
+    assert graph.networkx.nodes["h[2]"]["op"] == "implicit"
     assert graph.path_length("h[0]", "h[3]") == 3
 
 

@@ -193,6 +193,36 @@ def test_a_kalman_filter_gives_the_likelihood_of_the_joint_normal(backend: str) 
 
 
 @both
+def test_a_smoother_gives_the_moments_of_the_joint_normal(backend: str) -> None:
+    rng = np.random.default_rng(18)
+    fn = compiled("smoother", backend, N=2, M=3)
+    p, y = drawn(fn, rng), rng.normal(size=(5, 3))
+    # All states as one vector s, all observations as y = H s + noise.
+    mean, cov, means = p["m_start"] + 1.0, p["L_start"] @ p["L_start"].T, []
+    p["m_start"] = mean
+    states = np.zeros((10, 10))
+    for t in range(5):
+        mean, cov = p["A"] @ mean, p["A"] @ cov @ p["A"].T + p["L_step"] @ p["L_step"].T
+        means.append(mean)
+        block = cov
+        for u in range(t, 5):
+            states[2 * u : 2 * u + 2, 2 * t : 2 * t + 2] = block
+            states[2 * t : 2 * t + 2, 2 * u : 2 * u + 2] = block.T
+            block = p["A"] @ block
+    H = np.kron(np.eye(5), p["C"])
+    S = H @ states @ H.T + np.kron(np.eye(5), p["L_seen"] @ p["L_seen"].T)
+    e = y.ravel() - H @ np.concatenate(means)
+    gain = np.linalg.solve(S, H @ states).T
+    after, spread = np.concatenate(means) + gain @ e, states - gain @ H @ states
+    want = (15 * np.log(2 * np.pi) + np.linalg.slogdet(S)[1] + e @ np.linalg.solve(S, e)) / 2
+    out = fn(p, y=y)
+    np.testing.assert_allclose(out.loss, want, rtol=1e-11)
+    np.testing.assert_allclose(out.ms, after.reshape(5, 2), rtol=1e-9)
+    blocks = [spread[2 * t : 2 * t + 2, 2 * t : 2 * t + 2] for t in range(5)]
+    np.testing.assert_allclose(out.Ps, blocks, rtol=1e-9, atol=1e-12)
+
+
+@both
 def test_a_hawkes_process_adds_all_pairs_of_events(backend: str) -> None:
     rng = np.random.default_rng(9)
     fn = compiled("hawkes", backend, K=2)

@@ -50,7 +50,7 @@ def begun(rhs: Expr, start: Expr | None) -> Expr:
 #: Ops that are linear in each operand, all others kept fixed.
 _LINEAR = frozenset(
     ("mul", "matmul", "outer", "sum", "transpose", "reshape", "broadcast", "slice", "pad", "real")
-    + ("take", "scatter", "where", "div", "detach", "chain_rule")
+    + ("take", "scatter", "where", "div", "detach", "chain_rule", "solve", "half_lower")
 )
 #: Ops that are linear in all operands together.
 _SUMS = frozenset(("add", "sub", "neg", "concat", "stack", "reduce_sum"))
@@ -85,6 +85,8 @@ def _keeps(node: Call, moved: list[int]) -> bool:
         return 0 not in moved
     if node.op in ("div", "take", "scatter"):
         return moved == [0]
+    if node.op == "solve":
+        return moved == [1]
     return node.op in _LINEAR and len(moved) == 1
 
 

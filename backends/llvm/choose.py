@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
+from unfold.cost.work import SYSTEMS
 from unfold.expr import Call, Expr, walk
 from unfold.plan import Plan, accumulate, fuse, peel, plan, split
 from unfold.program import Program
@@ -51,5 +52,9 @@ def _weight(node: Expr) -> int:
         return own
     if node.op == "matmul":
         return 2 * own * dims(node.args[0].shape)[-1]
+    if node.op in SYSTEMS:
+        n = dims(node.args[0].shape)[0]
+        # Products, exchanges of rows by choices, and as much again for every right side.
+        return 2 * n * (n * n + own)
     largest = max((prod(dims(a.shape)) for a in node.args), default=1)
     return max(own, largest)

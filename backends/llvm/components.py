@@ -16,7 +16,8 @@ import numpy as np
 from unfold.expr import Call
 from unfold.poly import Shape
 
-from . import elementwise, vecmath
+from . import elementwise, elimination, vecmath
+from .body import Body
 from .elementwise import Formats, convert, is_float
 from .ir import Function, Value, integer, real, vector, width_of
 
@@ -324,7 +325,62 @@ def _cross_entropy(u: Unit, node: Call, args: Sequence[Components]) -> Component
     return [u.binary("fsub", logsumexp(u, logits), chosen)]
 
 
+# --- small systems --------------------------------------------------------------------------------
+
+
+def _square(u: Unit, node: Call, args: Sequence[Components]) -> elimination.Matrix:
+    """The first operand row by row, every entry in the lanes of the widest of all operands."""
+    width = max(width_of(v.type) for a in args for v in a)
+    return _rows(u, args[0], dims(node.args[0].shape)[1], width)
+
+
+def _rows(u: Unit, values: Components, columns: int, width: int) -> elimination.Matrix:
+    b = Body(u.f)
+    ready = [b.wrap(u.f.splat(v, width)) for v in _reals(u, values)]
+    return [ready[k : k + columns] for k in range(0, len(ready), columns)]
+
+
+def _flat(matrix: elimination.Matrix) -> Components:
+    return [v for row in matrix for v in row]
+
+
+def _solve(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    a = _square(u, node, args)
+    right = _rows(u, args[1], len(args[1]) // len(a), a[0][0].kind.lanes)
+    return _flat(elimination.solution(a, right))
+
+
+def _inv(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    a = _square(u, node, args)
+    kind, body = a[0][0].kind, a[0][0].body
+    unit = [[body.const(kind, float(i == j)) for j in range(len(a))] for i in range(len(a))]
+    return _flat(elimination.solution(a, unit))
+
+
+def _logdet(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    sizes = [u.f.intrinsic("llvm.fabs", p) for p in elimination.pivots(_square(u, node, args))]
+    return [_tree(lambda a, b: add(u, a, b), [vecmath.emit(u.f, "log", s) for s in sizes])]
+
+
+def _cholesky(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    return _flat(elimination.cholesky(_square(u, node, args)))
+
+
+def _half_lower(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    values, n = _reals(u, args[0]), dims(node.shape)[0]
+    half, zero = real(0.5, u.formats.real), u.zero("real")
+    result = []
+    for (i, j), v in zip(product(range(n), repeat=2), values, strict=True):
+        result.append(zero if j > i else v if j < i else u.binary("fmul", v, half))
+    return result
+
+
 RULES: dict[str, Rule] = {
+    "solve": _solve,
+    "inv": _inv,
+    "logdet": _logdet,
+    "cholesky": _cholesky,
+    "half_lower": _half_lower,
     "matmul": _matmul,
     "outer": _outer,
     "transpose": _transpose,

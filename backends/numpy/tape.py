@@ -102,6 +102,6 @@ class Tape:
 def _meaning(node: Node, dtype: str) -> Callable[..., Array]:
     if node.op == "copy":
         return np.asarray
-    if node.op == "solve":
+    if node.op == "implicit":
         return solution(node, dtype)
     return function(node.op, dict(node.attrs))

@@ -30,6 +30,7 @@ FOREIGN = {
     "logistic": "sigmoid", "sigma": "sigmoid", "power": "pow", "cat": "concat",
     "concatenate": "concat", "one_hot": "onehot", "stop_gradient": "detach", "std": "var",
     "fabs": "abs", "swish": "silu", "average": "mean", "prod": "sum", "stack": "stack",
+    "det": "logdet", "slogdet": "logdet", "inverse": "inv", "chol": "cholesky", "linsolve": "solve",
 }  # fmt: skip
 
 

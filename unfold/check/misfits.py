@@ -21,6 +21,7 @@ _WORDS = {
     "matmul": "a matrix product", "concat": "a concatenation", "stack": "a list of entries",
     "take": "the choice of a component", "slice": "a slice", "transpose": "a transpose",
     "where": "a choice", "cross_entropy": "a cross-entropy", "outer": "an outer product",
+    "solve": "a linear system",
 }  # fmt: skip
 
 

@@ -192,6 +192,11 @@ def hole(op: str, args: Sequence[Value], attrs: dict[str, Any]) -> Hole:
         # `outer(v - S @ k, k)` is a matrix though S is not known: fast weights recur like this.
         rows = [s for s in shapes if s is not None and len(s) == 1]
         return Hole((*rows[0], *rows[1]) if len(rows) == 2 else None, REAL)
+    if op == "logdet":
+        return Hole((), REAL)
+    if op in ("solve", "inv", "cholesky", "half_lower"):
+        # As its last operand: a recurrence may well begin with a matrix and go on so.
+        return Hole(shapes[-1], REAL)
     return _all_or_nothing(op, args, attrs)
 
 

@@ -134,6 +134,11 @@ CALLS: dict[str, str] = {
     "softmax": "softmax({0}, axis = {axis})",  # `softmax({0})` for a vector
     "log_softmax": "log_softmax({0}, axis = {axis})",  # `log_softmax({0})` for a vector
     "cross_entropy": "cross_entropy({0}, {1})",
+    "solve": "solve({0}, {1})",
+    "inv": "inv({0})",
+    "logdet": "logdet({0})",
+    "cholesky": "cholesky({0})",
+    "half_lower": "half_lower({0})",  # the lower triangle with half the diagonal
 }
 
 #: Ops with brackets of their own.

@@ -42,7 +42,7 @@ ARITHMETIC = frozenset(
         "where",
     )
     + ("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not")
-    + ("mod", "floordiv", "floor", "ceil", "round", "outer", "scatter")
+    + ("mod", "floordiv", "floor", "ceil", "round", "outer", "scatter", "half_lower")
 )
 #: One function for each component of the result.
 FUNCTIONS = frozenset(
@@ -56,6 +56,8 @@ MOVES = frozenset(
 )
 #: One operation for each component of the operand.
 REDUCTIONS = frozenset(("sum", "max", "min", "argmax"))
+#: Elimination in a square matrix.
+SYSTEMS = frozenset(("solve", "inv", "logdet", "cholesky"))
 
 
 def size(e: Expr) -> int:
@@ -90,7 +92,21 @@ def work(e: Call) -> Work:
     if e.op in ("logsumexp", "softmax", "log_softmax", "cross_entropy"):
         # The largest is found and subtracted, exponentials are summed, one more pass normalises.
         return Work(4 * operand, operand + 1)
+    if e.op in SYSTEMS:
+        return _elimination(e)
     raise KeyError(e.op)
+
+
+def _elimination(e: Call) -> Work:
+    """Factors of a matrix of n rows, and forward and back substitution for each right side."""
+    n = e.args[0].shape[0].evaluate({})
+    if e.op == "cholesky":
+        # The symmetric part, and half of what an elimination takes.
+        return Work(n * n + n * (n + 1) * (2 * n + 1) // 6, n)
+    factors = n * (n - 1) * (4 * n + 1) // 6
+    if e.op == "logdet":
+        return Work(factors + n, n)
+    return Work(factors + 2 * n * size(e))
 
 
 def _power(e: Call) -> Work:

@@ -1,4 +1,4 @@
-"""Implicit equations in the graph: one node ``solve`` for each element.
+"""Implicit equations in the graph: one node ``implicit`` for each element.
 
 Its operands are what the equation reads besides its unknown. What has to be solved stands in its
 attributes, as expressions in which ``.z`` is the unknown and ``.0``, ``.1``… are the operands:

@@ -16,7 +16,7 @@ Element = tuple[str, Index]
 #: "equation", whose operands are all that its equation reads, and one that an implicit equation
 #: defines (see `unfold.graph.implicit`).
 LEAVES = ("input", "param", "const")
-COPY, EQUATION, SOLVE = "copy", "equation", "solve"
+COPY, EQUATION, IMPLICIT = "copy", "equation", "implicit"
 
 
 class Node(NamedTuple):
@@ -24,7 +24,7 @@ class Node(NamedTuple):
 
     Attributes:
         op: ``input``, ``param``, ``const``; a primitive of `unfold.ops`; ``reduce_sum``, … over any
-            number of operands (`NARY`); ``copy``; ``solve``; at level "equation" ``equation``.
+            number of operands (`NARY`); ``copy``; ``implicit``; at level "equation" ``equation``.
         operands: positions of the operands in `Graph.table`, in order; all smaller than the node's
             own.
         attrs: the op's attributes; a constant's ``value``.

@@ -23,7 +23,7 @@ from ..poly import Shape
 from ..program import Var
 from .graph import Graph, Result
 from .implicit import RECORDS, UNKNOWN, Backward
-from .node import COPY, LEAVES, SOLVE, Builder, Index, Node
+from .node import COPY, IMPLICIT, LEAVES, Builder, Index, Node
 from .template import Template, total, zero
 
 
@@ -161,7 +161,7 @@ class _Sweep:
         if node.op == COPY:
             self.give(node.operands[0], g, self.unselected.get(g, NONE))
             return
-        if node.op == SOLVE:
+        if node.op == IMPLICIT:
             self.through(position, node, g, active)
             return
         receivers = tuple(o in active for o in node.operands)
@@ -180,7 +180,7 @@ class _Sweep:
         kinds = tuple((table[o].shape, table[o].type) for o in node.operands)
         unselected = self.unselected.get(g, NONE)
         wild = self.wild_reads(position, node) if unselected else frozenset()
-        key = (SOLVE, node.attrs, kinds, unselected, wild)
+        key = (IMPLICIT, node.attrs, kinds, unselected, wild)
         if key not in self.implicit:
             operands = [table[o] for o in node.operands]
             self.implicit[key] = Backward(node, operands, unselected, wild)
@@ -189,7 +189,7 @@ class _Sweep:
         owner = (name, node.index)
         solved = builder.add(
             Node(
-                SOLVE, (g, position, *node.operands), rule.adjoint, node.shape, node.type,
+                IMPLICIT, (g, position, *node.operands), rule.adjoint, node.shape, node.type,
                 "adjoint", *owner, 0, node.equation,
             )
         )  # fmt: skip

@@ -13,7 +13,7 @@ from ..program import Equation, Program, ProgramError, Var
 from .affine import condition
 from .graph import Graph, Result
 from .implicit import ImplicitTemplate
-from .node import EQUATION, SOLVE, Builder, Element, Index, Node, element_name
+from .node import EQUATION, IMPLICIT, Builder, Element, Index, Node, element_name
 from .template import Template, zero
 
 LEVELS = ("op", "equation")
@@ -208,7 +208,7 @@ class _Unrolling:
             index, [(e, n.shape, n.type) for e, n in zip(reads, nodes, strict=True)]
         )
         return self.builder.add(
-            Node(SOLVE, read, attrs, v.shape, v.type, role, v.name, index, 0, piece.equation)
+            Node(IMPLICIT, read, attrs, v.shape, v.type, role, v.name, index, 0, piece.equation)
         )
 
     def lookup(self, var: str, index: tuple[int, ...]) -> int:

@@ -7,11 +7,13 @@ the tests loop over this table and name whatever is missing.
 from __future__ import annotations
 
 from ..expr import Attr, Call, Expr
-from . import elementwise, linear, reductions
+from . import elementwise, linear, reductions, systems
 from .definitions import DEFINITIONS
 from .record import Example, Op
 
-OPS: dict[str, Op] = {op.name: op for op in elementwise.OPS + linear.OPS + reductions.OPS}
+OPS: dict[str, Op] = {
+    op.name: op for op in elementwise.OPS + linear.OPS + reductions.OPS + systems.OPS
+}
 
 
 def call(name: str, *args: Expr, **attrs: Attr) -> Call:

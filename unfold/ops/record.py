@@ -32,7 +32,8 @@ Product: TypeAlias = Callable[[Expr, Expr], Expr]
 class Example:
     """How tests may call an op: shapes of the operands, where to draw them from, attributes.
 
-    ``ranges`` holds one interval per operand, for integer operands ``("int", bound)``.
+    ``ranges`` holds one interval per operand, for integer operands ``("int", bound)``. The ends of
+    an interval may be nested tuples: one number for each component.
     """
 
     shapes: tuple[tuple[int, ...], ...]

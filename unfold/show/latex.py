@@ -32,6 +32,8 @@ LEVELS: dict[str, tuple[int, tuple[int, ...]]] = {
     "matmul": (PRODUCT, (PRODUCT, PRODUCT)),
     "outer": (PRODUCT, (POWER, POWER)),
     "transpose": (POWER, (ATOM,)),
+    "solve": (PRODUCT, (ATOM, FACTOR)),
+    "inv": (POWER, (ATOM,)),
     "pow": (POWER, (ATOM, ANY)),
     "mod": (PRODUCT, (FACTOR, FACTOR)),
     "exp_diff": (PRODUCT, (SUM, PRODUCT)),

@@ -237,7 +237,10 @@ def _closure(start: Iterable[str], edges: Mapping[str, set[str]]) -> set[str]:
     return found
 
 
-_HEAVY = {"matmul", "outer", "softmax", "log_softmax", "logsumexp", "cross_entropy", "max", "min"}
+_HEAVY = frozenset(
+    ("matmul", "outer", "softmax", "log_softmax", "logsumexp", "cross_entropy", "max", "min")
+    + ("solve", "inv", "logdet", "cholesky")
+)
 
 
 def is_heavy(e: Expr) -> bool:

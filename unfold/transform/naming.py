@@ -35,11 +35,13 @@ from .common import axis_range, is_heavy
 LINEAR = frozenset(
     ("add", "sub", "neg", "sum", "transpose", "reshape", "broadcast", "concat", "stack", "slice")
     + ("pad", "take", "scatter", "real", "detach", "onehot", "argmax", "floor", "ceil", "round")
-    + ("sign", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "floordiv")
+    + ("sign", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "floordiv", "half_lower")
 )
 PRODUCTS = frozenset({"mul", "matmul", "outer"})
 # Ops whose derivative reads their result only.
-OF_RESULT = frozenset({"exp", "tanh", "sigmoid", "sqrt", "softmax", "log_softmax", "exp_diff"})
+OF_RESULT = frozenset(
+    ("exp", "tanh", "sigmoid", "sqrt", "softmax", "log_softmax", "exp_diff", "inv", "cholesky")
+)
 
 
 class _Namer:

@@ -1,46 +1,128 @@
-"""A small dense linear system: elimination with row exchanges, of one sequence.
+"""Small dense matrices in memory: systems, inverses, determinants and factors, of one sequence.
 
-(Golub and Van Loan, *Matrix Computations*, 2013, algorithm 3.4.1.) A singular matrix gives
-infinities or NaN, which whoever asked takes for what they are.
+Every function is ``void(ptr matrix, ptr result)`` on components in C order and destroys the matrix,
+of ``n`` rows. (Golub and Van Loan, *Matrix Computations*, 2013, algorithms 3.4.1 and 4.2.1.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from .. import vecmath
 from ..body import POINTER, VOID, Body, Type, Value, define
 from ..ir import Module
 
+_NAN = float("nan")
 
-def linear_system(module: Module, n: int, real: str) -> str:
-    """The name of ``void(ptr matrix, ptr right)``: ``right`` becomes the solution.
 
-    The matrix has ``n`` rows of ``n`` numbers and is destroyed.
+def linear_system(module: Module, n: int, real: str, columns: int = 1) -> str:
+    """The name of a function whose ``result`` holds right sides and becomes the solution.
+
+    It has ``n`` rows of so many columns. If the matrix is singular all of it becomes NaN.
     """
+    name = f"solve.linear.{n}.{columns}.{real}"
+    return _defined(module, name, lambda b: _Elimination(b, n, Type(real), columns).solve())
 
-    def write(b: Body) -> None:
-        _Elimination(b, n, Type(real)).write()
 
-    return define(module, f"solve.linear.{n}.{real}", VOID, (POINTER, POINTER), write)
+def inverse(module: Module, n: int, real: str) -> str:
+    """The name of a function whose ``result`` becomes the inverse, or NaN."""
+    name = f"solve.inverse.{n}.{real}"
+    return _defined(module, name, lambda b: _Elimination(b, n, Type(real), n).invert())
+
+
+def log_determinant(module: Module, n: int, real: str) -> str:
+    """The name of a function whose ``result`` becomes ``log |det matrix|``."""
+    name = f"solve.logdet.{n}.{real}"
+    return _defined(module, name, lambda b: _Elimination(b, n, Type(real), 0).measure())
+
+
+def cholesky(module: Module, n: int, real: str) -> str:
+    """The name of a function whose ``result`` becomes the lower factor of the symmetric part.
+
+    If that is not positive definite all of it becomes NaN.
+    """
+    return _defined(module, f"solve.cholesky.{n}.{real}", lambda b: _factor(b, n, Type(real)))
+
+
+def _defined(module: Module, name: str, write: Callable[[Body], None]) -> str:
+    return define(module, name, VOID, (POINTER, POINTER), write)
 
 
 class _Elimination:
-    def __init__(self, b: Body, n: int, kind: Type) -> None:
+    """Elimination with row exchanges, on right sides of so many columns as well."""
+
+    def __init__(self, b: Body, n: int, kind: Type, columns: int) -> None:
         self.b = b
         self.n = n
         self.kind = kind
+        self.columns = columns
         self.matrix, self.right = b.args
 
     def entry(self, i: Value, j: Value | int) -> Value:
         return self.b.at(self.matrix, i * self.n + j, self.kind)
 
+    def side(self, i: Value, j: Value) -> Value:
+        """The address of an entry of the right sides."""
+        at = i if self.columns == 1 else i * self.columns + j
+        return self.b.at(self.right, at, self.kind)
+
     def load(self, at: Value) -> Value:
         return self.b.load(at, self.kind)
 
-    def write(self) -> None:
-        self.b.loop(self.n, [], self.column)
-        self.b.loop(self.n, [], self.back)
+    def each(self, body: Callable[[Value], None]) -> None:
+        """Once for every column on the right."""
+        if self.columns == 1:
+            body(self.b.const(Type("i64"), 0))
+        elif self.columns:
+            self.over(self.columns, body)
 
-    def column(self, k: Value, _: list[Value]) -> list[Value]:
+    def over(self, stop: int, body: Callable[[Value], None], start: Value | int = 0) -> None:
+        def one(i: Value, _: list[Value]) -> list[Value]:
+            body(i)
+            return []
+
+        self.b.loop(stop, [], one, start=start)
+
+    def solve(self) -> None:
+        self.over(self.n, self.column)
+        self.over(self.n, self.back)
+
+    def invert(self) -> None:
+        def row(i: Value) -> None:
+            def one(j: Value) -> None:
+                value = i.eq(j).select(self.b.const(self.kind, 1.0), 0.0)
+                self.b.store(value, self.side(i, j))
+
+            self.over(self.n, one)
+
+        self.over(self.n, row)
+        self.solve()
+
+    def measure(self) -> None:
+        """The sum of the pivots' logarithms."""
+
+        def one(k: Value, total: list[Value]) -> list[Value]:
+            self.exchange(k)
+            pivot = self.load(self.entry(k, k))
+            # Below a pivot that is 0 all are.
+            self.clear(k, pivot.eq(0.0).select(1.0, pivot))
+            size = self.b.intrinsic("fabs", pivot)
+            return [total[0] + self.b.wrap(vecmath.emit(self.b.f, "log", size))]
+
+        (total,) = self.b.loop(self.n, [self.b.const(self.kind, 0.0)], one)
+        self.b.store(total, self.right)
+
+    def column(self, k: Value) -> None:
         """Bring the largest entry of column ``k`` to the diagonal, and zeros below it."""
+        self.exchange(k)
+        at = self.entry(k, k)
+        pivot = self.load(at)
+        # A pivot that is NaN spreads to whatever is left, and from there backward to all.
+        safe = pivot.eq(0.0).select(_NAN, pivot)
+        self.b.store(safe, at)
+        self.clear(k, safe)
+
+    def exchange(self, k: Value) -> None:
         b = self.b
         start = b.intrinsic("fabs", self.load(self.entry(k, k)))
 
@@ -50,49 +132,87 @@ class _Elimination:
             return [wins.select(size, best[0]), wins.select(i, best[1])]
 
         pivot = b.loop(self.n, [start, k], larger, start=k + 1)[1]
-
-        def exchange(j: Value, _: list[Value]) -> list[Value]:
-            self.swap(self.entry(k, j), self.entry(pivot, j))
-            return []
-
-        b.loop(self.n, [], exchange, start=k)
-        self.swap(b.at(self.right, k, self.kind), b.at(self.right, pivot, self.kind))
-        diagonal = self.load(self.entry(k, k))
-
-        def row(i: Value, _: list[Value]) -> list[Value]:
-            factor = self.load(self.entry(i, k)) / diagonal
-
-            def one(j: Value, _: list[Value]) -> list[Value]:
-                at = self.entry(i, j)
-                b.store(self.load(at) - factor * self.load(self.entry(k, j)), at)
-                return []
-
-            b.loop(self.n, [], one, start=k + 1)
-            at = b.at(self.right, i, self.kind)
-            b.store(self.load(at) - factor * self.load(b.at(self.right, k, self.kind)), at)
-            return []
-
-        b.loop(self.n, [], row, start=k + 1)
-        return []
+        self.over(self.n, lambda j: self.swap(self.entry(k, j), self.entry(pivot, j)), k)
+        self.each(lambda j: self.swap(self.side(k, j), self.side(pivot, j)))
 
     def swap(self, p: Value, q: Value) -> None:
         x, y = self.load(p), self.load(q)
         self.b.store(y, p)
         self.b.store(x, q)
 
-    def back(self, step: Value, _: list[Value]) -> list[Value]:
-        """Solve for one unknown, the last one first."""
+    def clear(self, k: Value, pivot: Value) -> None:
+        """Take multiples of row ``k`` from those below."""
+
+        def row(i: Value) -> None:
+            factor = self.load(self.entry(i, k)) / pivot
+
+            def less(at: Value, upper: Value) -> None:
+                self.b.store(self.b.madd(-factor, self.load(upper), self.load(at)), at)
+
+            self.over(self.n, lambda j: less(self.entry(i, j), self.entry(k, j)), k + 1)
+            self.each(lambda j: less(self.side(i, j), self.side(k, j)))
+
+        self.over(self.n, row, k + 1)
+
+    def back(self, step: Value) -> None:
+        """Solve for one row of the unknown, the last one first."""
         b = self.b
         i = (self.n - 1) - step
 
-        def term(j: Value, sums: list[Value]) -> list[Value]:
-            x = self.load(b.at(self.right, j, self.kind))
-            return [sums[0] - self.load(self.entry(i, j)) * x]
+        def column(c: Value) -> None:
+            def term(j: Value, sums: list[Value]) -> list[Value]:
+                return [b.madd(-self.load(self.entry(i, j)), self.load(self.side(j, c)), sums[0])]
 
-        at = b.at(self.right, i, self.kind)
-        (total,) = b.loop(self.n, [self.load(at)], term, start=i + 1)
-        b.store(total / self.load(self.entry(i, i)), at)
+            at = self.side(i, c)
+            (total,) = b.loop(self.n, [self.load(at)], term, start=i + 1)
+            b.store(total / self.load(self.entry(i, i)), at)
+
+        self.each(column)
+
+
+def _factor(b: Body, n: int, kind: Type) -> None:
+    """Column by column; what a column needs of those before it is in the result."""
+    matrix, result = b.args
+
+    def at(place: Value, i: Value, j: Value) -> Value:
+        return b.at(place, i * n + j, kind)
+
+    def load(place: Value, i: Value, j: Value) -> Value:
+        return b.load(at(place, i, j), kind)
+
+    def rest(i: Value, j: Value) -> Value:
+        """An entry of the symmetric part without the columns before ``j``."""
+
+        def term(k: Value, sums: list[Value]) -> list[Value]:
+            return [b.madd(-load(result, i, k), load(result, j, k), sums[0])]
+
+        start = (load(matrix, i, j) + load(matrix, j, i)) * 0.5
+        return b.loop(j, [start], term)[0]
+
+    def column(j: Value, fits: list[Value]) -> list[Value]:
+        square = rest(j, j)
+        root = b.intrinsic("sqrt", square)
+        b.store(root, at(result, j, j))
+
+        def below(i: Value, _: list[Value]) -> list[Value]:
+            b.store(rest(i, j) / root, at(result, i, j))
+            b.store(b.const(kind, 0.0), at(result, j, i))
+            return []
+
+        b.loop(n, [], below, start=j + 1)
+        return [fits[0] & square.gt(0.0)]
+
+    (fits,) = b.loop(n, [b.const(Type("i1"), 1)], column)
+
+    def spoil() -> list[Value]:
+        def one(k: Value, _: list[Value]) -> list[Value]:
+            b.store(b.const(kind, _NAN), b.at(result, k, kind))
+            return []
+
+        b.loop(n * n, [], one)
         return []
 
+    b.when(fits ^ 1, spoil)
 
-__all__ = ["linear_system"]
+
+__all__ = ["cholesky", "inverse", "linear_system", "log_determinant"]

@@ -18,6 +18,7 @@ from .nodes import (
     Branch,
     ColumnSum,
     Contract,
+    Eliminate,
     Fold,
     Group,
     Map,
@@ -66,6 +67,8 @@ def read_by(op: Op) -> list[View]:
         found = [op.left, op.right, *([op.start] if op.start else [])]
     elif isinstance(op, Contract):
         found = [op.left, op.right, op.target]
+    elif isinstance(op, Eliminate):
+        found = [op.matrix, op.target]
     else:
         assert isinstance(op, ScatterSum)
         found = [op.source, op.index, op.target]
@@ -77,6 +80,8 @@ def written_by(op: Op) -> list[View]:
     if isinstance(op, Group):
         return [part.target for part in op.parts]
     assert not isinstance(op, _BLOCKS)
+    if isinstance(op, Eliminate):
+        return [op.target, op.matrix]
     return [op.target]
 
 

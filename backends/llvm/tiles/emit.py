@@ -10,9 +10,9 @@ from unfold.poly import Poly
 from .. import gemm
 from ..indexing import Indexer
 from ..ir import Function, Value, integer
-from . import implicit, products
+from . import implicit, products, systems
 from .loops import Loops
-from .nodes import Branch, Contract, Op, Points, Product, Repeat, Solve, Stretch
+from .nodes import Branch, Contract, Eliminate, Op, Points, Product, Repeat, Solve, Stretch
 from .outline import LOOPS, outline
 from .products import Matrix
 from .storage import PORTION
@@ -165,6 +165,7 @@ class TileEmitter(Loops):
 EMIT: dict[type, Callable[[TileEmitter, Any], None]] = {
     Product: TileEmitter.product,
     Contract: TileEmitter.contract,
+    Eliminate: systems.emit,
     Branch: TileEmitter.branch,
     Repeat: TileEmitter.repeat,
     Points: TileEmitter.points,

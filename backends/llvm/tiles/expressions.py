@@ -34,7 +34,7 @@ from .sums import reduce_rows
 from .walking import along
 
 #: Calls that a `Map` reads through: they only say which component stands where, or compare with it.
-THROUGH = frozenset(("broadcast", "transpose", "slice", "outer", "onehot", "scatter"))
+THROUGH = frozenset(("broadcast", "transpose", "slice", "outer", "onehot", "scatter", "half_lower"))
 
 
 class Expressions(Places):

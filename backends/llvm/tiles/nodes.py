@@ -142,6 +142,18 @@ class Product:
 
 
 @dataclass(frozen=True)
+class Eliminate:
+    """``target`` = ``op`` (solve, inv, logdet, cholesky) of a matrix for each row.
+
+    Both views are dense. The matrix is destroyed; for solve the target holds the right side before.
+    """
+
+    target: View
+    matrix: View
+    op: str
+
+
+@dataclass(frozen=True)
 class ColumnSum:
     """Add ``rhs``, summed over all rows, to a ``target`` that the rows share.
 
@@ -256,8 +268,8 @@ class Solve:
 
 
 Op: TypeAlias = (
-    Map | Group | Fold | Product | ColumnSum | Contract | ScatterSum | Branch | Repeat | Points
-    | Stretch | Solve
+    Map | Group | Fold | Product | Eliminate | ColumnSum | Contract | ScatterSum | Branch | Repeat
+    | Points | Stretch | Solve
 )  # fmt: skip
 
 

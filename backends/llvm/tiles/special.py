@@ -9,6 +9,7 @@ from unfold.expr import Call, Expr
 from unfold.ops.record import compare, expand, fn, where
 
 from ..components import dims
+from . import systems
 from .nodes import Fold, Map, Product, View
 
 if TYPE_CHECKING:
@@ -156,4 +157,8 @@ SPECIAL: dict[str, Rule] = {
     "softmax": _softmax,
     "log_softmax": _log_softmax,
     "cross_entropy": _cross_entropy,
+    "solve": systems.select,
+    "inv": systems.select,
+    "logdet": systems.select,
+    "cholesky": systems.select,
 }

@@ -12,6 +12,7 @@ from .nodes import (
     Branch,
     ColumnSum,
     Contract,
+    Eliminate,
     Fold,
     Group,
     Map,
@@ -49,6 +50,8 @@ def _stretches(op: Op, index: str, temporaries: Container[str]) -> bool:
             views.append(op.target)
     elif isinstance(op, Product):
         views = [op.target, op.left, op.right, *([op.start] if op.start else [])]
+    elif isinstance(op, Eliminate):
+        views = [op.target, op.matrix]
     elif isinstance(op, Contract):
         # Matrix kernels take the distance of rows, whatever it is.
         views = [replace(v, walked=None, position=_walked_last(v)) for v in (op.left, op.right)]

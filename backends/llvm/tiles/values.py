@@ -317,6 +317,17 @@ def _scatter(v: Evaluator, e: Call, place: Place) -> Value:
     return v.f.select(v.f.splat(hit, width), v.f.splat(value, width), zero)
 
 
+def _half_lower(v: Evaluator, e: Call, place: Place) -> Value:
+    value = convert(v.f, v.value(e.args[0], place), v.tile.formats.real)
+    row, column = (v.coordinate(c) for c in place)
+    width = max(width_of(x.type) for x in (value, row, column))
+    value, row, column = (v.f.splat(x, width) for x in (value, row, column))
+    half = v.f.binary("fmul", value, v.f.splat(real(0.5, v.tile.formats.real), width))
+    zero = v.f.splat(v.tile.zero("real"), width)
+    upper = v.f.select(v.f.compare("icmp eq", row, column), half, zero)
+    return v.f.select(v.f.compare("icmp sgt", row, column), value, upper)
+
+
 _THROUGH = {
     "broadcast": _broadcast,
     "transpose": _transpose,
@@ -325,4 +336,5 @@ _THROUGH = {
     "outer": _outer,
     "onehot": _onehot,
     "scatter": _scatter,
+    "half_lower": _half_lower,
 }

@@ -18,9 +18,9 @@ from typing import Any
 from unfold.expr import Reduce, walk
 from unfold.plan import Node, Plan, Statement
 
-from .nodes import ColumnSum, Contract, Fold, Map, Op, Product, ScatterSum, View
+from .nodes import ColumnSum, Contract, Eliminate, Fold, Map, Op, Product, ScatterSum, View
 
-_PLAIN = (Map, Fold, Product, ColumnSum, Contract, ScatterSum)
+_PLAIN = (Map, Fold, Product, Eliminate, ColumnSum, Contract, ScatterSum)
 
 
 def over_pairs(plan: Plan) -> bool:
