@@ -41,7 +41,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "pharmacokinetics", "neuron",
     ),
     "Probability": (
-        "hmm", "kalman", "smoother", "ctc", "poisson_spikes", "hawkes", "garch", "knowledge_tracing",
+        "hmm", "kalman", "smoother", "ctc", "poisson_spikes", "hawkes", "garch",
+        "knowledge_tracing",
     ),
     "Dynamic programmes": (
         "viterbi", "soft_edit_distance", "matrix_chain", "rna_folding", "cyk",

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from unfold.expr import Call
+
 from .nodes import (
     Branch,
     ColumnSum,
@@ -32,6 +34,8 @@ from .nodes import (
     View,
 )
 
+#: Calls that a map reads through, whose components stand elsewhere in their operands.
+_MOVING = frozenset(("transpose", "slice", "reshape", "outer", "scatter"))
 _BLOCKS = (Branch, Repeat, Points, Stretch, Solve)
 
 
@@ -165,7 +169,22 @@ def _fits(run: Sequence[Map], op: Map) -> bool:
         pairs += [(v, op.target) for v in read_by(part)]
         if any(may_overlap(a, b) and a != b for a, b in pairs):
             return False
+        if part.target in _moved(op) or op.target in _moved(part):
+            return False
     return True
+
+
+def _moved(op: Map) -> list[View]:
+    """What a map reads at other components than the one that it computes."""
+    found: list[View] = []
+    stack = [(op.rhs, False)]
+    while stack:
+        e, moved = stack.pop()
+        if e in op.leaves:
+            found += [op.leaves[e]] if moved else []
+        elif isinstance(e, Call):
+            stack += [(a, moved or e.op in _MOVING) for a in e.args]
+    return found
 
 
 def _joined(ops: Sequence[Op]) -> list[Op]:
