@@ -28,6 +28,7 @@ ONE = Fraction(1)
 
 # Linear in each operand (integers of take and scatter aside).
 LINEAR = {"matmul", "outer", "transpose", "sum", "reshape", "slice", "pad", "take", "scatter"}
+LINEAR |= {"half_lower"}
 
 COMPARISONS = {
     "lt": operator.lt, "le": operator.le, "gt": operator.gt,
@@ -149,6 +150,8 @@ class Forms:
             # An inner product is the sum of the products, in either order.
             dot = node._replace(op="sum", attrs=(("axis", None),))
             return self.linear(dot, [times(*args)], shapes[:1])
+        if op == "solve" and not args[1]:
+            return args[1]  # the right side is zero
         if op in LINEAR:
             return self.linear(node, args, shapes)
         return self.factor((op, node.attrs, tuple(args), shapes), not node.shape)
