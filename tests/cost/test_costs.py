@@ -8,16 +8,16 @@ import pytest
 
 import unfold
 from unfold.cost.show import amount, seconds, size
-from unfold.cost.work import ARITHMETIC, FUNCTIONS, MOVES, REDUCTIONS, Work, work
-from unfold.expr import Call, Const, Type
-from unfold.ops import OPS
+from unfold.cost.work import ARITHMETIC, FUNCTIONS, MOVES, REDUCTIONS, SYSTEMS, Work, work
+from unfold.expr import REAL, Call, Const, Ref, Type
+from unfold.ops import OPS, call
 from unfold.poly import Poly
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
 def test_every_op_has_its_work() -> None:
-    tables = [ARITHMETIC, FUNCTIONS, MOVES, REDUCTIONS]
+    tables = [ARITHMETIC, FUNCTIONS, MOVES, REDUCTIONS, SYSTEMS]
     assert sum(map(len, tables)) == len(frozenset().union(*tables))
     for op in OPS.values():
         example = op.examples[0]
@@ -150,3 +150,17 @@ def test_figures_have_three_digits_and_a_unit() -> None:
     assert [seconds(x) for x in (1.5, 0.0123, 4.56e-6, 7e-9)] == [
         "1.5 s", "12.3 ms", "4.56 µs", "7 ns",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 6])
+def test_elimination_is_counted_operation_by_operation(n: int) -> None:
+    below = [n - k - 1 for k in range(n)]  # rows below each pivot
+    factors = sum(m + 2 * m * m for m in below)  # a quotient, and a row's products and differences
+    column = sum(2 * m for m in below) + sum(2 * m + 1 for m in below)  # down, and up again
+    root = sum(2 * k for k in range(n) for _ in range(k, n)) + n * (n - 1) // 2
+    sizes = tuple(Poly.const(n) for _ in range(2))
+    a, b = Ref("a", (), sizes, REAL), Ref("b", (), (sizes[0], Poly.const(3)), REAL)
+    assert work(call("solve", a, b)) == Work(factors + 3 * column)
+    assert work(call("inv", a)) == Work(factors + n * column)
+    assert work(call("logdet", a)) == Work(factors + n, n)
+    assert work(call("cholesky", a)) == Work(n * (n - 1) + root, n)

@@ -101,12 +101,12 @@ def _elimination(e: Call) -> Work:
     """Factors of a matrix of n rows, and forward and back substitution for each right side."""
     n = e.args[0].shape[0].evaluate({})
     if e.op == "cholesky":
-        # The symmetric part, and half of what an elimination takes.
-        return Work(n * n + n * (n + 1) * (2 * n + 1) // 6, n)
+        # The symmetric part, the sums below and on the diagonal, the quotients below it.
+        return Work(n * (n - 1) + n * (n - 1) * (n + 1) // 3 + n * (n - 1) // 2, n)
     factors = n * (n - 1) * (4 * n + 1) // 6
     if e.op == "logdet":
         return Work(factors + n, n)
-    return Work(factors + 2 * n * size(e))
+    return Work(factors + (2 * n - 1) * size(e))
 
 
 def _power(e: Call) -> Work:
