@@ -199,7 +199,6 @@ def _substituted(p: Poly, values: tuple[tuple[str, Poly], ...]) -> Poly:
     return total
 
 
-ZERO = Poly()
 ONE = Poly.const(1)
 Shape: TypeAlias = "tuple[Poly, ...]"
 

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from tests.plan.test_plan import EXAMPLES, assignments, example, program
+from tests.plan.test_plan import EXAMPLES, assignments, example, executed, program
 from tests.strategies import programs
 from tests.strategies_axes import texts
 from unfold.check import elaborate
 from unfold.expr import reads
 from unfold.plan import (
     Loop,
-    Node,
     Plan,
     Statement,
     accumulate,
@@ -56,21 +55,8 @@ def run(made: Plan, lengths: dict[str, int]) -> list[Element]:
         if not s.adds:
             done.append(own)
 
-    def nodes(inside: tuple[Node, ...], env: dict[str, int]) -> None:
-        for node in inside:
-            if isinstance(node, Statement):
-                if node.guard.contains(env):
-                    statement(node, env)
-                continue
-            ends = [
-                (max(p.evaluate(env) for p in lows), min(p.evaluate(env) for p in highs))
-                for lows, highs in node.ranges
-            ]
-            steps = range(min(lo for lo, _ in ends), max(hi for _, hi in ends) + 1)
-            for i in steps if node.direction > 0 else reversed(steps):
-                nodes(node.body, {**env, node.index: i})
-
-    nodes((*made.shared, *made.body), dict(lengths))
+    for s, env in executed(made, lengths):
+        statement(s, env)
     return done
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from unfold.domain import Domain
 from unfold.expr import Const
 from unfold.plan import (
     Loop,
+    Node,
     Plan,
     PlanError,
     Statement,
@@ -194,15 +195,16 @@ def test_hoisting_changes_no_value(p: Program) -> None:
 # --- cutting loops --------------------------------------------------------------------------------
 
 
-def assignments(made: Plan, lengths: dict[str, int]) -> list[tuple[str, tuple[int, ...]]]:
-    """Every assignment of a plan, in the order in which it is done."""
-    found: list[tuple[str, tuple[int, ...]]] = []
+def executed(made: Plan, lengths: dict[str, int]) -> Iterator[tuple[Statement, dict[str, int]]]:
+    """Every statement of a plan with its indices, in the order in which they are done."""
 
-    def run(nodes: tuple[Statement | Loop, ...], env: dict[str, int]) -> None:
+    def run(
+        nodes: tuple[Node, ...], env: dict[str, int]
+    ) -> Iterator[tuple[Statement, dict[str, int]]]:
         for node in nodes:
             if isinstance(node, Statement):
                 if node.guard.contains(env):
-                    found.append((node.target, tuple(p.evaluate(env) for p in node.position)))
+                    yield node, env
                 continue
             ends = [
                 (max(p.evaluate(env) for p in lows), min(p.evaluate(env) for p in highs))
@@ -210,10 +212,16 @@ def assignments(made: Plan, lengths: dict[str, int]) -> list[tuple[str, tuple[in
             ]
             steps = range(min(lo for lo, _ in ends), max(hi for _, hi in ends) + 1)
             for i in steps if node.direction > 0 else reversed(steps):
-                run(node.body, {**env, node.index: i})
+                yield from run(node.body, {**env, node.index: i})
 
-    run((*made.shared, *made.body), dict(lengths))
-    return found
+    yield from run((*made.shared, *made.body), dict(lengths))
+
+
+def assignments(made: Plan, lengths: dict[str, int]) -> list[tuple[str, tuple[int, ...]]]:
+    """Every assignment of a plan, in the order in which it is done."""
+    return [
+        (s.target, tuple(p.evaluate(env) for p in s.position)) for s, env in executed(made, lengths)
+    ]
 
 
 def same_assignments(p: Program) -> None:

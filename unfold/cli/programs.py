@@ -30,7 +30,6 @@ from .common import (
     wrt_option,
 )
 
-NEEDS_SIZES = ("plan", "llvm", "asm")
 FORMATS = (".svg", ".pdf", ".png", ".dot")
 
 

@@ -28,19 +28,7 @@ class Work:
 
 #: One operation for each component of the result.
 ARITHMETIC = frozenset(
-    (
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "neg",
-        "abs",
-        "sign",
-        "maximum",
-        "minimum",
-        "relu",
-        "where",
-    )
+    ("add", "sub", "mul", "div", "neg", "abs", "sign", "maximum", "minimum", "relu", "where")
     + ("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not")
     + ("mod", "floordiv", "floor", "ceil", "round", "outer", "scatter", "half_lower")
 )

@@ -350,10 +350,6 @@ def _broadcast_vjp(g: Expr, y: Expr, args: Args, attrs: Attrs) -> tuple[Expr | N
     return (sum_to(g, args[0].shape),)
 
 
-def _mat(*shape: int) -> tuple[int, ...]:
-    return shape
-
-
 OPS: tuple[Op, ...] = (
     Op("matmul", 2, np.matmul, r"{0}\, {1}",
        (Example(((2, 3), (3,)), (ANY, ANY)), Example(((3,), (3,)), (ANY, ANY)),

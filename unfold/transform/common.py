@@ -41,13 +41,7 @@ def zero(e: Expr) -> Expr:
     return broadcast_to(Const(value, (), e.type), e.shape)
 
 
-def reaches(read: Read, reader: Domain, piece: Equation, given: Domain) -> bool:
-    """Whether a read, in an equation on domain ``reader``, can hit an element that ``piece``
-    defines, for any lengths."""
-    return not (reader & read.domain & hit(read.ref.index, piece, bound=read.bound)).is_empty(given)
-
-
-def hit(index: tuple[Poly, ...], piece: Equation, bound: Iterable[str] = ()) -> Domain:
+def hit(index: tuple[Poly, ...], piece: Equation) -> Domain:
     """The condition that the element at ``index`` is one that ``piece`` defines."""
     # The piece's own index names are replaced at once, so equal names in ``index`` do no harm.
     return piece.domain.subs(dict(zip(piece.indices, index, strict=True)))
