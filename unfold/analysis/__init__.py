@@ -1,0 +1,1 @@
+"""Questions about a recurrence, answered with numbers and plots."""

@@ -1,0 +1,1 @@
+"""Training: optimisers, data, and the loop around them."""
