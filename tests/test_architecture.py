@@ -44,7 +44,9 @@ ARROWS = """
     backends.numpy                  : graph errors
     cost                            : plan errors
     backends.llvm                   : cost cache
+    files                           :
     inputs, outputs, init, sizes    : program errors noise
+    parameters                      : inputs sizes files
     segments                        : errors plan show
     arrival                         : segments
     buffers                         : inputs
@@ -53,7 +55,7 @@ ARROWS = """
     function, stepper, jacobian     : streaming forward shortcut cost
     model                           : graph check
     api, gradcheck, roofline        : function model stages
-    __init__                        : api
+    __init__                        : api parameters
     cli                             : __init__ draw
 """
 

@@ -16,6 +16,7 @@ from .gradcheck import GradCheck, grad_check
 from .graph import Graph
 from .model import Model
 from .outputs import Outputs
+from .parameters import Params, load_params, save_params
 from .stepper import Stepper
 from .transform import Horizon, Window
 
@@ -27,6 +28,7 @@ __all__ = [
     "InputError",
     "Model",
     "Outputs",
+    "Params",
     "RecError",
     "SolverError",
     "Stepper",
@@ -35,5 +37,7 @@ __all__ = [
     "compile",
     "grad_check",
     "load",
+    "load_params",
     "loads",
+    "save_params",
 ]

@@ -203,6 +203,25 @@ def test_run_and_grad_compute_what_the_api_computes(
             np.testing.assert_allclose(file[name], expected_grads[name], atol=1e-13)
 
 
+def test_parameters_come_in_both_kinds_of_files(
+    run: Run, arrays: dict[str, Any], tmp_path: Path
+) -> None:
+    unfold.save_params(tmp_path / "params.safetensors", arrays["params"], model="elman")
+    data = ["--data", tmp_path / "data.npz", "--params"]
+    for command in ("run", "grad", "grad-check"):
+        shown = [
+            run(command, ELMAN, *SIZE_ARGS, *data, tmp_path / name)
+            for name in ("params.npz", "params.safetensors")
+        ]
+        assert shown[0] == shown[1]
+        assert shown[0][0] == 0
+    grads = tmp_path / "grads.safetensors"
+    run("grad", ELMAN, *data, tmp_path / "params.npz", "-o", grads)
+    _, expected = arrays["fn"].value_and_grad(arrays["params"], arrays["data"])
+    for name, array in unfold.load_params(grads).items():
+        np.testing.assert_allclose(array, expected[name], rtol=1e-12)
+
+
 def test_run_starts_from_initial_parameters_when_none_are_given(
     run: Run, tmp_path: Path, arrays: dict[str, Any]
 ) -> None:

@@ -38,7 +38,8 @@ seed_option = click.option("--seed", type=int, default=0, show_default=True)
 def params_option(required: bool) -> Callable[[F], F]:
     return click.option(
         "--params", type=click.Path(exists=True, dir_okay=False), required=required,
-        metavar="P.npz", help="The parameters" + ("." if required else " (default: initial ones)."),
+        metavar="PARAMS", help="The parameters: a .safetensors or an .npz"
+        + ("." if required else " (default: initial ones)."),
     )  # fmt: skip
 
 

@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import loads
-from ..errors import InputError, RecError, UnfoldError
+from ..errors import RecError, UnfoldError
+from ..files import atomically
 from ..model import Model
+from ..parameters import load_params, save_params, write_npz
 from ..syntax.diagnostics import render_all
 from ..transform import Horizon, Window
 
@@ -183,57 +183,19 @@ def read_model(file: str, model: str | None) -> Model:
 
 
 def read_arrays(path: str | None) -> dict[str, Array]:
-    """The arrays of an `.npz`."""
-    if path is None:
-        return {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError(f"{path} holds one array without a name; an .npz is needed")
-            return {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise InputError(f"{path} cannot be read as an .npz: {error}") from None
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: {error}") from None
+    """The arrays of an `.npz` or a `.safetensors`."""
+    return {} if path is None else load_params(path)
 
 
 def write_arrays(path: str, arrays: Mapping[str, Any]) -> None:
-    """Write an `.npz`, whole or not at all."""
-
-    def write(file: Any) -> None:
-        # Not `np.savez`, whose keywords could not be called `file`.
-        with zipfile.ZipFile(file, "w") as archive:
-            for name, value in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
-
-    atomically(path, write)
-
-
-def atomically(path: str, write: Callable[[Any], None]) -> None:
-    """Write a file beside ``path`` and move it there."""
-    target = Path(path)
+    """Write a `.safetensors`, or else an `.npz`, whole or not at all."""
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        if Path(path).suffix.lower() == ".safetensors":
+            save_params(path, arrays)
+        else:
+            atomically(path, lambda file: write_npz(file, arrays))
     except OSError as error:
         raise click.UsageError(f"cannot write {path}: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def print_json(value: Any) -> None:
