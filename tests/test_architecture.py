@@ -47,6 +47,7 @@ ARROWS = """
     files                           :
     inputs, outputs, init, sizes    : program errors noise
     parameters                      : inputs sizes files
+    pytorch                         : parameters stages
     segments                        : errors plan show
     arrival                         : segments
     buffers                         : inputs
@@ -55,7 +56,7 @@ ARROWS = """
     function, stepper, jacobian     : streaming forward shortcut cost
     model                           : graph check
     api, gradcheck, roofline        : function model stages
-    __init__                        : api parameters
+    __init__                        : api pytorch
     cli                             : __init__ draw
 """
 

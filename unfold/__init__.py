@@ -17,6 +17,7 @@ from .graph import Graph
 from .model import Model
 from .outputs import Outputs
 from .parameters import Params, load_params, save_params
+from .pytorch import from_torch, to_torch
 from .stepper import Stepper
 from .transform import Horizon, Window
 
@@ -35,9 +36,11 @@ __all__ = [
     "UnfoldError",
     "Window",
     "compile",
+    "from_torch",
     "grad_check",
     "load",
     "load_params",
     "loads",
     "save_params",
+    "to_torch",
 ]

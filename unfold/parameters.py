@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from .errors import InputError
 from .files import atomically
 from .inputs import kind_of, nearest
+from .sizes import inferred_sizes
 
 if TYPE_CHECKING:
     from .function import Function
@@ -79,9 +80,7 @@ def save_params(
             arrays[METADATA] = np.asarray(whole)
         atomically(path, lambda file: write_npz(file, arrays))
     else:
-        from safetensors.numpy import save
-
-        encoded = save(arrays, metadata=texts or None)
+        encoded = _safetensors(arrays, texts)
         atomically(path, lambda file: file.write(encoded))
 
 
@@ -142,34 +141,48 @@ def check_params(
     Raises:
         InputError: with all that is missing, unknown or of another shape.
     """
-    program: Program = getattr(model, "program", model)  # type: ignore[arg-type]
-    declared: Program = getattr(model, "declared", program)
-    sizes: dict[str, int] = dict(getattr(getattr(model, "compiler", None), "sizes", {}))
-    if not sizes:
-        from .sizes import inferred_sizes
-
-        inferred = inferred_sizes(program, params, {})
-        sizes = {n: int(k) for n, k in inferred.items() if n in program.sizes}
-    wrong = []
-    known = {v.name: v for v in declared.params}
-    missing = [n for n in known if n not in params]
-    for name, v in known.items():
-        if name not in params:
-            wrong.append(f"{name} is missing: {_expected(v, sizes)}")
-        elif not _fits(v, np.shape(params[name]), sizes):
-            shape = np.shape(params[name])
-            came = f"an array of shape {shape}" if shape else "a single number"
-            wrong.append(f"{name}: expected {_expected(v, sizes)}, got {came}")
-    for name in params:
-        if name not in known:
-            wrong.append(f"{name} is not one of its parameters{nearest(name, missing)}")
+    declared = _declared(model)
+    names = [v.name for v in declared.params]
+    missing = [n for n in names if n not in params]
+    sizes = _sizes(model, params)
+    wrong = [f"{n} is missing: {_expected(declared.vars[n], sizes)}" for n in missing]
+    wrong += misfits(model, params)
+    wrong += [
+        f"{n} is not one of its parameters{nearest(n, missing)}" for n in params if n not in names
+    ]
     if wrong:
         head = f"{source}: these" if source else "these"
         lines = "".join(f"\n    {line}" for line in wrong)
         raise InputError(f"{head} are not the parameters of {declared.name}:{lines}")
 
 
+def misfits(model: Function | Model | Program, params: Mapping[str, Any]) -> list[str]:
+    """What is said of each array whose shape is not that of the parameter of its name."""
+    wrong, sizes = [], _sizes(model, params)
+    for v in _declared(model).params:
+        if v.name in params and not _fits(v, shape := np.shape(params[v.name]), sizes):
+            came = f"an array of shape {shape}" if shape else "a single number"
+            wrong.append(f"{v.name}: expected {_expected(v, sizes)}, got {came}")
+    return wrong
+
+
 # --- shapes -----------------------------------------------------------------------------------
+
+
+def _declared(model: Any) -> Program:
+    """The program as it was written: of a function, a model, or itself."""
+    declared: Program = getattr(model, "declared", None) or getattr(model, "program", model)
+    return declared
+
+
+def _sizes(model: Any, params: Mapping[str, Any]) -> dict[str, int]:
+    """The sizes that a function was compiled for; those that the arrays tell, of a model."""
+    compiler = getattr(model, "compiler", None)
+    if compiler is not None:
+        return dict(compiler.sizes)
+    program = _declared(model)
+    found = inferred_sizes(program, params, {})
+    return {n: int(k) for n, k in found.items() if n in program.sizes}
 
 
 def _expected(v: Var, sizes: Mapping[str, int]) -> str:
@@ -248,6 +261,20 @@ def _read_npz(file: IO[bytes]) -> Params:
 
 
 # --- safetensors ------------------------------------------------------------------------------
+
+
+def _safetensors(arrays: Mapping[str, Array], texts: Mapping[str, str]) -> bytes:
+    from safetensors.numpy import save
+
+    data: bytes = save(dict(arrays), metadata=dict(texts) or None)
+    # The library writes metadata in an order of chance: equal parameters shall give equal files.
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    if METADATA in header:
+        header[METADATA] = dict(sorted(header[METADATA].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[start:]
 
 
 def _read_safetensors(data: bytes) -> Params:

@@ -168,8 +168,8 @@ def test_names_and_shapes_are_held_against_the_model(tmp_path: Path) -> None:
     with pytest.raises(unfold.InputError) as error:
         unfold.load_params(tmp_path / "p.npz", fn)
     assert str(error.value).split("\n", 1)[1].splitlines() == [
-        "    v: expected real[H] with H = 3, got an array of shape (4,)",
         "    enc.Wz is missing: real[H, D] with D = 2, H = 3",
+        "    v: expected real[H] with H = 3, got an array of shape (4,)",
         "    enc.Wn: expected real[H, D] with D = 2, H = 3, got an array of shape (3, 5)",
         "    enc.wz is not one of its parameters; did you mean `enc.Wz`?",
     ]
