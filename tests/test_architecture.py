@@ -56,7 +56,8 @@ ARROWS = """
     function, stepper, jacobian     : streaming forward shortcut cost
     model                           : graph check
     api, gradcheck, roofline        : function model stages
-    __init__                        : api pytorch
+    train                           : api
+    __init__                        : train pytorch
     cli                             : __init__ draw
 """
 
@@ -65,6 +66,7 @@ ARROWS = """
 LATE = {
     ("program", "show"),  # str(program)
     ("graph", "draw"),  # graph.draw("out.svg")
+    ("function", "train"),  # fn.trainer(params, optimiser)
     ("compiler", "backends.numpy"),
     ("compiler", "backends.llvm"),
     ("roofline", "backends.llvm"),

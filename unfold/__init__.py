@@ -10,7 +10,7 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 from .api import compile, load, loads
-from .errors import InputError, RecError, SolverError, UnfoldError
+from .errors import DivergenceError, InputError, RecError, SolverError, UnfoldError
 from .function import Function
 from .gradcheck import GradCheck, grad_check
 from .graph import Graph
@@ -19,20 +19,28 @@ from .outputs import Outputs
 from .parameters import Params, load_params, save_params
 from .pytorch import from_torch, to_torch
 from .stepper import Stepper
+from .train import SGD, Adam, AdamW, Optimiser, RMSprop, Trainer, schedules
 from .transform import Horizon, Window
 
 __all__ = [
+    "Adam",
+    "AdamW",
+    "DivergenceError",
     "Function",
     "GradCheck",
     "Graph",
     "Horizon",
     "InputError",
     "Model",
+    "Optimiser",
     "Outputs",
     "Params",
+    "RMSprop",
     "RecError",
+    "SGD",
     "SolverError",
     "Stepper",
+    "Trainer",
     "UnfoldError",
     "Window",
     "compile",
@@ -42,5 +50,6 @@ __all__ = [
     "load_params",
     "loads",
     "save_params",
+    "schedules",
     "to_torch",
 ]

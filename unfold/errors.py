@@ -87,3 +87,30 @@ class SolverError(UnfoldError, RuntimeError):
             f"{head}: after {count} it still changes by {self.residual:.1e} a step, "
             f"relative to its size, and tol is {self.tol:.0e}"
         )
+
+
+class DivergenceError(UnfoldError, ArithmeticError):
+    """A step of training whose loss or gradient is not finite; nothing was changed by it.
+
+    Attributes:
+        step: its number, from 1.
+        loss: its loss.
+        gradients: the parameters whose gradient holds a NaN or an infinity.
+    """
+
+    def __init__(self, step: int, loss: float, gradients: tuple[str, ...]) -> None:
+        super().__init__(step, loss, gradients)
+        self.step = step
+        self.loss = loss
+        self.gradients = gradients
+
+    def __str__(self) -> str:
+        if self.gradients:
+            what = f"the gradient of {', '.join(self.gradients)} is"
+        else:
+            what = "the loss is" if self.loss - self.loss != 0 else "the gradient's norm is"
+        return (
+            f"step {self.step}: {what} not finite, and the loss is {self.loss}. The parameters are "
+            "those before it. A smaller rate, clip_norm=1 or a warm-up may help; look for "
+            "log(0), sqrt(0) and divisions by 0 otherwise"
+        )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .jacobian import Bias
     from .stepper import Stepper
     from .streaming import StepProgram
+    from .train import Trainer
 
 Array = NDArray[Any]
 REDUCTIONS = ("mean", "sum", "none")
@@ -193,27 +194,44 @@ class Function:
                 return quick
         if reduce not in REDUCTIONS:
             raise InputError(f"reduce is one of {listed(REDUCTIONS)}, not {reduce!r}")
-        names, targets, draws = self._wrt(wrt), self._losses(loss), (seed, first)
+        names, targets = self.differentiable(wrt), self.targets(loss)
         if out is not None:
             out = buffers.known(out, names, "gradient of")
-        if forward.is_chosen(self.compiler, names):
-            moved = self._tangents(names, targets)
-            given = merged(data, inputs)
-            losses, grads, call = forward.value_and_grad(moved, params, given, lengths, draws)
-        else:
-            derived = self.compiler.gradient(names, targets)
-            given = merged(data, inputs)
-            results, call = self.compiler.run(
-                derived, params, None, given, lengths, draws=draws, out=out
-            )
+        given = merged(data, inputs)
+        losses, grads, call, derived = self.differentiate(
+            params, given, names, targets, lengths, (seed, first), out
+        )
+        if derived is not None:
             if shortcut is None:
                 shortcut = self._gradients[key] = Shortcut(derived, derived.names, targets, reduce)
             shortcut.learn(params, given, call)
-            losses = [results[n] for n in targets]
-            grads = {name: results[bar] for name, bar in derived.names.items()}
-        value: Any = losses[0] if len(losses) == 1 else sum(losses[1:], start=losses[0])
-        value, grads = _reduced(value, grads, reduce, call)
+        value, grads = reduced(added(losses), grads, reduce, call)
         return value, buffers.place(out, grads, call.arrays) if out else grads
+
+    def differentiate(
+        self,
+        params: Mapping[str, Any],
+        inputs: Mapping[str, Any],
+        wrt: tuple[str, ...],
+        losses: tuple[str, ...],
+        lengths: Any,
+        draws: tuple[int, int],
+        out: Mapping[str, Any] | None,
+    ) -> tuple[list[Array], dict[str, Array], Call, Derived | None]:
+        """Each loss, the gradients of their sum (over the batch as well), and the checked call.
+
+        The last of the results is the program that was run, or ``None`` if it was another than the
+        gradient's. Gradients stand in ``out`` where that was possible.
+        """
+        if forward.is_chosen(self.compiler, wrt):
+            moved = self._tangents(wrt, losses)
+            return *forward.value_and_grad(moved, params, inputs, lengths, draws), None
+        derived = self.compiler.gradient(wrt, losses)
+        results, call = self.compiler.run(
+            derived, params, None, inputs, lengths, draws=draws, out=out
+        )
+        grads = {name: results[bar] for name, bar in derived.names.items()}
+        return [results[n] for n in losses], grads, call, derived
 
     def _tangents(self, wrt: tuple[str, ...], losses: tuple[str, ...]) -> forward.Tangents:
         found = self._forward.get((wrt, losses))
@@ -268,13 +286,13 @@ class Function:
         if reduce not in REDUCTIONS:
             raise InputError(f"reduce is one of {listed(REDUCTIONS)}, not {reduce!r}")
         derived = self.compiler.hessian(
-            self._directions(vectors, "vectors"), self._wrt(wrt), self._losses(loss)
+            self._directions(vectors, "vectors"), self.differentiable(wrt), self.targets(loss)
         )
         results, call = self.compiler.run(
             derived, params, data, inputs, lengths, vectors, (seed, first)
         )
         rows = {name: results[dot] for name, dot in derived.names.items()}
-        return _reduced(np.zeros(()), rows, reduce, call)[1]
+        return reduced(np.zeros(()), rows, reduce, call)[1]
 
     def jacobian(
         self,
@@ -341,6 +359,25 @@ class Function:
 
         return costs(self.program, lengths, B, self.options.dtype)
 
+    # --- training ---
+
+    def trainer(self, params: Mapping[str, Any], optimiser: Any, **options: Any) -> Trainer:
+        """The model in training: ``trainer.step(x=x)`` computes a gradient and changes parameters.
+
+        Args:
+            params: where they start; they are copied, `Trainer.params` holds those that change.
+            optimiser: `unfold.SGD`, `unfold.RMSprop`, `unfold.Adam`, `unfold.AdamW`, or a `.rec`
+                model of your own, `unfold.Optimiser`.
+            options: see `unfold.train.Trainer`: ``clip_norm``, ``clip_value``, ``decay``,
+                ``schedule``, ``wrt``, ``loss``, ``reduce``.
+
+        Raises:
+            InputError: wrong parameters or options.
+        """
+        from .train import Trainer
+
+        return Trainer(self, params, optimiser, **options)
+
     # --- memory ---
 
     def memory(
@@ -366,7 +403,7 @@ class Function:
         """
         from .bill import bill
 
-        derived = self.compiler.gradient(self._wrt(wrt), self._losses(loss))
+        derived = self.compiler.gradient(self.differentiable(wrt), self.targets(loss))
         return bill(derived, lengths, B)
 
     # --- one step at a time ---
@@ -412,7 +449,8 @@ class Function:
 
     # --- names that callers give ---
 
-    def _wrt(self, wrt: str | Sequence[str] | None) -> tuple[str, ...]:
+    def differentiable(self, wrt: str | Sequence[str] | None) -> tuple[str, ...]:
+        """The names in ``wrt``, or those of all real parameters. Raises `InputError`."""
         if wrt is None:
             return self._real_params
         names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
@@ -435,7 +473,8 @@ class Function:
             kind = str(self.declared.vars[name].type)
             raise InputError(f"{what}: {name} is {kind}, and derivatives are of real numbers")
 
-    def _losses(self, loss: str | Sequence[str] | None) -> tuple[str, ...]:
+    def targets(self, loss: str | Sequence[str] | None) -> tuple[str, ...]:
+        """The names in ``loss``, or those of all losses. Raises `InputError`."""
         if loss is None:
             if not self.declared.losses:
                 raise InputError(
@@ -456,7 +495,12 @@ class Function:
         return tuple(dict.fromkeys(names))
 
 
-def _reduced(
+def added(losses: Sequence[Array]) -> Any:
+    """The sum of losses, for each sequence."""
+    return losses[0] if len(losses) == 1 else sum(losses[1:], start=losses[0])
+
+
+def reduced(
     value: Any, grads: dict[str, Array], reduce: str, call: Call
 ) -> tuple[Any, dict[str, Array]]:
     """Sums over the batch as they come from a kernel, turned into what was asked for."""

@@ -12,8 +12,12 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from numpy.typing import NDArray
+
 from .compiler import Derived
 from .inputs import Call
+
+Array = NDArray[Any]
 
 #: Which call of a size prepares the shortcut for the ones after: one that is not the only one.
 _SECOND = 2
@@ -30,6 +34,7 @@ class Shortcut:
     Args:
         derived: what is computed.
         shown, losses, reduce: see `unfold.backends.llvm.quick.Request`.
+        training: the request's ``update`` and ``into``, where a step of training is asked for.
     """
 
     def __init__(
@@ -38,10 +43,11 @@ class Shortcut:
         shown: Mapping[str, str],
         losses: tuple[str, ...] = (),
         reduce: str = "sum",
+        training: tuple[Any, Mapping[str, Array]] | None = None,
     ) -> None:
         self.call: Callable[[Any, Any], Any] = _nothing
         self._derived = derived
-        self._request = shown, losses, reduce
+        self._request = shown, losses, reduce, *(training or (None, None))
         self._quick: Any = None
         self._calls: dict[tuple[tuple[int, ...], ...], int] = {}
         self._lock = threading.Lock()

@@ -25,6 +25,7 @@ from .record import Record, data_offset, numbers, record, sizing
 from .slots import Slot, number_type, result_kinds, shapes
 from .team import Team
 from .tiles.storage import Layout
+from .update import Update
 
 Array = NDArray[Any]
 
@@ -195,23 +196,29 @@ class Kernel:
         shown: Mapping[str, str],
         losses: tuple[str, ...] = (),
         reduce: str = "sum",
+        update: Update | None = None,
+        into: Mapping[str, Array] | None = None,
     ) -> Quick | None:
         """A function in native code for calls that return what is named; None where there is none.
 
         Args:
             arguments: of each: name, ``"param"`` or ``"input"``, ``"real"``, ``"int"`` or
                 ``"bool"``, a bound of its integers, whether its values must be finite.
-            shown, losses, reduce: see `unfold.backends.llvm.quick.Request`.
+            shown, losses, reduce, update, into: see `unfold.backends.llvm.quick.Request`.
         """
         request = Request(
             tuple(
                 Argument(n, role, number_type(self.source, kind), bound, finite)
                 for n, role, kind, bound, finite in arguments
             ),
-            dict(shown), losses, reduce,
+            dict(shown), losses, reduce, update, into or {},
         )  # fmt: skip
         base = record(self.source.plan, 1)
         return Quick(self, request, base) if possible(request, base.results) else None
+
+    def update(self, *args: Any, **options: Any) -> Update:
+        """This program as the step of an optimiser; see `unfold.backends.llvm.update.Update`."""
+        return Update(self, *args, **options)
 
     def workspace(
         self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False

@@ -628,10 +628,82 @@ fail:
   ret ptr null
 }
 
+; Says that a step of training begins or ends; there may be no training.
+define internal void @mark(ptr %update, i64 %busy) {
+  %none = icmp eq ptr %update, null
+  br i1 %none, label %end, label %one
+one:
+  %at = getelementptr i64, ptr %update, i64 @update:busy@
+  store i64 %busy, ptr %at
+  br label %end
+end:
+  ret void
+}
+
+; The optimiser's step with the gradients that were computed, and the loss; null, with nothing
+; changed, if that or the gradient is not finite, or something else is left to Python.
+define internal ptr @train(ptr %desk, ptr %form) {
+  %api = call ptr @pointer(ptr %desk, i64 @desk:api@)
+  %release = call ptr @pointer(ptr %api, i64 @api:Py_DecRef@)
+  %scalar.of = call ptr @pointer(ptr %api, i64 @api:PyArray_Scalar@)
+  %update = call ptr @pointer(ptr %desk, i64 @desk:update@)
+  %results = call ptr @pointer(ptr %desk, i64 @desk:results@)
+  %losses = call ptr @pointer(ptr %desk, i64 @desk:losses@)
+  %k = call i64 @word(ptr %losses, i64 0)
+  %skip = mul i64 %k, @result:words@
+  %result = getelementptr i64, ptr %results, i64 %skip
+  %descr = call ptr @pointer(ptr %result, i64 @result:descr@)
+  %short = call i64 @word(ptr %result, i64 @result:single@)
+  %single = icmp ne i64 %short, 0
+  call void @reduce(ptr %desk, ptr %form, i1 %single)
+  %place = call ptr @pointer(ptr %form, i64 @form:value@)
+  %finite = call i1 @are_finite(ptr %place, i64 1, i1 %single)
+  br i1 %finite, label %valued, label %fail
+valued:
+  ; Before the step: after it nothing may fail.
+  %scalar = call ptr %scalar.of(ptr %place, ptr %descr, ptr null)
+  %none = icmp eq ptr %scalar, null
+  br i1 %none, label %fail, label %step
+step:
+  %factor.bits = call i64 @word(ptr %form, i64 @form:scale@)
+  %factor = bitcast i64 %factor.bits to double
+  %advance = call ptr @pointer(ptr %update, i64 @update:advance@)
+  %is.long = call i64 @word(ptr %update, i64 @update:long@)
+  %long = icmp ne i64 %is.long, 0
+  br i1 %long, label %released, label %held
+held:
+  %status.held = call i64 %advance(ptr %update, double %factor)
+  br label %stepped
+released:
+  %save = call ptr @pointer(ptr %api, i64 @api:PyEval_SaveThread@)
+  %restore = call ptr @pointer(ptr %api, i64 @api:PyEval_RestoreThread@)
+  %state = call ptr %save()
+  %status.released = call i64 %advance(ptr %update, double %factor)
+  call void %restore(ptr %state)
+  br label %stepped
+stepped:
+  %status = phi i64 [ %status.held, %held ], [ %status.released, %released ]
+  %done = icmp eq i64 %status, 0
+  br i1 %done, label %end, label %undo
+undo:
+  call void %release(ptr %scalar)
+  br label %fail
+fail:
+  ret ptr null
+end:
+  ret ptr %scalar
+}
+
 ; What is returned, or null.
 define internal ptr @outcome(ptr %desk, ptr %form, ptr %made) {
   %mode = call i64 @word(ptr %desk, i64 @desk:mode@)
   %gradient = icmp eq i64 %mode, 1
+  %step = icmp eq i64 %mode, 2
+  br i1 %step, label %training, label %computed
+training:
+  %loss = call ptr @train(ptr %desk, ptr %form)
+  ret ptr %loss
+computed:
   br i1 %gradient, label %scaling, label %collect
 scaling:
   %is.scaled = call i64 @word(ptr %form, i64 @form:is_scaled@)
@@ -748,7 +820,16 @@ seek.one:
 take:
   %is.busy = call i64 @word(ptr %form, i64 @form:busy@)
   %busy = icmp ne i64 %is.busy, 0
-  br i1 %busy, label %drop.objects, label %check
+  br i1 %busy, label %drop.objects, label %alone
+alone:
+  ; A step of training is one of all sizes at a time: they share the weights.
+  %update = call ptr @pointer(ptr %desk, i64 @desk:update@)
+  %trains = icmp ne ptr %update, null
+  br i1 %trains, label %alone.step, label %check
+alone.step:
+  %is.training = call i64 @word(ptr %update, i64 @update:busy@)
+  %training = icmp ne i64 %is.training, 0
+  br i1 %training, label %drop.objects, label %check
 check:
   %ok = call i1 @allowed(ptr %desk, ptr %form, ptr %objects)
   br i1 %ok, label %begin, label %drop.objects
@@ -756,6 +837,7 @@ check:
 begin:
   %busy.at = getelementptr i64, ptr %form, i64 @form:busy@
   store i64 1, ptr %busy.at
+  call void @mark(ptr %update, i64 1)
   br label %clear.head
 clear.head:
   %c = phi i64 [ 0, %begin ], [ %c.next, %clear ]
@@ -786,14 +868,15 @@ give.up:
 end:
   %found.answer = phi ptr [ %answer, %finish ], [ null, %give.up ]
   store i64 0, ptr %busy.at
+  call void @mark(ptr %update, i64 0)
   call void @drop(ptr %api, ptr %made, i64 %result.count)
   br label %drop.objects
 
 drop.objects:
-  %held = phi i64 [ %k, %lacking ], [ %count, %seek.head ], [ %count, %take ], [ %count, %check ],
-                  [ %count, %end ]
-  %answered = phi ptr [ null, %lacking ], [ null, %seek.head ], [ null, %take ], [ null, %check ],
-                      [ %found.answer, %end ]
+  %held = phi i64 [ %k, %lacking ], [ %count, %seek.head ], [ %count, %take ],
+                  [ %count, %alone.step ], [ %count, %check ], [ %count, %end ]
+  %answered = phi ptr [ null, %lacking ], [ null, %seek.head ], [ null, %take ],
+                      [ null, %alone.step ], [ null, %check ], [ %found.answer, %end ]
   call void @drop(ptr %api, ptr %objects, i64 %held)
   %nothing = icmp eq ptr %answered, null
   br i1 %nothing, label %clear.error, label %return

@@ -15,7 +15,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from .capi import Interface, interface
 from .quick_code import DESK, ENTRY, FORM, RESULT
 from .record import Record
 from .slots import Slot
+from .update import Update
 
 if TYPE_CHECKING:
     from .kernel import Kernel
@@ -63,12 +64,17 @@ class Request:
         losses: results whose sum is returned beside the dict; may be none.
         reduce: what is done with a batch of losses: ``"mean"``, ``"sum"`` or ``"none"``; the shown
             ones are multiplied by the same share.
+        update: the step of an optimiser that follows. Then only the loss is returned, and what
+            would be shown is written to the arrays ``into``, which the update reads.
+        into: arrays by the names of the dict that would be shown.
     """
 
     arguments: tuple[Argument, ...]
     shown: Mapping[str, str]
     losses: tuple[str, ...] = ()
     reduce: str = "sum"
+    update: Update | None = None
+    into: Mapping[str, Array] = field(default_factory=dict)
 
 
 class _Desk(np.ndarray):
@@ -113,6 +119,9 @@ class Quick:
             "loss_count": len(losses),
             "mode": quick_code.GRADIENT if losses else quick_code.VALUES,
         }
+        if request.update is not None:
+            counts["mode"] = quick_code.STEP
+            counts["update"] = request.update.table.ctypes.data
         self._desk = np.zeros(len(DESK), np.int64).view(_Desk)
         for name, number in counts.items():
             self._desk[DESK.index(name)] = number
@@ -142,6 +151,9 @@ class Quick:
         extents = _listed(arrays[a.name].shape for a in self._request.arguments)
         shapes = _listed(shape for shape, _ in slot.shapes)
         cells = np.zeros(2 * len(self._request.arguments), np.int64)
+        for name, array in self._request.into.items():
+            result = self._results.index(self._request.shown[name])
+            slot.fields[self._first + len(self._given) + result] = id(array)
         data, losses = self._losses(slot, rows)
         sums, value = np.zeros(rows), np.zeros(1)
         share = 1.0 / rows if reduce == "mean" else 1.0
@@ -192,7 +204,7 @@ class Quick:
         kinds = self._kernel.kinds()
         rows = np.zeros((len(self._results), len(RESULT)), np.int64)
         for k, (row, n) in enumerate(zip(rows, self._results, strict=True)):
-            use = quick_code.SHOWN
+            use = quick_code.SHOWN if r.update is None else quick_code.PLACED
             if n in r.losses:
                 use = quick_code.LOSSES if r.reduce == "none" else quick_code.LOSS
             values = {

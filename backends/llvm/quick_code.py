@@ -5,11 +5,13 @@ from __future__ import annotations
 from importlib import resources
 
 from .capi import Interface, numbers
+from .update import WORDS
 
 #: The words of the table of a function.
 DESK = (
     "api", "entries", "entry_count", "params", "inputs", "forms", "form_count", "results",
     "result_count", "order", "order_count", "mode", "losses", "loss_count",
+    "update",
 )  # fmt: skip
 #: The words of an entry: one argument.
 ENTRY = ("role", "key", "check", "descr", "bound", "number", "field")
@@ -23,10 +25,11 @@ FORM = (
 
 #: Checks of the values of an argument.
 ANY, RANGE, FINITE = 0, 1, 2
-#: What a result is used for: it is shown, it is a loss, it holds the losses that are returned.
-SHOWN, LOSS, LOSSES = 0, 1, 2
-#: What is returned: a dict of all results; a loss and a dict.
-VALUES, GRADIENT = 0, 1
+#: What a result is used for: it is shown, it is a loss, it holds the losses that are returned, or
+#: it is written to an array that is there.
+SHOWN, LOSS, LOSSES, PLACED = 0, 1, 2, 3
+#: What is returned: a dict of all results; a loss and a dict; a loss, after a step of training.
+VALUES, GRADIENT, STEP = 0, 1, 2
 #: What is done with the losses of a batch.
 REDUCE = {"one": 0, "mean": 1, "sum": 2, "none": 3}
 
@@ -36,7 +39,7 @@ def code(places: Interface) -> str:
     text = resources.files(__package__).joinpath("quick.ll").read_text(encoding="utf-8")
     for name, k in numbers().items():
         text = text.replace(f"@api:{name}@", str(k))
-    tables = {"desk": DESK, "entry": ENTRY, "result": RESULT, "form": FORM}
+    tables = {"desk": DESK, "entry": ENTRY, "result": RESULT, "form": FORM, "update": WORDS}
     for table, names in tables.items():
         for k, name in enumerate(names):
             text = text.replace(f"@{table}:{name}@", str(k))
@@ -46,5 +49,5 @@ def code(places: Interface) -> str:
     return text
 
 
-__all__ = ["ANY", "DESK", "ENTRY", "FINITE", "FORM", "GRADIENT", "LOSS", "LOSSES", "RANGE",
-           "REDUCE", "RESULT", "SHOWN", "VALUES", "code"]  # fmt: skip
+__all__ = ["ANY", "DESK", "ENTRY", "FINITE", "FORM", "GRADIENT", "LOSS", "LOSSES", "PLACED",
+           "RANGE", "REDUCE", "RESULT", "SHOWN", "STEP", "VALUES", "code"]  # fmt: skip

@@ -93,12 +93,16 @@ class Slot:
         self, given: Sequence[Array], results: Sequence[Array], ragged: Array | None = None
     ) -> None:
         """Compute. Raises `SolverError`."""
-        self.entry.pack(self._block, 8 * self.objects, *map(id, given), *map(id, results))
+        self.hand(given, results)
         if ragged is not None:
             self.fields[self.objects - 1] = ragged.ctypes.data
         self.clear()
         self.entry.run(self.address)
         self.check(ragged)
+
+    def hand(self, given: Sequence[Array], results: Sequence[Array]) -> None:
+        """Enter the arrays of a call into the record."""
+        self.entry.pack(self._block, 8 * self.objects, *map(id, given), *map(id, results))
 
     def clear(self) -> None:
         """Forget what a call before this one has noted."""
