@@ -53,7 +53,8 @@ ARROWS = """
     buffers                         : inputs
     streaming, compiler             : arrival buffers cache
     forward, shortcut, bill         : compiler
-    function, stepper, jacobian     : streaming forward shortcut cost
+    debug                           : compiler graph
+    function, stepper, jacobian     : streaming forward shortcut cost debug
     model                           : graph check
     api, gradcheck, roofline        : function model stages
     train                           : api
@@ -70,6 +71,7 @@ LATE = {
     ("compiler", "backends.numpy"),
     ("compiler", "backends.llvm"),
     ("roofline", "backends.llvm"),
+    ("debug", "backends.numpy"),  # what an expression means, at one point
 }
 
 # Where the packages of the table live, when not under unfold/.

@@ -161,6 +161,33 @@ class Compiler:
                     self._derived[key] = found
         return found
 
+    def observed(
+        self, key: tuple[Any, ...], build: Callable[[], tuple[Program, dict[str, str]]]
+    ) -> Derived:
+        """As `derive`, for a program all of whose variables are results, of each sequence its own.
+
+        What a flow that chooses its steps has to arrive at is one more variable (`watched`).
+        """
+
+        def compiled(entry: str | None) -> Derived:
+            program, names = build()
+            program, _ = watched(plain(program))
+            program = program.with_(outputs=everything(program), losses=())
+            o = self.options
+            kernel: Kernel = self._backend.compile(
+                verify(program), dtype=o.dtype, threads=1, sum_adjoints=False, entry=entry
+            )
+            sig = signature(program, self.declared, self.sizes, o.dtype)
+            return Derived(program, kernel, sig, names)
+
+        key = ("observed", *key)
+        with self._lock:
+            found = self._derived.get(key)
+            if found is None:
+                entry = self.entry(*key)
+                found = self._derived[key] = cache.remember(entry, lambda: compiled(entry))
+        return found
+
     def entry(self, *key: Any) -> str | None:
         """The name, in the cache, of something that follows from what is compiled."""
         if cache.folder() is None or self.declared.fingerprint is None:
@@ -277,6 +304,15 @@ def merged(data: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> Mapping
     if both:
         raise InputError(f"{both[0]} is given twice")
     return {**data, **inputs}
+
+
+def everything(program: Program) -> tuple[Output, ...]:
+    """Every stored element of every variable, as outputs."""
+    return tuple(
+        Output(v.name, tuple((a.lo, a.hi) for a in v.axes))
+        for v in program.vars.values()
+        if v.role == "variable"
+    )
 
 
 def _outputs(program: Program) -> list[str]:

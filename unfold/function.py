@@ -22,6 +22,7 @@ from .shortcut import Shortcut
 if TYPE_CHECKING:
     from .bill import Bill
     from .cost import Costs
+    from .debug import Report
     from .jacobian import Bias
     from .stepper import Stepper
     from .streaming import StepProgram
@@ -377,6 +378,49 @@ class Function:
         from .train import Trainer
 
         return Trainer(self, params, optimiser, **options)
+
+    # --- values that are not finite ---
+
+    def debug(
+        self,
+        params: Mapping[str, Any],
+        data: Mapping[str, Any] | None = None,
+        /,
+        *,
+        lengths: Any = None,
+        seed: int = 0,
+        first: int = 0,
+        backward: bool = True,
+        wrt: str | Sequence[str] | None = None,
+        loss: str | Sequence[str] | None = None,
+        strict: bool = False,
+        **inputs: Any,
+    ) -> Report:
+        """Find the first value that is not finite: ``print(fn.debug(params, x=x, y=y))``.
+
+        The model is run with all of its variables kept, on this function's backend and in its
+        dtype, then its adjoint; the report names the equation, the step, the sequence, and what
+        happened inside. A clean run is reported with the range of each variable. Memory is that of
+        all variables of one sequence, forward and backward.
+
+        Args:
+            params, data, lengths, seed, first, inputs: as in a call.
+            backward: whether to look at the gradient as well, if there is a loss.
+            wrt, loss: as for `value_and_grad`.
+            strict: whether every infinite value counts. By default -inf and what follows from it
+                may stand for the logarithm of 0, and infinite constants for themselves, unless
+                they turn into NaN or make a loss or a gradient infinite.
+
+        Raises:
+            InputError: as a call does, but arrays may hold what is not finite.
+        """
+        from .debug import debug
+
+        losses = self._losses(loss) if loss is not None or self.declared.losses else ()
+        return debug(
+            self.compiler, params, data, inputs, lengths=lengths, draws=(seed, first),
+            wrt=self._wrt(wrt) if backward else (), losses=losses, strict=strict,
+        )  # fmt: skip
 
     # --- memory ---
 

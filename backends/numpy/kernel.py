@@ -50,6 +50,7 @@ class Kernel:
         lengths: Mapping[str, int],
         batch: int | None = None,
         ragged: Array | None = None,
+        into: Mapping[str, Array] | None = None,
     ) -> dict[str, Array]:
         """Compute the outputs and losses.
 
@@ -59,22 +60,43 @@ class Kernel:
             lengths: a number for each length; with ``ragged`` the longest ``T``.
             batch: the number of sequences, or ``None`` for one sequence without a batch axis.
             ragged: integers of shape (batch,), each sequence's own ``T``.
+            into: arrays that outputs are written to as well, also where an element was not found
+                (it is NaN then).
 
         Returns arrays of shape (axes…, components…), with a batch in front if there is one. Beyond
         the end of a short sequence they repeat its last value, adjoints are zero. With
         ``sum_adjoints``, adjoints of parameters are summed over the batch. Raises `SolverError`.
         """
         if batch is None:
-            return self._sequence(arrays, lengths, lengths, None)
+            found, error = self._sequence(arrays, lengths, lengths, None)
+            return self._delivered(found, error, into)
+        error = None
         inputs = [v.name for v in self.program.inputs]
         rows: list[dict[str, Array]] = []
         for b in range(batch):
             own = dict(lengths) if ragged is None else {**lengths, "T": int(ragged[b])}
             sequence = dict(arrays) | {name: arrays[name][b] for name in inputs}
-            rows.append(self._sequence(sequence, own, lengths, b))
-        return {
+            row, failed = self._sequence(sequence, own, lengths, b)
+            error = error or failed
+            if error is not None and into is None:
+                raise error
+            rows.append(row)
+        found = {
             name: self._gather(name, [row[name] for row in rows], lengths) for name in self._names
         }
+        return self._delivered(found, error, into)
+
+    def _delivered(
+        self,
+        found: dict[str, Array],
+        error: SolverError | None,
+        into: Mapping[str, Array] | None,
+    ) -> dict[str, Array]:
+        for name, array in (into or {}).items():
+            array[...] = found[name]
+        if error is not None:
+            raise error
+        return found
 
     def workspace(
         self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False
@@ -100,13 +122,13 @@ class Kernel:
         own: Mapping[str, int],
         longest: Mapping[str, int],
         number: int | None,
-    ) -> dict[str, Array]:
-        """The outputs of one sequence of lengths ``own``, padded to the ``longest``."""
+    ) -> tuple[dict[str, Array], SolverError | None]:
+        """The outputs of one sequence of lengths ``own``, padded to the ``longest``; and what was
+        not found."""
         tape = self.tape(own)
-        found, failures = tape.run(arrays)
-        if failures:
-            raise self._failed(failures, number)
-        return {name: self._padded(name, cells, own, longest) for name, cells in found.items()}
+        cells, failures = tape.run(arrays)
+        error = self._failed(failures, number) if failures else None
+        return {n: self._padded(n, of, own, longest) for n, of in cells.items()}, error
 
     def _failed(self, failures: Sequence[Failure], sequence: int | None) -> SolverError:
         """The error about the first of the failures that is no consequence of another one: what is

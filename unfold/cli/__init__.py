@@ -8,7 +8,7 @@ import sys
 import click
 
 from .. import __version__
-from . import cached, calls, costs, programs
+from . import cached, calls, costs, debugging, programs
 from .common import failures
 
 
@@ -21,7 +21,13 @@ def cli() -> None:
     """A compiler for recurrences: equations in, unrolled graphs, adjoints and gradients out."""
 
 
-for command in (*programs.COMMANDS, *calls.COMMANDS, *cached.COMMANDS, *costs.COMMANDS):
+for command in (
+    *programs.COMMANDS,
+    *calls.COMMANDS,
+    *debugging.COMMANDS,
+    *cached.COMMANDS,
+    *costs.COMMANDS,
+):
     cli.add_command(command)
 
 

@@ -76,7 +76,7 @@ def run_command(
 
     Sizes that the arrays tell need not be given.
     """
-    call = _Call(file, model, data, params, sizes, seed, backend, dtype, threads)
+    call = CallOptions(file, model, data, params, sizes, seed, backend, dtype, threads)
     out = call.function(call.params, call.inputs, lengths=call.lengths)
     if output is not None:
         write_arrays(output, out)
@@ -119,7 +119,7 @@ def grad_command(
     as_json: bool,
 ) -> None:
     """Compute the loss of the model in FILE and its gradients."""
-    call = _Call(file, model, data, params, sizes, seed, backend, dtype, threads)
+    call = CallOptions(file, model, data, params, sizes, seed, backend, dtype, threads)
     value, grads = call.function.value_and_grad(
         call.params,
         call.inputs,
@@ -180,7 +180,7 @@ def grad_check_command(
         raise Failed
 
 
-class _Call:
+class CallOptions:
     """A compiled model and the arrays of a call, as the command line gives them."""
 
     def __init__(
