@@ -416,10 +416,10 @@ class Function:
         """
         from .debug import debug
 
-        losses = self._losses(loss) if loss is not None or self.declared.losses else ()
+        losses = self.targets(loss) if loss is not None or self.declared.losses else ()
         return debug(
             self.compiler, params, data, inputs, lengths=lengths, draws=(seed, first),
-            wrt=self._wrt(wrt) if backward else (), losses=losses, strict=strict,
+            wrt=self.differentiable(wrt) if backward else (), losses=losses, strict=strict,
         )  # fmt: skip
 
     # --- memory ---
