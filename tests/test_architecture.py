@@ -53,8 +53,9 @@ ARROWS = """
     buffers                         : inputs
     streaming, compiler             : arrival buffers cache
     forward, shortcut, bill         : compiler
+    state, quick_step               : streaming parameters
     debug                           : compiler graph
-    function, stepper, jacobian     : streaming forward shortcut cost debug
+    function, stepper, jacobian     : state forward shortcut cost debug
     model                           : graph check
     api, gradcheck, roofline        : function model stages
     train                           : api

@@ -18,6 +18,7 @@ from .model import Model
 from .outputs import Outputs
 from .parameters import Params, load_params, save_params
 from .pytorch import from_torch, to_torch
+from .state import StreamState
 from .stepper import Stepper
 from .train import SGD, Adam, AdamW, Optimiser, RMSprop, Trainer, schedules
 from .transform import Horizon, Window
@@ -40,6 +41,7 @@ __all__ = [
     "SGD",
     "SolverError",
     "Stepper",
+    "StreamState",
     "Trainer",
     "UnfoldError",
     "Window",

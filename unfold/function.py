@@ -452,15 +452,23 @@ class Function:
 
     # --- one step at a time ---
 
-    def stepper(self, params: Mapping[str, Any], **inputs: Any) -> Stepper:
+    def stepper(
+        self, params: Mapping[str, Any], *, seed: int = 0, first: int = 0, **inputs: Any
+    ) -> Stepper:
         """A causal model that runs one step at a time and carries its state.
 
-        ``inputs`` are those that are no sequences. Raises `InputError` for a model that looks
-        ahead, with the equation that does.
+        Args:
+            params: as in a call; they are not copied where they are C-contiguous and of the
+                function's dtype.
+            seed, first: of random draws, as in a call.
+            inputs: those that are no sequences. What no step needs, targets say, may be left out.
+
+        Raises:
+            InputError: the model looks ahead or reads all of its past: with the equation that does.
         """
         from .stepper import Stepper
 
-        return Stepper(self, params, inputs)
+        return Stepper(self, params, inputs, seed, first)
 
     def step(
         self, params: Mapping[str, Any], state: Any = None, /, **inputs: Any

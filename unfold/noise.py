@@ -43,18 +43,19 @@ def draw(
         first: the number of the batch's first sequence.
     """
     if batch is None:
-        return _fill(kind, generator(seed, name, first), tuple(shape))
+        return draws_of(kind, generator(seed, name, first), tuple(shape))
     result = np.empty((batch, *shape))
     for b in range(batch):
-        result[b] = _fill(kind, generator(seed, name, first + b), tuple(shape))
+        result[b] = draws_of(kind, generator(seed, name, first + b), tuple(shape))
     return result
 
 
-def _fill(kind: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+def draws_of(kind: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """The next draws of a generator."""
     if kind == "normal":
         return rng.standard_normal(shape)
     # Half-open from below: log(u) of a draw is finite.
     return 1.0 - rng.random(shape)
 
 
-__all__ = ["KINDS", "draw", "generator"]
+__all__ = ["KINDS", "draw", "draws_of", "generator"]

@@ -42,10 +42,12 @@ TIME = "T"
 
 @dataclass(frozen=True)
 class State:
-    """The last values of a variable or input: ``names[k]`` holds the one of k+1 steps ago."""
+    """The last values of a variable or input: ``names[k]`` holds the one of k+1 steps ago, and the
+    output ``newest`` the one of this step."""
 
     variable: str
     names: tuple[str, ...]
+    newest: str
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,9 @@ class StepProgram:
         start: computes the states before the first step.
         declared: the step's inputs with symbolic sizes, for messages.
         moving, static: the inputs given at each step, and once.
-        states: what is carried.
-        clock: the input that holds the number of the step, if it is read.
+        states: what is carried. A value that is both carried and returned is there twice, so that
+            nobody who writes to a result changes the state.
+        clock: the state that counts the steps, if their number is read.
         outputs: what a step returns.
     """
 
@@ -109,28 +112,34 @@ class _Stepping:
             )
         needed = self._needed(shown)
         equations = [eq for name in needed for eq in self._step_equations(name)]
+        if self.ticks:
+            self.depth[self.clock] = 1
         inputs = [v.name for v in p.inputs if v.name in needed]
         moving = tuple(n for n in inputs if self.time[n] is not None)
-        static = tuple(n for n in inputs if self.time[n] is None)
         states = tuple(
-            State(name, tuple(self.lag(name, k + 1) for k in range(depth)))
+            State(name, tuple(self.lag(name, k + 1) for k in range(depth)), self.newest(name))
             for name, depth in self.depth.items()
         )
-        variables: dict[str, Var] = {}
-        for name in p.vars:
-            if name in needed:
-                variables[name] = self._still(p.vars[name])
-        for state in states:
-            v = self._still(p.vars[state.variable])
-            for name in state.names:
-                variables[name] = replace(v, name=name, role="input", init=None)
+        variables = {name: self._still(p.vars[name]) for name in p.vars if name in needed}
         if self.ticks:
-            variables[self.clock] = Var(self.clock, "input", type=INT)
-        carried = [s.variable for s in states if p.vars[s.variable].role == "variable"]
-        outputs = tuple(
-            Output(n, tuple((a.lo, a.hi) for a in variables[n].axes))
-            for n in dict.fromkeys((*shown, *carried))
-        )
+            last = Ref(self.lag(self.clock, 1), (), (), INT)
+            variables[self.clock] = Var(self.clock, "variable", type=INT)
+            equations.append(Equation(self.clock, (), Domain(), last + Const(1, (), INT)))
+        for state in states:
+            v = variables[state.variable]
+            for name in state.names:
+                variables[name] = replace(v, name=name, role="input", init=None, noise=None)
+            variables[state.newest] = replace(
+                v, name=state.newest, role="variable", init=None, noise=None, generated=True
+            )
+            at = tuple(Poly.symbol(a.index) for a in v.axes)
+            value = Ref(v.name, at, v.shape, v.type)
+            indices_of = tuple(a.index for a in v.axes)
+            equations.append(Equation(state.newest, indices_of, v.domain, value))
+        outputs = [self._output(o) for o in p.outputs if o.name in shown]
+        for state in states:
+            axes = variables[state.newest].axes
+            outputs.append(Output(state.newest, tuple((a.lo, a.hi) for a in axes)))
         indices = {
             i: (lo, hi) for i, (lo, hi) in p.indices.items() if TIME not in lo.symbols | hi.symbols
         }
@@ -138,12 +147,18 @@ class _Stepping:
             indices=indices,
             vars=variables,
             equations=tuple(equations),
-            outputs=outputs,
+            outputs=tuple(outputs),
             losses=(),
+        )
+        start = self._start(states)
+        static = tuple(
+            v.name
+            for v in p.inputs
+            if self.time[v.name] is None and (v.name in needed or v.name in start.vars)
         )
         return StepProgram(
             verify(simplify(verify(step))),
-            self._start(states),
+            start,
             {n: self._still(v) for n, v in self.declared.vars.items()},
             moving,
             static,
@@ -152,8 +167,17 @@ class _Stepping:
             shown,
         )
 
+    def _output(self, o: Output) -> Output:
+        """What a step returns of an output over t."""
+        k = self.time[o.name]
+        assert k is not None
+        return Output(o.name, o.ranges[:k] + o.ranges[k + 1 :])
+
     def lag(self, name: str, k: int) -> str:
         return fresh(f"{name}_lag{k}", self.program.vars)
+
+    def newest(self, name: str) -> str:
+        return fresh(f"{name}_lag0", self.program.vars)
 
     def _still(self, v: Var) -> Var:
         """The variable without its time axis."""
@@ -225,7 +249,9 @@ class _Stepping:
             elif p.symbols == {t}:
                 now.append(p)
             else:
-                raise self.refuse(eq, "the range of its other indices changes with the step")
+                raise self.refuse(
+                    eq, "it has more elements at every step: all of the past, not a fixed part"
+                )
         # `t <= T` may be a bound that the declared range does not give: t in 0..T-1.
         if not (eq.domain & Domain.of((here - TIME,))).is_empty(self.program.given):
             return now, Domain.of(rest)
@@ -296,11 +322,15 @@ class _Stepping:
             if any(t in p.symbols for p in e.index):
                 raise self.refuse(eq, f"{e.name} is not carried from step to step")
             return e
-        behind = Poly.symbol(t) - e.index[k]
-        lag = behind.constant
+        # An equation for one step, h[1] = …, speaks of steps by their numbers.
+        lag = (eq.pins.get(t, Poly.symbol(t)) - e.index[k]).constant
         index = e.index[:k] + e.index[k + 1 :]
         if lag is None:
-            what = "the end of" if TIME in e.index[k].symbols else "one fixed step of"
+            what = "one fixed step of"
+            if TIME in e.index[k].symbols:
+                what = "the end of"
+            elif t in e.index[k].symbols:
+                what = "a range of steps of"
             raise self.refuse(eq, f"this equation reads {what} {e.name}")
         if self.program.vars[e.name].role == "param":
             raise self.refuse(eq, f"the parameter {e.name} has a value for every step")
@@ -320,6 +350,8 @@ class _Stepping:
         p = self.program
         outputs = []
         for state in states:
+            if state.variable == self.clock:
+                continue
             v = p.vars[state.variable]
             k = self.time[v.name]
             lo = v.axes[k].lo.constant if k is not None else None

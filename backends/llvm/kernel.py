@@ -198,20 +198,21 @@ class Kernel:
         reduce: str = "sum",
         update: Update | None = None,
         into: Mapping[str, Array] | None = None,
+        kept: tuple[str, ...] = (),
     ) -> Quick | None:
         """A function in native code for calls that return what is named; None where there is none.
 
         Args:
             arguments: of each: name, ``"param"`` or ``"input"``, ``"real"``, ``"int"`` or
                 ``"bool"``, a bound of its integers, whether its values must be finite.
-            shown, losses, reduce, update, into: see `unfold.backends.llvm.quick.Request`.
+            shown, losses, reduce, update, into, kept: see `unfold.backends.llvm.quick.Request`.
         """
         request = Request(
             tuple(
                 Argument(n, role, number_type(self.source, kind), bound, finite)
                 for n, role, kind, bound, finite in arguments
             ),
-            dict(shown), losses, reduce, update, into or {},
+            dict(shown), losses, reduce, update, into or {}, kept,
         )  # fmt: skip
         base = record(self.source.plan, 1)
         return Quick(self, request, base) if possible(request, base.results) else None

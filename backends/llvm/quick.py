@@ -59,7 +59,8 @@ class Request:
     """What calls are to return.
 
     Attributes:
-        arguments: all that a call is given.
+        arguments: all that a call is given. What else the kernel takes is entered in the record of
+            each form beforehand.
         shown: the names of the dict that is returned, and the results of the kernel they show.
         losses: results whose sum is returned beside the dict; may be none.
         reduce: what is done with a batch of losses: ``"mean"``, ``"sum"`` or ``"none"``; the shown
@@ -67,6 +68,7 @@ class Request:
         update: the step of an optimiser that follows. Then only the loss is returned, and what
             would be shown is written to the arrays ``into``, which the update reads.
         into: arrays by the names of the dict that would be shown.
+        kept: results that are not returned, but written to arrays entered beforehand.
     """
 
     arguments: tuple[Argument, ...]
@@ -75,6 +77,7 @@ class Request:
     reduce: str = "sum"
     update: Update | None = None
     into: Mapping[str, Array] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
 
 
 class _Desk(np.ndarray):
@@ -132,8 +135,8 @@ class Quick:
 
     def learn(
         self, arrays: Mapping[str, Array], lengths: dict[str, int], batch: int | None
-    ) -> None:
-        """Make calls with arrays of these shapes quick, if they can be."""
+    ) -> Slot | None:
+        """Make calls with arrays of these shapes quick, if they can be; their record."""
         count = int(self._desk[DESK.index("form_count")])
         reduce = self._request.reduce if batch is not None else "one"
         each = self._request.reduce == "none"
@@ -142,10 +145,10 @@ class Quick:
             or batch == 0
             or (each and (batch is None or len(self._request.losses) > 1))
         ):
-            return
+            return None
         slot = self._kernel.new_slot(lengths, batch)
         if not isinstance(slot, Slot) or self._bytes + slot.nbytes > _BYTES:
-            return
+            return None
         self._bytes += slot.nbytes
         rows = 1 if batch is None else batch
         extents = _listed(arrays[a.name].shape for a in self._request.arguments)
@@ -177,6 +180,7 @@ class Quick:
         self._desk.kept.append((slot, form, losses, *tables.values()))
         self._forms[count] = form.ctypes.data
         self._desk[DESK.index("form_count")] = count + 1
+        return slot
 
     # --- tables -----------------------------------------------------------------------------------
 
@@ -205,6 +209,8 @@ class Quick:
         rows = np.zeros((len(self._results), len(RESULT)), np.int64)
         for k, (row, n) in enumerate(zip(rows, self._results, strict=True)):
             use = quick_code.SHOWN if r.update is None else quick_code.PLACED
+            if n in r.kept:
+                use = quick_code.PLACED
             if n in r.losses:
                 use = quick_code.LOSSES if r.reduce == "none" else quick_code.LOSS
             values = {
@@ -230,7 +236,7 @@ class Quick:
 
 def possible(request: Request, results: Sequence[str]) -> bool:
     """Whether a request can be served: each result is used once, and nothing else is unfamiliar."""
-    used = [*request.shown.values(), *request.losses]
+    used = [*request.shown.values(), *request.losses, *request.kept]
     return sorted(used) == sorted(results) and interface() is not None
 
 

@@ -89,6 +89,11 @@ class Slot:
         self.fields[self.objects - 2] = count
         self.fields[self.objects - 1] = ragged
 
+    def objects_view(self) -> memoryview:
+        """The part of the record that names arrays and results, as bytes."""
+        count = len(self.entry.given) + len(self.entry.names)
+        return self._block[8 * self.objects : 8 * (self.objects + count)]
+
     def run(
         self, given: Sequence[Array], results: Sequence[Array], ragged: Array | None = None
     ) -> None:

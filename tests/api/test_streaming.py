@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import copy
+import pickle
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import unfold
+from unfold.gradcheck import random_arrays
+from unfold.streaming import time_axis
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 RANDOM = np.random.default_rng(0)
@@ -208,3 +214,295 @@ def test_wrong_arguments_of_a_step_are_named() -> None:
     assert message(lambda: stepper.step(x=x[0])) == (
         "the state is that of 5 sequences, but the inputs have no batch axis"
     )
+
+
+# --- every causal example -------------------------------------------------------------------------
+
+SMALL = {"D": 3, "H": 4, "K": 2}
+
+
+def causal(backend: str) -> Iterator[tuple[str, unfold.Function]]:
+    """The examples that run one step at a time."""
+    for path in sorted(EXAMPLES.glob("*.rec")):
+        model = unfold.load(path)
+        fn = unfold.compile(model, backend=backend, sizes={n: SMALL.get(n, 4) for n in model.sizes})
+        try:
+            fn.step_program()
+        except unfold.InputError:
+            continue
+        yield path.stem, fn
+
+
+REFUSED = {
+    "advantage", "birnn", "causal_attention", "ctc", "cyk", "epidemic", "garch", "griffin", "hyena",
+    "matrix_chain", "min_gru", "poisson_spikes", "rna_folding", "sinkhorn", "smoother",
+    "soft_edit_distance", "stacked_bigru", "td_lambda", "transformer_block", "value_iteration",
+    "viterbi",
+}  # fmt: skip
+
+
+def element(fn: unfold.Function, name: str, array: Any, t: int, batch: int | None) -> Any:
+    """Step ``t`` (from 0) of a sequence."""
+    axis = time_axis(fn.program.vars[name])
+    assert axis is not None
+    return np.take(array, t, axis=axis + (batch is not None))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_causal_example_adds_up_to_the_sequence(backend: str) -> None:
+    done = set()
+    for name, fn in causal(backend):
+        done.add(name)
+        chance = np.random.default_rng(len(done))
+        arrays = random_arrays(fn.program, dict.fromkeys(fn.program.lengths, 6), chance)
+        params = {n: arrays[n] for n in fn.params}
+        inputs = {v.name: arrays[v.name] for v in fn.program.inputs}
+        plan = fn.step_program()
+        told = {
+            symbol
+            for v in (*fn.program.inputs, *fn.program.params)
+            for a in v.axes
+            for symbol in (a.hi - a.lo).symbols
+        }
+        stated: dict[str, Any] = {n: 6 for n in fn.program.lengths if n not in told}
+        whole = fn(params, {**inputs, **stated})
+        stated |= {n: inputs[n] for n in plan.static}
+        stated.pop("T", None)
+        stepper = fn.stepper(params, **stated)
+        for t in range(6):
+            out = stepper.step({n: element(fn, n, inputs[n], t, None) for n in plan.moving})
+            for shown in plan.outputs:
+                np.testing.assert_allclose(
+                    out[shown], element(fn, shown, whole[shown], t, None), rtol=1e-9, atol=1e-11,
+                    err_msg=f"{name}, step {t}",
+                )  # fmt: skip
+    every = {path.stem for path in EXAMPLES.glob("*.rec")}
+    assert every - done == REFUSED
+
+
+@given(st.data(), st.sampled_from(BACKENDS), st.sampled_from([None, 2]))
+@settings(max_examples=25, deadline=None)
+def test_random_recurrences_with_several_lags(data: Any, backend: str, batch: int | None) -> None:
+    lags = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True))
+    looks = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=2, unique=True))
+    size = data.draw(st.integers(1, 3))
+    terms = [f"0.{2 + k} * h[t-{lag}]" for k, lag in enumerate(lags)]
+    reads = [f"(x[t-{k}] if t > {k} else 0)" if k else "x[t]" for k in looks]
+    counted = data.draw(st.sampled_from(["", " + 0.1 * mod(t, 3)"]))
+    text = (
+        "model m(H):\n    input x[t]: real[H]\n    param a: real[H]\n"
+        f"    h[t] = a * t for t in {1 - max(lags)}..0\n"
+        f"    h[t] = tanh({' + '.join(terms + reads)}{counted})\n"
+        "    s[0] = 0\n    s[t] = s[t-1] + sum(h[t])\n"
+        "    output h[t], s[t]\n"
+    )
+    fn = unfold.compile(text, backend=backend, H=size)
+    chance = np.random.default_rng(data.draw(st.integers(0, 99)))
+    params = {"a": chance.normal(size=size)}
+    lead = () if batch is None else (batch,)
+    x = chance.normal(size=(*lead, 9, size))
+    whole, stepper = fn(params, x=x), fn.stepper(params)
+    for t in range(9):
+        out = stepper.step(x=x[..., t, :])
+        np.testing.assert_allclose(out.h, whole.h[..., t, :], rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(out.s, whole.s[..., t], rtol=1e-12, atol=1e-14)
+
+
+# --- native steps ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_quick_steps_are_those_of_the_interpreter(dtype: str) -> None:
+    text = EXAMPLES / "lstm.rec"
+    fns = [unfold.compile(text, D=3, H=4, K=2, dtype=dtype, backend=b) for b in BACKENDS]
+    params, x = fns[0].init(), RANDOM.normal(size=(20, 3)).astype(dtype)
+    slow, quick = (fn.stepper(params) for fn in fns)
+    for row in x:
+        one, two = slow.step(x=row), quick.step(x=row)
+        for name in one:
+            np.testing.assert_allclose(
+                two[name], one[name], rtol=1e-5 if dtype[-1] == "2" else 1e-12
+            )
+            assert two[name].dtype == dtype
+    assert quick._quick is not None
+    assert slow._quick is None
+
+
+def test_native_code_refuses_what_the_first_step_refuses() -> None:
+    fn = unfold.compile(EXAMPLES / "charlm.rec", K=5, M=2, H=3)
+    stepper = fn.stepper(fn.init())
+    for token in (1, np.int64(2), np.array(3)):
+        stepper.step(x=token)
+    kept = stepper.state
+    for wrong, message in (
+        ({"x": 5}, "x is 5, but x is int<K> with K = 5: its values lie in 0..4"),
+        ({"x": -1}, "x is -1, but x is int<K> with K = 5: its values lie in 0..4"),
+        ({"x": 1.5}, "x: expected int<K> with K = 5, got float64"),
+        ({"z": 1}, "charlm has no input z"),
+    ):
+        with pytest.raises(unfold.InputError) as caught:
+            stepper.step(**wrong)
+        assert str(caught.value).startswith(message)
+    assert stepper.steps == 3
+    for name, lags in kept.items():
+        np.testing.assert_array_equal(stepper.state[name], lags)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_writing_to_results_and_inputs_does_not_change_the_state(backend: str) -> None:
+    text = (
+        "model m:\n    input x[t]: real[2]\n    h[0] = 0\n"
+        "    h[t] = h[t-1] + x[t] + (x[t-1] if t > 1 else 0)\n    output h[t]\n"
+    )
+    fn = unfold.compile(text, backend=backend)
+    x = RANDOM.normal(size=(6, 2))
+    whole, stepper, row = fn({}, x=x).h, fn.stepper({}), np.empty(2)
+    for t in range(6):
+        row[:] = x[t]
+        out = stepper.step(x=row)
+        np.testing.assert_allclose(out.h, whole[t], rtol=1e-13)
+        out.h[:] = row[:] = 99.0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_results_go_where_they_are_asked_to(backend: str) -> None:
+    fn = unfold.compile(EXAMPLES / "elman.rec", backend=backend, D=3, H=4, K=2)
+    params, x = fn.init(), RANDOM.normal(size=(5, 3))
+    stepper, other = fn.stepper(params), fn.stepper(params)
+    y = np.empty(2)
+    for row in x:
+        assert stepper.step(x=row, out={"y": y}).y is y
+        np.testing.assert_array_equal(y, other.step(x=row).y)
+    with pytest.raises(unfold.InputError, match="expected an array of float64 of shape"):
+        stepper.step(x=x[0], out={"y": np.empty(3)})
+
+
+# --- states ---------------------------------------------------------------------------------------
+
+SKIP = "residual_skip"  # two lags
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("batch", [None, 3])
+def test_a_stepper_goes_on_from_a_file_a_copy_and_a_pickle(
+    backend: str, batch: int | None, tmp_path: Path
+) -> None:
+    fn = unfold.compile(PIECES, backend=backend)
+    params = {"start": np.array([2.0, 3.0])}
+    x = RANDOM.normal(size=(9,) if batch is None else (9, batch))
+    stepper = fn.stepper(params)
+    for row in x[:4]:
+        stepper.step(x=row)
+    stepper.save(tmp_path / "s.npz")
+    stepper.save(tmp_path / "s.safetensors")
+    others = [stepper.copy(), copy.deepcopy(stepper), pickle.loads(pickle.dumps(stepper))]
+    for name in ("s.npz", "s.safetensors"):
+        fresh = fn.stepper(params)
+        fresh.load(tmp_path / name)
+        others.append(fresh)
+    set_again = fn.stepper(params)
+    set_again.state = stepper.state
+    others.append(set_again)
+    for row in x[4:]:
+        wanted = stepper.step(x=row)
+        for other in others:
+            got = other.step(x=row)
+            np.testing.assert_array_equal(got.s, wanted.s)
+            np.testing.assert_array_equal(got.n, wanted.n)
+    np.testing.assert_array_equal(others[0].steps, stepper.steps)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.npz", "s.safetensors"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_single_streams_of_a_batch_begin_anew(backend: str) -> None:
+    fn = unfold.compile(PIECES, backend=backend)
+    params = {"start": np.array([2.0, 3.0])}
+    x = RANDOM.normal(size=(3, 10))
+    stepper = fn.stepper(params)
+    made = []
+    for t in range(10):
+        if t == 4:
+            stepper.reset(where=np.array([False, True, False]))
+        made.append(stepper.step(x=x[:, t]))
+    whole, late = fn(params, x=x), fn(params, x=x[1, 4:])
+    s, n = (np.stack([m[k] for m in made], axis=1) for k in ("s", "n"))
+    for k in (0, 2):
+        np.testing.assert_allclose(s[k], whole.s[k], rtol=1e-13)
+        np.testing.assert_array_equal(n[k], whole.n[k])
+    np.testing.assert_allclose(s[1, :4], whole.s[1, :4], rtol=1e-13)
+    np.testing.assert_allclose(s[1, 4:], late.s, rtol=1e-13)
+    np.testing.assert_array_equal(n[1, 4:], late.n)
+    np.testing.assert_array_equal(stepper.steps, [10, 6, 10])
+
+
+def test_a_state_is_read_only() -> None:
+    fn = unfold.compile(EXAMPLES / "elman.rec", D=3, H=4, K=2)
+    stepper = fn.stepper(fn.init())
+    with pytest.raises(ValueError, match="read-only"):
+        stepper.state["h"][0][:] = 1
+    with pytest.raises(TypeError):
+        stepper.state["h"] = np.zeros(4)  # type: ignore[index]
+    stepper.state = {"h": [np.ones(4)]}
+    np.testing.assert_array_equal(stepper.state["h"][0], np.ones(4))
+
+
+def test_states_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    fn = unfold.compile(EXAMPLES / "elman.rec", D=3, H=4, K=2)
+    params = fn.init()
+    stepper = fn.stepper(params)
+
+    def message(call: Callable[[], Any]) -> str:
+        with pytest.raises(unfold.InputError) as caught:
+            call()
+        return str(caught.value)
+
+    def setting(value: Any) -> Callable[[], None]:
+        return lambda: setattr(stepper, "state", value)
+
+    assert message(setting(3)) == "state: expected a dict from names to arrays, got an int"
+    assert message(setting({"g": 0})) == "state: elman carries no g; it carries h"
+    assert message(setting({})) == "state: h missing"
+    assert message(setting({"h": []})) == (
+        "state['h']: expected 1 values, the most recent first, got 0"
+    )
+    assert message(setting({"h": [np.zeros(5)]})) == (
+        "state['h'][0]: expected an array of float64 of shape (4,), "
+        "got one of float64 of shape (5,)"
+    )
+    assert message(lambda: stepper.reset(where=[True])) == (
+        "where: there is one stream only; `reset()` begins it anew"
+    )
+    stepper.step(x=np.zeros((2, 3)))
+    assert message(lambda: stepper.reset(where=[True])) == (
+        "where: expected truth values of shape (2,), got bool of shape (1,)"
+    )
+    assert message(setting({"h": [np.zeros((3, 4))]})) == (
+        "state: the stepper has 2 streams, this is the state of 3 streams"
+    )
+    path = tmp_path / "s.npz"
+    stepper.save(path)
+    other = unfold.compile(EXAMPLES / "elman.rec", D=3, H=5, K=2)
+    assert message(lambda: other.stepper(other.init()).load(path)) == (
+        f"{path} holds the state of another model: its sizes is {{'D': 3, 'H': 4, 'K': 2}}, "
+        "not {'D': 3, 'H': 5, 'K': 2}"
+    )
+    unfold.save_params(path, params)
+    assert message(lambda: stepper.load(path)) == f"{path} does not hold the state of a stepper"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_steps_draw_what_the_sequence_draws(backend: str) -> None:
+    fn = unfold.compile(EXAMPLES / "charlm_sample.rec", backend=backend, K=5, M=3, H=4)
+    params = {n: p * 2 for n, p in fn.init(seed=1).items()}
+    start = np.array([0, 1, 2])
+    whole = fn(params, start=start, T=8, seed=4, first=7).tok
+    stepper = fn.stepper(params, start=start, seed=4, first=7)
+    np.testing.assert_array_equal(np.stack([stepper.step().tok for _ in range(8)], 1), whole)
+    for b in range(3):
+        one = fn.stepper(params, start=start[b], seed=4, first=7 + b)
+        tokens = []
+        for t in range(8):
+            if t == 5:
+                one = pickle.loads(pickle.dumps(one))
+            tokens.append(one.step().tok)
+        np.testing.assert_array_equal(tokens, whole[b])
