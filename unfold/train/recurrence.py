@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..api import compile
 from ..errors import InputError
+from ..expr import names
 from ..function import Function
 from ..inputs import listed
 from ..program import Program
@@ -95,7 +96,10 @@ def recurrence(
     results = _results(fn, plan, weights)
     pairs: list[tuple[str, str]] = []
     moves: list[tuple[Array, Array]] = []
+    read = frozenset().union(*(names(eq.rhs) for eq in plan.program.equations))
     for state in plan.states:
+        if not read & set(state.names):
+            continue  # a momentum of 0, say
         # Buffers of its own for each: the start may use one array for several.
         values = [np.array(a, order="C") for a in start[state.variable]]
         if state.variable == "w":
