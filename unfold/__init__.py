@@ -20,7 +20,17 @@ from .parameters import Params, load_params, save_params
 from .pytorch import from_torch, to_torch
 from .state import StreamState
 from .stepper import Stepper
-from .train import SGD, Adam, AdamW, Optimiser, RMSprop, Trainer, schedules
+from .train import (
+    SGD,
+    Adam,
+    AdamW,
+    Minimum,
+    Optimiser,
+    RMSprop,
+    Trainer,
+    minimize,
+    schedules,
+)
 from .transform import Horizon, Window
 
 __all__ = [
@@ -32,6 +42,7 @@ __all__ = [
     "Graph",
     "Horizon",
     "InputError",
+    "Minimum",
     "Model",
     "Optimiser",
     "Outputs",
@@ -51,6 +62,7 @@ __all__ = [
     "load",
     "load_params",
     "loads",
+    "minimize",
     "save_params",
     "schedules",
     "to_torch",

@@ -118,13 +118,13 @@ def _reverse(
     key = ("jacobian", rows, columns.name)
 
     def build() -> tuple[Program, dict[str, str]]:
-        probed, seed, probe = _with_probe(fn.program, rows)
+        probed, seed, probe = with_probe(fn.program, rows)
         result = adjoint(probed.with_(outputs=()), [columns.name], [probe])
         bar = next(o.name for o in result.outputs if o.name != probe)
         return result, {"seed": seed, "bar": bar}
 
     derived = fn.compiler.derive(key, build)
-    value = _element(fn, rows, params, data)
+    value = element_value(fn, rows, params, data)
     found = []
     for k in range(value.size):
         unit = np.zeros(value.size)
@@ -139,7 +139,7 @@ def _reverse(
     return np.stack(found).reshape((*value.shape, *shape)) if found else np.zeros(value.shape)
 
 
-def _with_probe(program: Program, rows: Element) -> tuple[Program, str, str]:
+def with_probe(program: Program, rows: Element) -> tuple[Program, str, str]:
     """The program with an input ``seed`` and a scalar ``probe = seed · rows``."""
     v = program.vars[rows.name]
     seed = fresh("seed", program.vars)
@@ -215,7 +215,7 @@ def _forward(
     return whole[(slice(None),) * rank + at_index]
 
 
-def _element(
+def element_value(
     fn: Function, element: Element, params: Mapping[str, Any], data: dict[str, Any]
 ) -> Array:
     """The value of an element, for its shape."""

@@ -1,4 +1,4 @@
-"""Agreement with PyTorch's optimisers, clipping and schedules: torch_reference.py wrote torch.npz."""
+"""Agreement with PyTorch's optimisers, clipping and schedules, by torch_reference.py."""
 
 from __future__ import annotations
 

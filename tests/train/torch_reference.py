@@ -2,8 +2,8 @@
 
     python tests/train/torch_reference.py        (with PyTorch; the tests do not need it)
 
-A small recurrent network is trained for 100 steps in float64 by each of RUNS. Kept are the data, the
-initial parameters, and of each run every tenth loss and the parameters at the end, flat.
+A small recurrent network is trained for 100 steps in float64 by each of RUNS. Kept are the data,
+the initial parameters, and of each run every tenth loss and the parameters at the end, flat.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def main() -> None:
     x, y = (torch.tensor(a) for a in data.values())
 
     def loss(p: dict[str, Any]) -> Any:
-        h, total = torch.zeros(B, H), 0.0
+        h, total = torch.zeros(B, H), torch.zeros(B)
         for t in range(T):
             h = torch.tanh(x[:, t] @ p["W"].T + h @ p["U"].T + p["b"])
             total = total + (h @ p["v"] - y[:, t]) ** 2 / T

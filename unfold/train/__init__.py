@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from . import schedules
+from .minimise import Minimum, minimize
 from .optimisers import SGD, Adam, AdamW, Optimiser, RMSprop
 from .trainer import Trainer
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimiser", "RMSprop", "Trainer", "schedules"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Minimum",
+    "Optimiser",
+    "RMSprop",
+    "Trainer",
+    "minimize",
+    "schedules",
+]
