@@ -137,13 +137,24 @@ def origin(tracer: Tracer, name: str, index: Index, component: Index) -> Found |
         if eq is None:
             return None
         found = _found(tracer, eq, index, component)
-        if found.trace is None or found.trace.read is None:
+        trace = None if found.trace is None else _passed_on(tracer, found.trace)
+        if trace is None or trace.read is None:
             return found
-        end = found.trace.end
-        point = {**values.lengths.values, **end.at}
-        name = found.trace.read.name
-        index = tuple(p.evaluate(point) for p in found.trace.read.index)
-        component = end.component
+        point = {**values.lengths.values, **trace.end.at}
+        name = trace.read.name
+        index = tuple(p.evaluate(point) for p in trace.read.index)
+        component = trace.end.component
+
+
+def _passed_on(tracer: Tracer, trace: Trace | None) -> Trace | None:
+    """The way on from an operation that is infinite because several operands are: a logsumexp of
+    -inf alone."""
+    while trace is not None and trace.read is None and not np.isnan(trace.end.number):
+        infinite = [p for p in trace.operands if np.isinf(p.number)]
+        if not infinite:
+            break
+        trace = tracer.trace(infinite[0].expr, infinite[0].at, infinite[0].component)
+    return trace
 
 
 __all__ = ["ARRIVED", "Budget", "Found", "candidates", "examine", "first_fault", "origin"]

@@ -85,6 +85,8 @@ def reason(op: str, operands: Sequence[float], value: float, dtype: str) -> str:
             return "the largest of all components is infinite"
         return "all components are -inf" if math.isnan(value) else "an operand is infinite"
     if op in _SUMS:
+        if math.isnan(value) and not infinite:
+            return f"products or partial sums of both signs that are larger in size than {largest}"
         if math.isnan(value):
             return "in the sum, inf and -inf meet, or 0 times inf"
         return f"a sum of finite numbers that is larger in size than {largest}"
