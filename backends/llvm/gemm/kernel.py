@@ -199,6 +199,11 @@ def _block(
     mask = None if panel.is_full else _mask(b, panel, last)
     masks = [mask if n == panel.vectors - 1 else None for n in range(panel.vectors)] * height
 
+    if panel.vectors == t.vectors:
+        # What the next panel's sums begin with, and where they go.
+        for i in range(height):
+            b.prefetch(b.at(o.start, o.start_row * i + panel.columns, t.element))
+            b.prefetch(b.at(o.c, o.c_row * i + panel.columns, t.element), write=True)
     first = zip(places(o.start, o.start_row), masks, strict=True)
     state = [_load(b, place, kind, m) for place, m in first] + [zero] * (count * (sums - 1))
     rows = [o.a_row * i for i in range(height)]
