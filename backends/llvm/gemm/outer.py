@@ -30,7 +30,7 @@ def outer_work(target: HostTarget, dtype: str, N1: int, N2: int) -> int:
 def _is_sliced(t: Tiling, N1: int, N2: int) -> bool:
     """Whether columns of A are packed as well. Where they stand a few numbers of each row are read,
     from as many lines of the cache as there are terms, which often fall on the same places."""
-    return N1 >= PACK_FROM and N2 > t.columns
+    return N1 >= PACK_FROM and t.columns < N2
 
 
 def _band(t: Tiling, N1: int) -> int:
@@ -135,8 +135,7 @@ def _sliced(b: Body, t: Tiling, N1: int, N2: int, p: _Part) -> None:
         count, rest = divmod(columns, ROWS)
         copy_slices(b, t, b.at(p.a, first, t.element), p.lda, p.terms, columns, slices, far)
         start, c = (
-            b.at(at, step * first, t.element)
-            for at, step in ((p.start, p.start_row), (p.c, p.ldc))
+            b.at(at, step * first, t.element) for at, step in ((p.start, p.start_row), (p.c, p.ldc))
         )
 
         def panel_of(panel: Panel, column: Value) -> None:
