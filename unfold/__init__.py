@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 from .api import compile, load, loads
 from .errors import DivergenceError, InputError, RecError, SolverError, UnfoldError
 from .function import Function
+from .generate import Generated
 from .gradcheck import GradCheck, grad_check
 from .graph import Graph
 from .model import Model
@@ -38,6 +39,7 @@ __all__ = [
     "AdamW",
     "DivergenceError",
     "Function",
+    "Generated",
     "GradCheck",
     "Graph",
     "Horizon",
