@@ -52,7 +52,7 @@ ARROWS = """
     arrival                         : segments
     buffers                         : inputs
     streaming, compiler             : arrival buffers cache
-    forward, shortcut, bill         : compiler cost
+    forward, shortcut, bill         : compiler
     state, quick_step               : streaming parameters
     rollout, vocabulary             : streaming
     sampling                        : rollout stages
@@ -60,7 +60,7 @@ ARROWS = """
     function, stepper, jacobian, generate : state forward shortcut cost debug sampling vocabulary
     model                           : graph check
     api, gradcheck, roofline        : function model stages
-    train                           : api
+    train                           : api parameters
     __init__                        : train pytorch
     cli                             : __init__ draw
 """
