@@ -1,4 +1,4 @@
-"""A trainer takes whatever way there is to a gradient: the numbers are those of `value_and_grad`."""
+"""A trainer takes whatever way there is to a gradient, and the numbers are the same."""
 
 from __future__ import annotations
 

@@ -158,12 +158,12 @@ def _checked(program: Program) -> str:
             raise refuse(f"{n} has another type")
     if all(o.name != "w" for o in program.outputs):
         raise refuse("w is no output")
+    if any(v.noise for v in program.inputs) or any(eq.solver for eq in program.equations):
+        raise refuse("it draws numbers or solves equations")
     more = [v.name for v in program.inputs if v.name not in ("g", "rate", "decay")]
     more += [v.name for v in program.params if v.name != "w0"]
     if more:
         raise refuse(f"nothing is known of its {listed(more)}")
-    if any(v.noise for v in program.inputs) or any(eq.solver for eq in program.equations):
-        raise refuse("it draws numbers or solves equations")
     lengths = [n for n in program.lengths if n != "T"]
     if len(lengths) != 1:
         raise refuse(f"its lengths are {listed(program.lengths)}")
