@@ -54,15 +54,14 @@ ARROWS = """
     streaming, compiler             : arrival buffers cache
     forward, shortcut, bill         : compiler
     state, quick_step               : streaming parameters
-    rollout, vocabulary             : streaming
-    sampling                        : rollout stages
     debug                           : compiler graph
-    function, stepper, jacobian, generate : state forward shortcut cost debug sampling vocabulary
+    function, stepper, jacobian     : state forward shortcut cost debug
     model                           : graph check
     api, gradcheck, roofline        : function model stages
-    train                           : api parameters
+    train                           : api
+    analysis                        : api
     __init__                        : train pytorch
-    cli                             : __init__ draw
+    cli                             : __init__ draw analysis
 """
 
 # What may be imported inside a function, when it is needed, against the direction of the picture.

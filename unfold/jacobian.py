@@ -34,10 +34,11 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Element:
-    """A variable, or one element of it: ``h[T]``. Without positions all of ``1..T`` is meant."""
+    """A variable, or a part of it: ``h[T]``, ``h[:, T]``. All of ``1..T`` is meant where no
+    position is given (``None``)."""
 
     name: str
-    index: tuple[Poly, ...] | None
+    index: tuple[Poly | None, ...]
 
     @staticmethod
     def of(text: str, program: Program) -> Element:
@@ -50,14 +51,17 @@ class Element:
         if v.type.kind != "real":
             raise InputError(f"{name} is {v.type}; there is a derivative in real numbers only")
         if not bracket:
-            return Element(name, None)
+            return Element(name, (None,) * len(v.axes))
         try:
-            parts = [_affine(p) for p in rest.rstrip().removesuffix("]").split(",")]
+            parts = [
+                None if p.strip() == ":" else _affine(p)
+                for p in rest.rstrip().removesuffix("]").split(",")
+            ]
         except (SyntaxError, ValueError):
-            raise InputError(f"{text}: a position is like 1, T or T-1") from None
+            raise InputError(f"{text}: a position is like 1, T or T-1, or : for all") from None
         if len(parts) != len(v.axes):
             raise InputError(f"{text}: {name} has {len(v.axes)} positions, not {len(parts)}")
-        unknown = sorted({s for p in parts for s in p.symbols} - set(program.lengths))
+        unknown = sorted({s for p in parts if p for s in p.symbols} - set(program.lengths))
         if unknown:
             raise InputError(f"{text}: {unknown[0]} is no length of {program.name}")
         return Element(name, tuple(parts))
@@ -107,7 +111,7 @@ def jacobian(
 def _width(program: Program, element: Element) -> float:
     """How many numbers an element has; a whole sequence counts as many."""
     v = program.vars[element.name]
-    if v.axes and element.index is None:
+    if None in element.index:
         return float("inf")
     return float(np.prod([n.constant or 0 for n in v.shape], initial=1.0))
 
@@ -140,27 +144,29 @@ def _reverse(
 
 
 def with_probe(program: Program, rows: Element) -> tuple[Program, str, str]:
-    """The program with an input ``seed`` and a scalar ``probe = seed · rows``."""
+    """The program with an input ``seed`` of the shape of ``rows`` and a scalar
+    ``probe = seed · rows``, and the names of both."""
     v = program.vars[rows.name]
     seed = fresh("seed", program.vars)
     probe = fresh("probe", {*program.vars, seed})
-    index: tuple[Poly, ...] = rows.index or ()
-    axes: tuple[Axis, ...] = ()
+    ranges = full_output(program, rows.name).ranges
+    axes: list[Axis] = []
+    index: list[Poly] = []
     domain = Domain()
-    if rows.index is None:
-        ranges = full_output(program, rows.name).ranges
-        axes = tuple(Axis(a.index, *r) for a, r in zip(v.axes, ranges, strict=True))
-        index = tuple(Poly.symbol(a.index) for a in axes)
-        for a in axes:
-            domain = domain & Domain.range(a.index, a.lo, a.hi)
-    own: Expr = Ref(seed, index if axes else (), v.shape, v.type)
-    product = own * Ref(rows.name, index, v.shape, v.type)
+    for a, (lo, hi), at in zip(v.axes, ranges, rows.index, strict=True):
+        index.append(Poly.symbol(a.index) if at is None else at)
+        if at is None:
+            axes.append(Axis(a.index, lo, hi))
+            domain = domain & Domain.range(a.index, lo, hi)
+    bound = tuple(a.index for a in axes)
+    own: Expr = Ref(seed, tuple(map(Poly.symbol, bound)), v.shape, v.type)
+    product = own * Ref(rows.name, tuple(index), v.shape, v.type)
     total: Expr = sum_over(product, None) if v.shape else product
-    if axes:
-        total = Reduce("sum", tuple(a.index for a in axes), domain, total)
+    if bound:
+        total = Reduce("sum", bound, domain, total)
     variables = {
         **program.vars,
-        seed: Var(seed, "input", axes, v.shape),
+        seed: Var(seed, "input", tuple(axes), v.shape),
         probe: Var(probe, "variable"),
     }
     equations = (*program.equations, equation(probe, (), Domain(), total))
@@ -204,11 +210,9 @@ def _forward(
         found.append(_pick(derived.program, dot, rows, results[dot], checked.lengths))
     stacked = np.stack(found, axis=-1)
     whole = stacked.reshape((*stacked.shape[:-1], *at.shape))
-    if columns.index is None:
-        return whole
     axes = derived.program.vars[columns.name].axes
     at_index = tuple(
-        p.evaluate(checked.lengths) - a.lo.evaluate(checked.lengths)
+        slice(None) if p is None else p.evaluate(checked.lengths) - a.lo.evaluate(checked.lengths)
         for p, a in zip(columns.index, axes, strict=True)
     )
     rank = stacked.ndim - 1
@@ -234,12 +238,13 @@ def element_value(
 def _pick(
     program: Program, name: str, element: Element, array: Array, lengths: Mapping[str, int]
 ) -> Array:
-    """One element of a returned array, or all of it."""
-    if element.index is None:
-        return np.asarray(array)
+    """The part of a returned array that an element names."""
     out: Output = next(o for o in program.outputs if o.name == name)
-    at = []
+    at: list[int | slice] = []
     for p, (lo, hi) in zip(element.index, out.ranges, strict=True):
+        if p is None:
+            at.append(slice(None))
+            continue
         k, first, last = p.evaluate(lengths), lo.evaluate(lengths), hi.evaluate(lengths)
         if not first <= k <= last:
             raise InputError(f"{element.name}[{p.compact()}] lies outside {first}..{last}")
