@@ -54,11 +54,13 @@ ARROWS = """
     streaming, compiler             : arrival buffers cache
     forward, shortcut, bill         : compiler
     state, quick_step               : streaming parameters
+    rollout, vocabulary             : streaming
+    sampling                        : rollout stages
     debug                           : compiler graph
-    function, stepper, jacobian     : state forward shortcut cost debug
+    function, stepper, jacobian, generate : state forward shortcut cost debug sampling vocabulary
     model                           : graph check
     api, gradcheck, roofline        : function model stages
-    train                           : api
+    train                           : api parameters
     analysis                        : api
     __init__                        : train pytorch
     cli                             : __init__ draw analysis

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 from .api import compile, load, loads
 from .errors import DivergenceError, InputError, RecError, SolverError, UnfoldError
 from .function import Function
+from .generate import Generated
 from .gradcheck import GradCheck, grad_check
 from .graph import Graph
 from .model import Model
@@ -24,10 +25,13 @@ from .train import (
     SGD,
     Adam,
     AdamW,
+    Fit,
+    Interrupted,
     Minimum,
     Optimiser,
     RMSprop,
     Trainer,
+    fit,
     minimize,
     schedules,
 )
@@ -37,11 +41,14 @@ __all__ = [
     "Adam",
     "AdamW",
     "DivergenceError",
+    "Fit",
     "Function",
+    "Generated",
     "GradCheck",
     "Graph",
     "Horizon",
     "InputError",
+    "Interrupted",
     "Minimum",
     "Model",
     "Optimiser",
@@ -57,6 +64,7 @@ __all__ = [
     "UnfoldError",
     "Window",
     "compile",
+    "fit",
     "from_torch",
     "grad_check",
     "load",

@@ -96,13 +96,15 @@ class DivergenceError(UnfoldError, ArithmeticError):
         step: its number, from 1.
         loss: its loss.
         gradients: the parameters whose gradient holds a NaN or an infinity.
+        place: where it was in a longer run, ``epoch 3, update 7``.
     """
 
-    def __init__(self, step: int, loss: float, gradients: tuple[str, ...]) -> None:
-        super().__init__(step, loss, gradients)
+    def __init__(self, step: int, loss: float, gradients: tuple[str, ...], place: str = "") -> None:
+        super().__init__(step, loss, gradients, place)
         self.step = step
         self.loss = loss
         self.gradients = gradients
+        self.place = place
 
     def __str__(self) -> str:
         if self.gradients:
@@ -110,7 +112,7 @@ class DivergenceError(UnfoldError, ArithmeticError):
         else:
             what = "the loss is" if self.loss - self.loss != 0 else "the gradient's norm is"
         return (
-            f"step {self.step}: {what} not finite, and the loss is {self.loss}. The parameters are "
-            "those before it. A smaller rate, clip_norm=1 or a warm-up may help; look for "
-            "log(0), sqrt(0) and divisions by 0 otherwise"
+            f"{self.place or f'step {self.step}'}: {what} not finite, and the loss is {self.loss}. "
+            "The parameters are those before it. A smaller rate, clip_norm=1 or a warm-up may "
+            "help; look for log(0), sqrt(0) and divisions by 0 otherwise, which `fn.debug` finds"
         )

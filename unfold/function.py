@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from .bill import Bill
     from .cost import Costs
     from .debug import Report
+    from .generate import Generated
     from .jacobian import Bias
+    from .rollout import Feed, Rollout
     from .stepper import Stepper
     from .streaming import StepProgram
     from .train import Trainer
@@ -54,6 +56,7 @@ class Function:
         self._forward: dict[tuple[tuple[str, ...], tuple[str, ...]], forward.Tangents] = {}
         self._real_params = tuple(v.name for v in declared.params if v.type.kind == "real")
         self._lock = threading.RLock()
+        self._rollouts: dict[tuple[Any, ...] | None, tuple[Rollout, Derived]] = {}
         self._steps: tuple[StepProgram, tuple[Derived, Derived]] | None = None
 
     # --- what it is ---
@@ -489,6 +492,27 @@ class Function:
         """The kernels of one step, and of the states before the first."""
         return self._streaming()[1]
 
+    def rollout(self, feed: Feed | None) -> tuple[Rollout, Derived]:
+        """Many steps from a carried state, and their kernel; with ``feed`` the model reads what it
+        wrote (see `unfold.rollout`). Raises `InputError` if the model looks ahead."""
+        from .rollout import rollout
+        from .streaming import time_axis
+
+        kind = (
+            None
+            if feed is None
+            else (feed.target, feed.source, feed.link and feed.link.program.name)
+        )
+        with self._lock:
+            found = self._rollouts.get(kind)
+            if found is None:
+                axes = {n: time_axis(v) or 0 for n, v in self.program.vars.items()}
+                made = rollout(self.step_program(), axes, feed)
+                key = ("rollout", kind)
+                found = made, self.compiler.derive(key, lambda: (made.program, {}))
+                self._rollouts[kind] = found
+            return found
+
     def _streaming(self) -> tuple[StepProgram, tuple[Derived, Derived]]:
         from .stepper import compile_steps
         from .streaming import step_program
@@ -498,6 +522,93 @@ class Function:
                 plan = step_program(self.program, self.declared)
                 self._steps = plan, compile_steps(self, plan)
             return self._steps
+
+    def generate(
+        self,
+        params: Mapping[str, Any],
+        prompt: Any,
+        steps: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+        first: int = 0,
+        feed: Mapping[str, str] | None = None,
+        samples: int | None = None,
+        start: Any = None,
+        vocabulary: Sequence[str] | None = None,
+        **inputs: Any,
+    ) -> Generated:
+        """What the model makes when it reads what it wrote: tokens drawn from its logits, or a
+        forecast that is fed back.
+
+        All steps are one call of native code, draws included; a prompt is read before as any
+        sequence is.
+
+        Args:
+            params: as in a call; ``load_params`` brings a vocabulary along.
+            prompt: what the model reads first. Tokens, a text (with a vocabulary), or real numbers
+                of shape (steps, …); a batch is a list of these, of any lengths, or an array with
+                one more axis. May be empty where ``start`` is given.
+            steps: how many values to make.
+            temperature: the logits are divided by it; 0 takes the best token.
+            top_k: draw from so many of the best tokens only (and those equally good).
+            top_p: draw from the nucleus only: the smallest set of the best tokens that has this
+                share of the probability (Holtzman et al., "The curious case of neural text
+                degeneration", 2020), of those that ``top_k`` leaves.
+            seed, first: of the draws, which depend on them and on the number of the sequence alone:
+                ``first`` is that of the batch's first one.
+            feed: ``{"x": "y"}``: input ``x`` reads output ``y`` one step later; logits are drawn
+                from. Default: the output over t with a component for each token of the input.
+            samples: go on so many times from each prompt; the results have a batch axis then, those
+                of one prompt next to each other.
+            start: a token, or its text, that every prompt begins with.
+            vocabulary: token number to text; default: that of the metadata of ``params``.
+            inputs: inputs beside; those over t for the prompt and for the steps to come (the last
+                step reads none).
+
+        Returns:
+            The values, what they were drawn from, the outputs and the text.
+
+        Raises:
+            InputError: what is wrong with the arguments; a model that looks ahead.
+        """
+        from .generate import Sampling, generate_iter
+
+        parts = generate_iter(
+            self, params, prompt, steps, feed=feed, samples=samples, start=start,
+            sampling=Sampling(temperature, top_k, top_p, seed, first), vocabulary=vocabulary,
+            chunk=None, inputs=inputs,
+        )  # fmt: skip
+        return next(parts)
+
+    def generate_iter(
+        self,
+        params: Mapping[str, Any],
+        prompt: Any,
+        steps: int,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+        first: int = 0,
+        feed: Mapping[str, str] | None = None,
+        samples: int | None = None,
+        start: Any = None,
+        vocabulary: Sequence[str] | None = None,
+        chunk: int = 1,
+        **inputs: Any,
+    ) -> Iterator[Generated]:
+        """As `generate`, ``chunk`` steps at a time: the same values, as they come."""
+        from .generate import Sampling, generate_iter
+
+        return generate_iter(
+            self, params, prompt, steps, feed=feed, samples=samples, start=start,
+            sampling=Sampling(temperature, top_k, top_p, seed, first), vocabulary=vocabulary,
+            chunk=chunk, inputs=inputs,
+        )  # fmt: skip
 
     # --- names that callers give ---
 

@@ -247,6 +247,16 @@ class Stepper:
         return self._made - np.broadcast_to(self._origin, self._size)
 
     @property
+    def fixed(self) -> dict[str, Array]:
+        """Parameters and inputs that are the same at every step, as they were checked."""
+        return self._fixed
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """The lengths that do not grow with the steps."""
+        return self._lengths
+
+    @property
     def batch(self) -> int | None:
         """How many streams there are; ``None`` for one without a batch axis."""
         return self._size

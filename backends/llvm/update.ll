@@ -206,7 +206,7 @@ count:
   %steps = call i64 @word(ptr %table, i64 @word:steps@)
   %steps.next = add i64 %steps, 1
   %clock = call ptr @pointer(ptr %table, i64 @word:clock@)
-  store i64 %steps.next, ptr %clock
+  store i64 %steps, ptr %clock
   %run = call ptr @pointer(ptr %table, i64 @word:run@)
   %record = call ptr @pointer(ptr %table, i64 @word:record@)
   call void %run(ptr %record)

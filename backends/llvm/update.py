@@ -58,7 +58,8 @@ class Update:
         lengths: its lengths.
         arrays, results: what it reads and writes, by name.
         gradient: one of ``arrays``, flat.
-        rate, clock: arrays of one number that are set before each step: its rate, and its number.
+        rate, clock: arrays of one number that are set before each step: its rate, and how many
+            steps were made before it.
         pairs: names of an array and a result that change places after a step.
         moves: arrays (to, from) that are copied after a step, in order.
         clip_norm, clip_value: bounds of the gradient's norm and entries, or infinity.

@@ -8,7 +8,7 @@ import sys
 import click
 
 from .. import __version__
-from . import analyze, cached, calls, costs, debugging, programs
+from . import analyze, cached, calls, costs, debugging, generating, programs
 from .common import failures
 
 
@@ -27,6 +27,7 @@ for command in (
     *debugging.COMMANDS,
     *cached.COMMANDS,
     *costs.COMMANDS,
+    *generating.COMMANDS,
     *analyze.COMMANDS,
 ):
     cli.add_command(command)

@@ -126,9 +126,11 @@ def minimize(
     if constraints is not None:
         if lengths is not None:
             raise InputError("constraints are on one sequence, and lengths make a batch")
+        if seed and any(v.noise and v.name not in given for v in fn.program.inputs):
+            raise InputError("constraints: what they are on is drawn with seed 0, give no other")
         exact = method.lower() == "trust-constr"
         more["constraints"] = [
-            _constraint(optimize, fn, moved, text, wanted, seed, exact)
+            _constraint(optimize, fn, moved, text, wanted, exact)
             for text, wanted in constraints.items()
         ]
     if callback is not None:
@@ -264,7 +266,7 @@ def _broadcast(what: str, value: Any, shape: tuple[int, ...]) -> Vector:
 
 
 def _constraint(
-    optimize: Any, fn: Function, moved: _Moved, text: str, wanted: Any, seed: int, exact: bool
+    optimize: Any, fn: Function, moved: _Moved, text: str, wanted: Any, exact: bool
 ) -> Any:
     """SciPy's constraint for one element of the model, ``exact`` with its second derivatives."""
     element = Element.of(text, fn.program)

@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..api import compile
+from ..compiler import Derived
 from ..errors import InputError
 from ..expr import names
 from ..function import Function
 from ..inputs import listed
 from ..program import Program
 from ..stepper import Stepper
-from ..streaming import StepProgram
+from ..streaming import State
+from ..transform import simplify
 
 Array = NDArray[Any]
 #: Keys of a trainer's state beside those of the optimiser.
@@ -77,48 +79,45 @@ def recurrence(
     dtype = weights.dtype
     fn = compile(model, backend="llvm", dtype=dtype, sizes=constants)
     length = _checked(fn.program)
-    plan = fn.step_program()
     given = {"decay": decay} if "decay" in fn.inputs else {}
     if not given and decay.any():
         raise InputError(f"{fn.program.name} has no input decay[k], so weights cannot decay")
     start = Stepper(fn, {"w0": weights}, given).state
-    kernel: Any = fn.streaming()[0].kernel
+    states, derived = _step(fn)
+    kernel: Any = derived.kernel
     gradient = np.zeros_like(weights)
     rate, clock = np.zeros((), dtype), np.zeros((), np.int64)
     arrays: dict[str, Array] = {"g": gradient, "rate": rate, "decay": decay}
+    shapes = kernel.shapes({length: weights.size}, None)
+    results = {n: np.zeros(shape, kind) for n, (shape, kind) in shapes.items()}
     carried: list[Carried] = []
-    if "w0" in fn.streaming()[0].signature.specs:
+    pairs: list[tuple[str, str]] = []
+    moves: list[tuple[Array, Array]] = []
+    if "w0" in derived.signature.specs:
         # Steps that look back to the start, which the weights have left.
         arrays["w0"] = weights.copy()
         carried.append(Carried("w0", (arrays["w0"],), None))
-    if plan.clock is not None:
-        arrays[plan.clock] = clock
-    results = _results(fn, plan, weights)
-    pairs: list[tuple[str, str]] = []
-    moves: list[tuple[Array, Array]] = []
-    read = frozenset().union(*(names(eq.rhs) for eq in plan.program.equations))
-    for state in plan.states:
-        if not read & set(state.names):
-            continue  # a momentum of 0, say
-        # Buffers of its own for each: the start may use one array for several.
+    if "w" in results:
+        moves.append((weights, results["w"]))
+    for state in states:
+        if state.variable == fn.step_program().clock:
+            arrays[state.names[0]] = clock
+            continue
         values = [np.array(a, order="C") for a in start[state.variable]]
+        pair = None
         if state.variable == "w":
             values[0] = weights
+        elif len(values) == 1:
+            pair = len(pairs)
+            pairs.append((state.names[0], state.newest))
+        if pair is None:
+            newer = [results[state.newest], *values[:-1]]
+            moves += list(zip(reversed(values), reversed(newer), strict=True))
         arrays |= dict(zip(state.names, values, strict=True))
-        newest = results.get(state.variable, arrays.get(state.variable))
-        assert newest is not None
-        swaps = len(values) == 1 and state.variable in results and state.variable != "w"
-        if swaps:
-            pairs.append((state.names[0], state.variable))
-        else:
-            older = zip(reversed(values), reversed([newest, *values[:-1]]), strict=True)
-            moves += list(older)
-        if state.variable != "w" or len(values) > 1:
-            carried.append(
-                Carried(state.variable, tuple(values), len(pairs) - 1 if swaps else None)
-            )
-    if all(s.variable != "w" for s in plan.states):
-        moves.append((weights, results["w"]))
+        if state.variable != "w":
+            carried.append(Carried(state.variable, tuple(values), pair))
+        elif len(values) > 1:
+            carried.append(Carried("w", tuple(values), None))
     update = kernel.update(
         {length: weights.size}, arrays, results, gradient, rate, clock, pairs, moves,
         clip_norm, clip_value,
@@ -126,12 +125,18 @@ def recurrence(
     return Recurrence(update, weights, gradient, tuple(carried))
 
 
-def _results(fn: Function, plan: StepProgram, weights: Array) -> dict[str, Array]:
-    """A buffer for each result of a step."""
-    kernel: Any = fn.streaming()[0].kernel
-    lengths = dict.fromkeys(plan.program.lengths, weights.size)
-    shapes = kernel.shapes(lengths, None)
-    return {n: np.zeros(shape, kind) for n, (shape, kind) in shapes.items()}
+def _step(fn: Function) -> tuple[list[State], Derived]:
+    """The states that matter to the weights, and the program of a step that returns their newest
+    values, and those of the weights if no step reads them."""
+    plan = fn.step_program()
+    read = frozenset().union(*(names(eq.rhs) for eq in plan.program.equations))
+    states = [s for s in plan.states if read & set(s.names)]
+    wanted = {s.newest for s in states if s.variable != plan.clock}
+    if all(s.variable != "w" for s in states):
+        wanted.add("w")
+    outputs = tuple(o for o in plan.program.outputs if o.name in wanted)
+    only = plan.program.with_(outputs=outputs)
+    return states, fn.compiler.derive(("update",), lambda: (simplify(only), {}))
 
 
 def _checked(program: Program) -> str:
@@ -153,12 +158,12 @@ def _checked(program: Program) -> str:
             raise refuse(f"{n} has another type")
     if all(o.name != "w" for o in program.outputs):
         raise refuse("w is no output")
+    if any(v.noise for v in program.inputs) or any(eq.solver for eq in program.equations):
+        raise refuse("it draws numbers or solves equations")
     more = [v.name for v in program.inputs if v.name not in ("g", "rate", "decay")]
     more += [v.name for v in program.params if v.name != "w0"]
     if more:
         raise refuse(f"nothing is known of its {listed(more)}")
-    if any(v.noise for v in program.inputs) or any(eq.solver for eq in program.equations):
-        raise refuse("it draws numbers or solves equations")
     lengths = [n for n in program.lengths if n != "T"]
     if len(lengths) != 1:
         raise refuse(f"its lengths are {listed(program.lengths)}")

@@ -56,7 +56,7 @@ class Trainer:
         loss: str | Sequence[str] | Mapping[str, float] | None = None,
         reduce: str = "mean",
     ) -> None:
-        if not hasattr(optimiser, "recurrence"):
+        if isinstance(optimiser, type) or not hasattr(optimiser, "recurrence"):
             hint = ", with its rate: unfold.Adam(rate=1e-3)" if callable(optimiser) else ""
             raise InputError(f"expected an optimiser{hint}, got {kind_of(optimiser)}")
         if reduce not in ("mean", "sum"):

@@ -13,7 +13,7 @@ from functools import partial
 
 from .. import ir
 from ..body import INT, POINTER, VOID, Body, Type, Value, define
-from .tiling import Panel, Tiling
+from .tiling import ROWS, Panel, Tiling
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,36 @@ def blocks(b: Body, t: Tiling, panel: Panel, rows: Value | int, o: Operands) -> 
     b.call_void(name, rows, *o.values(), b.const(INT, panel.last))
 
 
+def slice_blocks(b: Body, t: Tiling, panel: Panel, count: int, o: Operands) -> None:
+    """Emit ``count`` > 0 blocks of `ROWS` rows where A is in slices, each of ``o.terms`` times so
+    many numbers."""
+    last = b.const(INT, panel.last)
+    if t.rows(panel) == ROWS:
+        name = _slices_by_panel(b.module, t, panel)
+        b.call_void(name, b.const(INT, count), *o.values(), last)
+        return
+
+    def each(n: Value, _: list[Value]) -> list[Value]:
+        a = b.at(o.a, o.terms * ROWS * n, t.element)
+        blocks(b, t, panel, ROWS, replace(o.advanced(b, t, n * ROWS), a=a))
+        return []
+
+    b.loop(count, [], each)
+
+
+def _slices_by_panel(module: ir.Module, t: Tiling, panel: Panel) -> str:
+    """``void (count, operands…, last)``: blocks of one height, A in slices."""
+
+    def write(b: Body) -> None:
+        count, *operands, last = b.args
+        o = Operands(*operands)
+        _blocks(b, t, panel, ROWS, count, o, last, None, o.terms * ROWS)
+
+    shape = f"{panel.vectors}.{Type(t.element.element, panel.width).suffix}"
+    part = "" if panel.is_full else ".part"
+    return define(module, f"unfold.slices.{shape}{part}", VOID, (INT, *_PARAMS, INT), write)
+
+
 def _rows_by_panel(module: ir.Module, t: Tiling, panel: Panel, heights: range) -> str:
     """``void (rows, operands…, last)``: blocks of even heights.
 
@@ -126,25 +156,34 @@ def _rows_by_panel(module: ir.Module, t: Tiling, panel: Panel, heights: range) -
 
 def _blocks(
     b: Body, t: Tiling, panel: Panel, height: int, count: Value, o: Operands, last: Value,
-    ends: Value,
+    ends: Value | None, skip: Value | None = None,
 ) -> list[Value]:  # fmt: skip
-    """``count`` > 0 blocks of one height; where A, the start and C go on."""
+    """``count`` > 0 blocks of one height; where A, the start and C go on.
 
+    ``ends`` is where what is read ahead ends, if anything is. ``skip`` is how far A moves on from
+    block to block, if not by the rows of one.
+    """
     line = LINE // t.itemsize
-    end = b.at(ends, -line, t.element)
+    end = None if ends is None else b.at(ends, -line, t.element)
 
     def step(values: list[Value]) -> tuple[Value, list[Value]]:
         left, a, start, c, ahead = values
         here = replace(o, a=a, start=start, c=c, ahead=ahead)
-        _block(b, t, panel, height, here, last)
+        _block(b, t, panel, height, here, last, end is not None)
         there = here.advanced(b, t, height)
-        left, beside = left - 1, ahead.lt(end).select(b.at(ahead, line, t.element), ahead)
+        if skip is not None:
+            there = replace(there, a=b.at(a, skip, t.element))
+        left, beside = left - 1, ahead
+        if end is not None:
+            beside = ahead.lt(end).select(b.at(ahead, line, t.element), ahead)
         return left.gt(0), [left, there.a, there.start, there.c, beside]
 
     return b.repeat([count, o.a, o.start, o.c, o.ahead], step)[1:]
 
 
-def _block(b: Body, t: Tiling, panel: Panel, height: int, o: Operands, last: Value) -> None:
+def _block(
+    b: Body, t: Tiling, panel: Panel, height: int, o: Operands, last: Value, reads_ahead: bool
+) -> None:
     """One block of C: load what the sums start with, sum over K, store."""
     kind = Type(t.element.element, panel.width)
     count = height * panel.vectors
@@ -160,13 +199,18 @@ def _block(b: Body, t: Tiling, panel: Panel, height: int, o: Operands, last: Val
     mask = None if panel.is_full else _mask(b, panel, last)
     masks = [mask if n == panel.vectors - 1 else None for n in range(panel.vectors)] * height
 
+    if panel.vectors == t.vectors:
+        # What the next panel's sums begin with, and where they go.
+        for i in range(height):
+            b.prefetch(b.at(o.start, o.start_row * i + panel.columns, t.element))
+            b.prefetch(b.at(o.c, o.c_row * i + panel.columns, t.element), write=True)
     first = zip(places(o.start, o.start_row), masks, strict=True)
     state = [_load(b, place, kind, m) for place, m in first] + [zero] * (count * (sums - 1))
     rows = [o.a_row * i for i in range(height)]
 
     def term(pointers: Sequence[Value], state: Sequence[Value]) -> list[Value]:
         a, line, ahead = pointers
-        if panel.vectors == t.vectors:
+        if reads_ahead and panel.vectors == t.vectors:
             b.prefetch(ahead)
         columns = [
             b.load(b.at(line, n * panel.width, t.element), kind) for n in range(panel.vectors)

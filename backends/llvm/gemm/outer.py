@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from .. import ir
 from ..body import BOOL, INT, POINTER, VOID, Body, Value, define
 from ..jit import HostTarget
-from .kernel import Operands, blocks, zeros
-from .packing import copy_panel, over_panels
-from .tiling import Panel, Tiling, tiling
+from .kernel import Operands, blocks, slice_blocks, zeros
+from .packing import copy_panel, copy_slices, over_panels
+from .tiling import ROWS, Panel, Tiling, tiling
 
 #: From so many rows of C on, a panel of B is read often enough to be packed first.
 PACK_FROM = 24
-#: From so many bytes between the rows of A on, columns of A are packed as well: read where they
-#: stand, a few numbers of each row, they come late from memory and share few lines of the caches.
-STRIDE = 2048
-#: The least columns of C for which that is worth its while.
-WIDE = 128
+#: Bytes of the slices of A that all panels of B pass over: they stay in the second-level cache.
+SLICES_BYTES = 96 * 1024
+#: Rows of A from so many bytes on are many enough to have left the caches when they are summed.
+FAR = 1024
 
 
 def outer_work(target: HostTarget, dtype: str, N1: int, N2: int) -> int:
     """How many elements of work space `outer_sum` needs, whatever the number of rows; may be 0."""
     t = tiling(target, dtype)
-    if _is_left_packed(t, N1, N2):
-        return t.chunk * (t.columns + sum(p.padded for p in t.panels(N2)))
-    return max((t.chunk * p.padded for p in t.panels(N2) if _is_packed(p, N1)), default=0)
+    if _is_sliced(t, N1, N2):
+        return t.terms * (_band(t, N1) + sum(p.padded for p in t.panels(N2)))
+    return max((t.terms * p.padded for p in t.panels(N2) if _is_packed(p, N1)), default=0)
 
 
-def _is_left_packed(t: Tiling, N1: int, N2: int) -> bool:
-    return N1 * t.itemsize >= STRIDE and N2 >= WIDE
+def _is_sliced(t: Tiling, N1: int, N2: int) -> bool:
+    """Whether columns of A are packed as well. Where they stand a few numbers of each row are read,
+    from as many lines of the cache as there are terms, which often fall on the same places."""
+    return N1 >= PACK_FROM and t.columns < N2
+
+
+def _band(t: Tiling, N1: int) -> int:
+    """How many columns of A are packed at once: whole slices."""
+    most = SLICES_BYTES // (t.terms * t.itemsize)
+    return min(most, N1 + ROWS - 1) // ROWS * ROWS
 
 
 def _is_packed(panel: Panel, N1: int) -> bool:
@@ -41,77 +50,128 @@ def outer_sum(module: ir.Module, target: HostTarget, dtype: str, N1: int, N2: in
     ``C[N1, N2] = A[rows, N1]^T @ B[rows, N2]`` (or ``+=``): the sum of the outer products of the
     rows, in a fixed order. ``rows`` is a run-time number and may be large (steps times batch).
     ``work`` has room for `outer_work` elements. C overlaps neither A nor B.
+
+    Large ones go the way of Goto and van de Geijn, *Anatomy of high-performance matrix
+    multiplication*, ACM Transactions on Mathematical Software 34 (3), 2008: a panel of B stays in
+    the first-level cache while slices of A, as wide as a block has rows, pass over it.
     """
     t = tiling(target, dtype)
 
     def write(b: Body) -> None:
         rows, a, lda, from_b, ldb, c, ldc, accumulate, work = b.args
-        one = b.const(INT, 1)
 
         def chunk(start: Value, _: list[Value]) -> list[Value]:
             rest = rows - start
-            terms = rest.lt(t.chunk).select(rest, t.chunk)
+            terms = rest.lt(t.terms).select(rest, t.terms)
             add = accumulate | start.gt(0)
-            from_c, from_row = add.select(c, zeros(b, t)), add.select(ldc, 0)
-            column = add.convert("zext", "i64")
-
-            left_at, right_at = (
-                b.at(a, start * lda, t.element),
-                b.at(from_b, start * ldb, t.element),
-            )
-
-            def panel_of(panel: Panel, first: Value) -> None:
-                source = b.at(right_at, first, t.element)
-                stride, following = ldb, b.at(source, panel.columns, t.element)
-                if _is_packed(panel, N1):
-                    copy_panel(b, t, panel, source, ldb, terms, work)
-                    source, stride = work, b.const(INT, panel.padded)
-                o = Operands(
-                    a=left_at, a_row=one, a_k=lda, b=source, b_k=stride,
-                    start=b.at(from_c, first * column, t.element), start_row=from_row,
-                    c=b.at(c, first, t.element), c_row=ldc, terms=terms,
-                    ahead=following, ahead_k=ldb,
-                )  # fmt: skip
-                blocks(b, t, panel, N1, o)
-
-            def pack_right(panel: Panel, first: Value) -> None:
-                to = b.at(work, first * t.chunk, t.element)
-                copy_panel(b, t, panel, b.at(right_at, first, t.element), ldb, terms, to)
-
-            def left_panel(left: Panel, row: Value) -> None:
-                """Some rows of C: a panel of columns of A, and all panels of B."""
-                packed = b.at(work, t.chunk * sum(p.padded for p in t.panels(N2)), t.element)
-                copy_panel(b, t, left, b.at(left_at, row, t.element), lda, terms, packed)
-                start_at = b.at(from_c, row * from_row, t.element)
-                to_c = b.at(c, row * ldc, t.element)
-
-                def right_panel(panel: Panel, first: Value) -> None:
-                    source = b.at(work, first * t.chunk, t.element)
-                    o = Operands(
-                        a=packed, a_row=one, a_k=b.const(INT, left.padded),
-                        b=source, b_k=b.const(INT, panel.padded),
-                        start=b.at(start_at, first * column, t.element), start_row=from_row,
-                        c=b.at(to_c, first, t.element), c_row=ldc, terms=terms,
-                        ahead=b.at(source, t.chunk * panel.padded, t.element),
-                        ahead_k=b.const(INT, panel.padded),
-                    )  # fmt: skip
-                    blocks(b, t, panel, left.columns, o)
-
-                over_panels(b, t.panels(N2), right_panel)
-
-            if _is_left_packed(t, N1, N2):
-                over_panels(b, t.panels(N2), pack_right)
-                over_panels(b, t.panels(N1), left_panel)
-                return []
-            over_panels(b, t.panels(N2), panel_of)
+            part = _Part(
+                terms, b.at(a, start * lda, t.element), lda, b.at(from_b, start * ldb, t.element),
+                ldb, add.select(c, zeros(b, t)), add.select(ldc, 0), add.convert("zext", "i64"),
+                c, ldc, work,
+            )  # fmt: skip
+            (_sliced if _is_sliced(t, N1, N2) else _in_place)(b, t, N1, N2, part)
             return []
 
-        b.loop(rows, [], chunk, by=t.chunk)
+        b.loop(rows, [], chunk, by=t.terms)
         nothing = rows.le(0) & accumulate.eq(0)
         b.when(nothing, lambda: _clear(b, t, N1, N2, c, ldc))
 
     params = (INT, POINTER, INT, POINTER, INT, POINTER, INT, BOOL, POINTER)
     return define(module, f"unfold.outer.{t.element.suffix}.{N1}x{N2}", VOID, params, write)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some terms of the sum: where A, B and C stand, and what the sums begin with.
+
+    ``column`` is 1 where that moves on with the columns, 0 where it is the same for all.
+    """
+
+    terms: Value
+    a: Value
+    lda: Value
+    b: Value
+    ldb: Value
+    start: Value
+    start_row: Value
+    column: Value
+    c: Value
+    ldc: Value
+    work: Value
+
+
+def _in_place(b: Body, t: Tiling, N1: int, N2: int, p: _Part) -> None:
+    """A is read where it stands."""
+    one = b.const(INT, 1)
+
+    def panel_of(panel: Panel, first: Value) -> None:
+        source, stride = b.at(p.b, first, t.element), p.ldb
+        following = b.at(source, panel.columns, t.element)
+        if _is_packed(panel, N1):
+            copy_panel(b, t, panel, source, p.ldb, p.terms, p.work)
+            source, stride = p.work, b.const(INT, panel.padded)
+        o = Operands(
+            a=p.a, a_row=one, a_k=p.lda, b=source, b_k=stride,
+            start=b.at(p.start, first * p.column, t.element), start_row=p.start_row,
+            c=b.at(p.c, first, t.element), c_row=p.ldc, terms=p.terms,
+            ahead=following, ahead_k=p.ldb,
+        )  # fmt: skip
+        blocks(b, t, panel, N1, o)
+
+    over_panels(b, t.panels(N2), panel_of)
+
+
+def _sliced(b: Body, t: Tiling, N1: int, N2: int, p: _Part) -> None:
+    """All of B is packed, then A band by band: some slices at a time."""
+    panels = t.panels(N2)
+    far = N1 * t.itemsize >= FAR
+    slices = b.at(p.work, t.terms * sum(panel.padded for panel in panels), t.element)
+
+    def pack(panel: Panel, first: Value) -> None:
+        to = b.at(p.work, first * t.terms, t.element)
+        copy_panel(b, t, panel, b.at(p.b, first, t.element), p.ldb, p.terms, to, far)
+
+    def band(first: Value | int, columns: int) -> None:
+        count, rest = divmod(columns, ROWS)
+        copy_slices(b, t, b.at(p.a, first, t.element), p.lda, p.terms, columns, slices, far)
+        start, c = (
+            b.at(at, step * first, t.element) for at, step in ((p.start, p.start_row), (p.c, p.ldc))
+        )
+
+        def panel_of(panel: Panel, column: Value) -> None:
+            source = b.at(p.work, column * t.terms, t.element)
+            o = Operands(
+                a=slices, a_row=b.const(INT, 1), a_k=b.const(INT, ROWS),
+                b=source, b_k=b.const(INT, panel.padded),
+                start=b.at(start, column * p.column, t.element), start_row=p.start_row,
+                c=b.at(c, column, t.element), c_row=p.ldc, terms=p.terms,
+                ahead=source, ahead_k=b.const(INT, 0),
+            )  # fmt: skip
+            if count:
+                slice_blocks(b, t, panel, count, o)
+            if rest:
+                last = replace(
+                    o.advanced(b, t, count * ROWS),
+                    a=b.at(slices, p.terms * (count * ROWS), t.element), a_k=b.const(INT, rest),
+                )  # fmt: skip
+                blocks(b, t, panel, rest, last)
+
+        over_panels(b, panels, panel_of)
+
+    over_panels(b, panels, pack)
+    width = _band(t, N1)
+    whole = N1 - N1 % width
+
+    def each(first: Value, _: list[Value]) -> list[Value]:
+        band(first, width)
+        return []
+
+    if whole > width:
+        b.loop(whole, [], each, by=width)
+    elif whole:
+        band(0, width)
+    if whole < N1:
+        band(whole, N1 - whole)
 
 
 def _clear(b: Body, t: Tiling, N1: int, N2: int, c: Value, ldc: Value) -> list[Value]:

@@ -6,14 +6,16 @@ from collections.abc import Callable
 
 from .. import ir
 from ..body import INT, POINTER, VOID, Body, Type, Value, define
-from .tiling import Panel, Tiling
+from .tiling import ROWS, Panel, Tiling
 
 #: The side of the squares that are transposed in registers: longer ones take long to compile.
 SIDE = 8
+#: How many rows ahead what is copied is asked for, if it is far from the processor.
+AHEAD = 8
 
 
 def copy_panel(b: Body, t: Tiling, panel: Panel, source: Value, stride: Value, terms: Value,
-               packed: Value) -> None:  # fmt: skip
+               packed: Value, far: bool = False) -> None:  # fmt: skip
     """Pack ``terms`` rows of a panel of a matrix whose rows are along its columns.
 
     ``source`` is the address of the panel's first column in the first row. Columns that only fill
@@ -27,6 +29,8 @@ def copy_panel(b: Body, t: Tiling, panel: Panel, source: Value, stride: Value, t
         to = b.at(packed, k * panel.padded, t.element)
         for n in range(full):
             here = n * panel.width
+            if far:
+                b.prefetch(b.at(b.at(line, stride * AHEAD, t.element), here, t.element))
             b.store(b.load(b.at(line, here, t.element), kind), b.at(to, here, t.element))
         if full < panel.vectors:
             here = full * panel.width
@@ -35,6 +39,37 @@ def copy_panel(b: Body, t: Tiling, panel: Panel, source: Value, stride: Value, t
                 one = b.load(b.at(line, here + lane, t.element), t.element)
                 rest = b.with_lane(rest, one, lane)
             b.store(rest, b.at(to, here, t.element))
+        return []
+
+    b.loop(terms, [], row)
+
+
+def copy_slices(b: Body, t: Tiling, source: Value, stride: Value, terms: Value, columns: int,
+                packed: Value, far: bool = False) -> None:  # fmt: skip
+    """Pack ``terms`` rows of some columns of a matrix in slices of `ROWS` columns.
+
+    Slices stand one after the other; in a slice the rows do. The last one has the columns that are
+    left.
+    """
+    count, rest = divmod(columns, ROWS)
+
+    def row(k: Value, _: list[Value]) -> list[Value]:
+        line = b.at(source, k * stride, t.element)
+
+        def one(n: Value | int, width: int) -> None:
+            kind = Type(t.element.element, width)
+            to = b.at(b.at(packed, terms * n, t.element), k * width, t.element)
+            if far:
+                b.prefetch(b.at(b.at(line, stride * AHEAD, t.element), n, t.element))
+            b.store(b.load(b.at(line, n, t.element), kind), to)
+
+        def each(n: Value, _: list[Value]) -> list[Value]:
+            one(n, ROWS)
+            return []
+
+        b.loop(count * ROWS, [], each, by=ROWS)
+        if rest:
+            one(b.const(INT, count * ROWS), rest)
         return []
 
     b.loop(terms, [], row)

@@ -9,8 +9,11 @@ from ..jit import ITEMSIZE, HostTarget
 
 #: Rows of a register block on a full panel, and on one of fewer vectors.
 ROWS, NARROW_ROWS = 6, 4
-#: Bytes of a panel between two passes over it: it stays in the second-level cache.
-PANEL_BYTES = 128 * 1024
+#: Bytes of a panel between two passes over it, by its vectors: wide ones stay in the second-level
+#: cache, narrow ones in the first.
+PANEL_BYTES = {2: 32 * 1024, 4: 128 * 1024}
+#: The same in sums of outer products, with room for the slices of A that pass over the panel.
+SUMMED_BYTES = {2: 16 * 1024, 4: 128 * 1024}
 #: Bytes of the rows of A that all panels of B pass over.
 ROWS_BYTES = 256 * 1024
 #: Up to so many columns a row of C is a few dot products along K.
@@ -117,7 +120,12 @@ class Tiling:
     @property
     def chunk(self) -> int:
         """The most terms of the sum over K before the next panel has its turn."""
-        return PANEL_BYTES // (self.columns * self.itemsize)
+        return PANEL_BYTES[self.vectors] // (self.columns * self.itemsize)
+
+    @property
+    def terms(self) -> int:
+        """The most terms of a sum of outer products at a time."""
+        return SUMMED_BYTES[self.vectors] // (self.columns * self.itemsize)
 
 
 def tiling(target: HostTarget, dtype: str) -> Tiling:
