@@ -38,7 +38,6 @@ ARROWS = """
     transform                       : dependence derivative implicit schemes
     check                           : syntax transform schedule show
     graph                           : implicit derivative
-    draw                            : graph show
     plan                            : transform schedule
     stages                          : check plan cache
     backends.numpy                  : graph errors
@@ -49,6 +48,7 @@ ARROWS = """
     parameters                      : inputs sizes files
     pytorch                         : parameters stages
     segments                        : errors plan show
+    draw                            : graph segments files
     arrival                         : segments
     buffers                         : inputs
     streaming, compiler             : arrival buffers cache
@@ -58,7 +58,7 @@ ARROWS = """
     sampling                        : rollout stages
     debug                           : compiler graph
     function, stepper, jacobian, generate : state forward shortcut cost debug sampling vocabulary
-    model                           : graph check
+    model                           : graph check draw
     api, gradcheck, roofline        : function model stages
     train                           : api parameters
     analysis                        : api

@@ -48,4 +48,4 @@ def test_the_python_runs_and_draws(folder: Path, capsys: pytest.CaptureFixture[s
     for text in blocks("python"):
         exec(compile(text, str(README), "exec"), {})
     assert "h_bar" in capsys.readouterr().out
-    assert {path.name for path in folder.glob("*.svg")} == {"bptt.svg", "elman.svg"}
+    assert {path.name for path in folder.glob("*.svg")} == {"bptt.svg", "elman.svg", "rolled.svg"}

@@ -10,6 +10,7 @@ from .program import Program
 from .transform import Horizon, Window, adjoint, tangent, truncate
 
 if TYPE_CHECKING:
+    from .draw import Rolled
     from .graph import Graph
     from .syntax.diagnostics import Diagnostic
 
@@ -91,9 +92,42 @@ class Model:
                 raise ValueError(f"{self.name} has no length {name}, only {', '.join(known)}")
         return unfold(self.program, dict.fromkeys(known, steps) | lengths, level)
 
-    def draw(self, path: str | Path, steps: int = 4, **options: Any) -> Path:
-        """Draw the graph over ``steps`` steps to svg, pdf, png or dot, by the suffix."""
-        return self.unfold(steps).draw(path, **options)
+    def rolled(self) -> Rolled:
+        """The graph that is not unfolded: a box for each equation, whatever the number of steps,
+        and lines that say how far back they read. ``model.rolled().draw("elman.svg")``; a notebook
+        shows it as it is."""
+        from .draw import Rolled
+
+        return Rolled(self.program)
+
+    def draw(
+        self,
+        path: str | Path,
+        steps: int = 4,
+        views: str | Sequence[str] = "unrolled",
+        **options: Any,
+    ) -> Path:
+        """Draw the graph over ``steps`` steps to svg, pdf, png or dot, by the suffix.
+
+        Args:
+            views: any of "rolled", "unrolled" and "adjoint"; several stand side by side on one
+                sheet, equal rows at equal heights.
+            options: those of `Graph.draw`, and lengths other than ``T`` by name.
+
+        Raises ``ValueError`` for an unknown view or suffix, a name that is not there, and for more
+        steps than can be unfolded, `unfold.draw.DrawingError` if there is no Graphviz.
+        """
+        from .draw import draw_views
+
+        lengths = dict.fromkeys(self.program.lengths, steps)
+        lengths |= {n: options.pop(n) for n in lengths if n in options}
+        named = (views,) if isinstance(views, str) else tuple(views)
+        return draw_views(
+            self.program, lambda: self.adjoint().program, path, named, lengths, **options
+        )
+
+    def _repr_svg_(self) -> str | None:
+        return self.rolled()._repr_svg_()
 
     def check(self) -> tuple[Diagnostic, ...]:
         """The warnings about its text: unused parameters and the like. (There are no errors, they

@@ -8,7 +8,7 @@ import sys
 import click
 
 from .. import __version__
-from . import analyze, cached, calls, costs, debugging, generating, programs
+from . import analyze, cached, calls, costs, debugging, drawing, generating, programs
 from .common import failures
 
 
@@ -23,6 +23,7 @@ def cli() -> None:
 
 for command in (
     *programs.COMMANDS,
+    *drawing.COMMANDS,
     *calls.COMMANDS,
     *debugging.COMMANDS,
     *cached.COMMANDS,

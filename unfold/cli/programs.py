@@ -1,21 +1,18 @@
-"""Commands about a text: check, show, graph, explain."""
+"""Commands about a text: check, show, explain."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ..api import bindings
-from ..draw import COLUMNS
 from ..program import Program
 from ..show import to_latex
 from ..stages import STAGES, Request, show
 from ..syntax.codes import CODES, explain
 from ..syntax.diagnostics import render_all, to_json
-from ..transform import Horizon, Window
 from .common import (
     Failed,
     file_argument,
@@ -26,11 +23,8 @@ from .common import (
     read_model,
     read_text,
     size_option,
-    truncate_option,
     wrt_option,
 )
-
-FORMATS = (".svg", ".pdf", ".png", ".dot")
 
 
 @click.command("check")
@@ -105,54 +99,6 @@ def show_command(
     click.echo(show(stage or "check", request), nl=False)
 
 
-@click.command("graph")
-@file_argument
-@click.option("--steps", type=click.IntRange(1), default=4, show_default=True, help="T.")
-@click.option("--adjoint", is_flag=True, help="With the gradients.")
-@wrt_option
-@click.option(
-    "--level", type=click.Choice(["equation", "op"]), default="equation", show_default=True,
-    help="A node for each element of a variable, or for each operation.",
-)  # fmt: skip
-@click.option(
-    "--columns",
-    type=click.IntRange(2),
-    default=COLUMNS,
-    show_default=True,
-    help="The most steps to draw; the middle of a longer sequence becomes one column.",
-)
-@truncate_option
-@size_option
-@model_option
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), metavar="OUT")
-def graph_command(
-    file: str,
-    steps: int,
-    adjoint: bool,
-    wrt: list[str] | None,
-    level: str,
-    columns: int,
-    truncate: Window | Horizon | None,
-    sizes: dict[str, float],
-    model: str | None,
-    output: str,
-) -> None:
-    """Draw the unfolded graph to OUT: .svg, .pdf, .png or .dot.
-
-    Lengths other than T are given with --size; they are STEPS too if left out.
-    """
-    if Path(output).suffix not in FORMATS:
-        raise click.UsageError(f"{output}: the suffix says what to draw, {', '.join(FORMATS)}")
-    loaded = read_model(file, model)
-    if truncate is not None:
-        loaded = loaded.truncate(truncate)
-    if adjoint:
-        loaded = loaded.adjoint(wrt)
-    graph = loaded.unfold(steps, level, **{n: int(v) for n, v in sizes.items()})
-    graph.draw(output, columns=columns)
-    click.echo(f"wrote {output}")
-
-
 @click.command("explain")
 @click.argument("code")
 @json_option
@@ -171,4 +117,4 @@ def explain_command(code: str, as_json: bool) -> None:
         click.echo(explain(code).rstrip("\n"))
 
 
-COMMANDS = (check_command, show_command, graph_command, explain_command)
+COMMANDS = (check_command, show_command, explain_command)

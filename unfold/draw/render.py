@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 
+from ..errors import UnfoldError
+
 FORMATS = ("svg", "pdf", "png", "dot")
 
 MISSING = """\
@@ -14,7 +16,7 @@ https://graphviz.org/download/ so that `neato` is on the path; a drawing to .dot
 """
 
 
-class DrawingError(RuntimeError):
+class DrawingError(UnfoldError, RuntimeError):
     """There is no Graphviz, or it failed."""
 
 

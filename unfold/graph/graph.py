@@ -217,10 +217,25 @@ class Graph:
         return cuts(self)
 
     def draw(self, path: str | Path, **options: Any) -> Path:
-        """Draw to svg, pdf, png or dot, by the suffix; see `unfold.draw.draw`."""
+        """Draw to svg, pdf, png or dot, by the suffix; see `unfold.draw.draw`.
+
+        Args:
+            options: ``columns=`` and ``rows=`` limit what is shown of long sequences and wide
+                tables; ``fold="enc"`` shows a sub-model as one box a step, ``fold="all"`` every
+                one; ``highlight="W"`` lights all uses of a parameter; ``checkpoint=4`` shows what
+                ``compile(checkpoint=4)`` keeps and what it computes once more.
+
+        Raises ``ValueError`` for another suffix or a name that is not there, and
+        `unfold.draw.DrawingError` if there is no Graphviz.
+        """
         from ..draw import draw
 
         return draw(self, path, **options)
+
+    def _repr_svg_(self) -> str | None:
+        from ..draw import svg
+
+        return svg(self)
 
 
 __all__ = ["Graph", "Index", "Result"]

@@ -12,5 +12,6 @@ from .checkpoints import checkpointed
 from .cut import cut
 from .kernel import Kernel
 from .parts import Cut
+from .schedule import Schedule, schedule
 
-__all__ = ["Cut", "Kernel", "checkpointed", "cut"]
+__all__ = ["Cut", "Kernel", "Schedule", "checkpointed", "cut", "schedule"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..poly import Poly
@@ -71,6 +72,11 @@ class Sweep:
     shown: dict[str, tuple[int, Poly, Poly]]
     kept: tuple[str, ...]
 
+    @property
+    def returns(self) -> bool:
+        """Whether anything is asked of the last segment but its edge, which nobody takes."""
+        return bool(self.totals or self.shown)
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -97,6 +103,11 @@ class Cut:
     shared: frozenset[str]
     sums: dict[str, tuple[str, ...]]
     least: int
+
+    def steps(self, wanted: int, lengths: Mapping[str, int]) -> int:
+        """How many steps a segment has, if so many are wanted."""
+        count = self.last.evaluate(lengths) - self.first.evaluate(lengths) + 1
+        return max(1, min(max(wanted, self.least), count))
 
 
 __all__ = ["Cut", "Halo", "Sweep", "Window"]

@@ -120,8 +120,8 @@ class Run:
                     arrays[h.name] = self.recalled(h, at)
                 elif h.name in sweep.kept:
                     self.kept.setdefault((sweep.number, h.variable), []).append(carried[h.name])
-            if number == len(order) - 1 and not sweep.totals and not sweep.shown:
-                break  # Of the last segment only its edge would be asked, and nobody takes it.
+            if number == len(order) - 1 and not sweep.returns:
+                break
             results = self.call(run, sweep.program, arrays, lengths)
             for h in sweep.halos:
                 if h.edge is not None:

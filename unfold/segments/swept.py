@@ -71,7 +71,7 @@ class Swept:
             sizes = (sum(self.segment(lengths, batch, n).values()) for n in (count, 2 * count))
             step = max(-sub(*sizes) / count, 1.0)
             wanted = ceil(max(sqrt(count * border / step), PORTION / step))
-        return max(1, min(max(wanted, self.made.least), count))
+        return self.made.steps(wanted, lengths)
 
     def workspace(
         self, lengths: dict[str, int], batch: int | None, ragged: bool = False

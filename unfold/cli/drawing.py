@@ -1,0 +1,123 @@
+"""`unfold graph`: rolled, unrolled and adjoint graphs as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..draw import COLUMNS, FORMATS, ROWS, VIEWS, draw_views
+from ..transform import Horizon, Window
+from .common import (
+    file_argument,
+    model_option,
+    read_model,
+    size_option,
+    truncate_option,
+    wrt_option,
+)
+
+
+def several(_c: click.Context, _p: click.Parameter, values: tuple[str, ...]) -> list[str]:
+    """Names that may be given several times, or with commas between them."""
+    return [name for value in values for name in value.split(",") if name]
+
+
+@click.command("graph")
+@file_argument
+@click.option(
+    "--steps", type=click.IntRange(1), default=4, show_default=True,
+    help="T, and every other length that no --size gives.",
+)  # fmt: skip
+@click.option("--rolled", is_flag=True, help="One box for each equation, whatever T is.")
+@click.option("--adjoint", is_flag=True, help="With the gradients.")
+@click.option(
+    "--views", multiple=True, callback=several, metavar="VIEW,VIEW",
+    help=f"Several on one sheet: {', '.join(VIEWS)}.",
+)  # fmt: skip
+@wrt_option
+@click.option(
+    "--level", type=click.Choice(["equation", "op"]), default="equation", show_default=True,
+    help="A node for each element of a variable, or for each operation.",
+)  # fmt: skip
+@click.option(
+    "--columns", type=click.IntRange(2), default=COLUMNS, show_default=True,
+    help="The most steps to draw; the middle of a longer sequence becomes one column.",
+)  # fmt: skip
+@click.option(
+    "--rows", type=click.IntRange(2), default=ROWS, show_default=True,
+    help="The most rows of one variable with several axes.",
+)  # fmt: skip
+@click.option(
+    "--fold", multiple=True, callback=several, metavar="NAME",
+    help="Show a sub-model as one box a step; `all` for every one.",
+)  # fmt: skip
+@click.option(
+    "--highlight", multiple=True, callback=several, metavar="NAME",
+    help="Light all uses of a parameter, and what is gathered into its gradient.",
+)  # fmt: skip
+@click.option(
+    "--checkpoint", type=click.IntRange(1), metavar="STEPS",
+    help="Show what checkpoints every so many steps keep, and what is computed once more.",
+)  # fmt: skip
+@truncate_option
+@size_option
+@model_option
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), metavar="OUT")
+def graph_command(
+    file: str,
+    steps: int,
+    rolled: bool,
+    adjoint: bool,
+    views: list[str],
+    wrt: list[str] | None,
+    level: str,
+    columns: int,
+    rows: int,
+    fold: list[str],
+    highlight: list[str],
+    checkpoint: int | None,
+    truncate: Window | Horizon | None,
+    sizes: dict[str, float],
+    model: str | None,
+    output: str,
+) -> None:
+    """Draw the graph of FILE to OUT: .svg, .pdf, .png or .dot.
+
+    Unrolled over STEPS steps, or --rolled up; with --adjoint the way back stands above.
+    """
+    suffix = Path(output).suffix
+    if suffix.lstrip(".").lower() not in FORMATS:
+        known = ", ".join(f".{f}" for f in FORMATS)
+        raise click.UsageError(f"{output}: the suffix says what to draw, {known}")
+    if views and (rolled or adjoint):
+        raise click.UsageError("--views says all of what is drawn; leave out --rolled, --adjoint")
+    if wrt and not (adjoint or "adjoint" in views):
+        raise click.UsageError("--wrt says what the gradients are in; add --adjoint")
+    loaded = read_model(file, model)
+    if truncate is not None:
+        loaded = loaded.truncate(truncate)
+    known_lengths = loaded.program.lengths
+    for name in sizes:
+        if name not in known_lengths:
+            there = f"only {', '.join(known_lengths)}" if known_lengths else "it has none"
+            raise click.UsageError(f"{loaded.name} has no length {name}, {there}")
+    lengths = dict.fromkeys(known_lengths, steps) | {n: int(v) for n, v in sizes.items()}
+    drawn = loaded.adjoint(wrt) if adjoint else loaded
+    draw_views(
+        drawn.program,
+        lambda: loaded.adjoint(wrt).program,
+        output,
+        views or ["rolled" if rolled else "unrolled"],
+        lengths,
+        level,
+        columns=columns,
+        rows=rows,
+        fold="all" if "all" in fold else fold or None,
+        highlight=highlight or None,
+        checkpoint=checkpoint,
+    )
+    click.echo(f"wrote {output}")
+
+
+COMMANDS = (graph_command,)
