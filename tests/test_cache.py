@@ -20,6 +20,7 @@ import unfold
 from unfold import cache
 from unfold.backends.llvm import jit
 from unfold.cli import main
+from unfold.digest import digest
 
 TEXT = """
 model m(D, H, rate = 0.5):
@@ -377,14 +378,24 @@ def test_the_cache_stays_within_its_bounds(folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(cache, "LIMIT", 20_000)
     names = [cache.key(k) for k in range(40)]
     for k, name in enumerate(names):
-        cache.put(name, bytes(1000))
+        cache.put(name, bytes(2000))
         os.utime(folder / f"{name}.entry", (k, k))
         cache.get(names[0])  # in use all the time, so that it stays
         assert cache.info().size <= 20_000
     assert [cache.get(names[k]) is not None for k in (0, 1, 39)] == [True, False, True]
 
 
-def test_what_was_never_finished_is_removed_in_time(folder: Path) -> None:
+def test_few_writers_look_through_the_folder() -> None:
+    size = cache.LIMIT // 1600
+    looks = sum(cache._is_looking(digest(k), size) for k in range(4000))
+    assert 20 <= looks <= 60  # one in a hundred
+    assert cache._is_looking(digest(0), cache.LIMIT // 16)
+
+
+def test_what_was_never_finished_is_removed_in_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "LIMIT", 16)
     cache.put(cache.key(1), 1)
     old, new = folder / "old.part", folder / "new.part"
     for path in (old, new):

@@ -10,8 +10,9 @@ of its key) and was made by the same sources of this package, the same Python an
 content is machine code and pickled objects, so whoever can write an entry could run code; therefore
 the folder must belong to the user alone: another owner, or a folder or file that others may write,
 and it is not used. Entries appear at once and whole (written beside, then renamed), so processes
-may share a folder and may be killed at any time. Above `LIMIT` bytes those that were not used for
-longest are removed.
+may share a folder and may be killed at any time. When the folder is looked through, which is about
+once in `LIMIT` / 16 bytes that are written, those above `LIMIT` that were not used for longest are
+removed.
 """
 
 from __future__ import annotations
@@ -120,7 +121,8 @@ def put(name: str | None, value: Any, known: Mapping[str, Any] | None = None) ->
             with suppress(OSError):
                 os.unlink(part)
             raise
-        _shrink(place)
+        if _is_looking(name, len(body)):
+            _shrink(place)
 
 
 class _Writer(pickle.Pickler):
@@ -195,6 +197,13 @@ def _files(place: Path) -> Iterator[tuple[Path, os.stat_result]]:
             if entry.name.endswith((_SUFFIX, _UNFINISHED)):
                 with suppress(OSError):
                     yield Path(entry.path), entry.stat(follow_symlinks=False)
+
+
+def _is_looking(name: str, size: int) -> bool:
+    """Whether the writer of an entry looks through the folder, which takes longer the more there
+    is. Nobody counts what is written: a name is a digest, so it decides as a die would, with the
+    chance that makes one look in `LIMIT` / 16 bytes."""
+    return int(name[:8], 16) * LIMIT < 16 * size * 2**32
 
 
 def _shrink(place: Path) -> None:
