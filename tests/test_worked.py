@@ -1,0 +1,112 @@
+"""The worked examples, at a small scale, against what is known of their answers."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import unfold
+
+WORKED = Path(__file__).parent.parent / "examples" / "worked"
+
+
+def script(name: str) -> ModuleType:
+    """The module of a script, which is on no path."""
+    spec = importlib.util.spec_from_file_location(f"worked_{name}", WORKED / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    return tmp_path / "drawn.png"
+
+
+def test_stock_levels_learnt_by_the_gradient_are_the_newsvendors(drawn: Path) -> None:
+    worked = script("inventory")
+    result = worked.run(updates=350, sequences=48, days=98)
+    assert result.levels["learnt"] == pytest.approx(worked.newsvendor(), abs=1.5)
+    cost = {name: mean for name, (mean, _) in result.costs.items()}
+    assert cost["learnt"] == pytest.approx(cost["newsvendor"], rel=0.01)
+    assert cost["learnt"] < 0.8 * cost["one level"]
+    assert result.history[-1] < result.history[0] / 3
+    worked.plot(result).savefig(drawn)
+
+
+def test_the_slope_of_the_waiting_time_is_that_of_the_theory(drawn: Path) -> None:
+    worked = script("waiting")
+    result = worked.run(count=20_000, days=6, updates=150, speeds=3)
+    theory = -1 / (result.speeds - worked.RATE) ** 2
+    error = result.slopes.std(1) / np.sqrt(6)
+    assert (np.abs(result.slopes.mean(1) - theory) < 4 * error).all()
+    assert (result.slopes.std(1) < result.differences.std(1)).all()
+    assert result.path[-1] == pytest.approx(worked.BEST, abs=0.05)
+    worked.plot(result).savefig(drawn)
+
+
+def test_the_pendulum_is_swung_to_the_top(drawn: Path) -> None:
+    worked = script("pendulum")
+    swings = worked.run(steps=120, most=1000)
+    penalised, held = swings.values()
+    for swing in swings.values():
+        assert np.abs(swing.u).max() <= worked.TORQUE + 1e-9
+        assert simulated(worked, swing.u) == pytest.approx((swing.theta[-1], swing.omega[-1]))
+    assert penalised.miss < 0.05
+    assert held.miss < 1e-6
+    assert abs(held.omega[-1]) < 1e-6
+    # Pontryagin's condition, where the torque is free.
+    free = np.abs(penalised.u) < worked.TORQUE - 1e-6
+    assert free.any()
+    assert penalised.u[free] == pytest.approx(penalised.wanted[free], abs=0.05)
+    worked.plot(swings).savefig(drawn)
+
+
+def simulated(worked: ModuleType, u: np.ndarray) -> tuple[float, float]:
+    """The end of the swing, step by step in Python."""
+    dt = worked.DURATION / len(u)
+    theta = omega = 0.0
+    for torque in u:
+        theta, omega = (
+            theta + dt * omega,
+            omega + dt * (-worked.GRAVITY * np.sin(theta) - 0.1 * omega + torque),
+        )
+    return theta, omega
+
+
+def test_standard_errors_of_rates_are_the_spread_of_their_estimates(drawn: Path) -> None:
+    worked = script("rates")
+    result = worked.run(experiments=20)
+    off = result.found.mean(0) - np.log(list(worked.RATES.values()))
+    assert (np.abs(off) < 4 * result.errors.mean(0) / np.sqrt(20)).all()
+    assert result.errors.mean(0) == pytest.approx(result.found.std(0), rel=0.35)
+    assert (result.coverage >= 0.8).all()
+    # The integrator is exact enough for the comparison.
+    fn = unfold.compile(WORKED / "rates.rec")
+    truth = {"log_k": np.log(list(worked.RATES.values()))}
+    dt = np.diff(worked.TIMES, prepend=0)
+    curve = fn(truth, dt=dt, seen=result.seen[0])["c"]
+    assert curve == pytest.approx(worked.concentrations(worked.TIMES), abs=1e-5)
+    worked.plot(result).savefig(drawn)
+
+
+def test_a_neuron_is_found_again_in_its_spikes(drawn: Path) -> None:
+    worked = script("spikes")
+    fits = worked.run(bins=30_000)
+    without, history = fits.values()
+    # Within the first milliseconds there are no spikes to learn from: very negative is enough.
+    assert history.params["R"][0] < -3
+    assert history.params["R"][2:] == pytest.approx(worked.TRUE["R"][2:], abs=0.6)
+    assert history.params["w"] == pytest.approx(worked.TRUE["w"], abs=0.15)
+    assert history.bits > without.bits + 0.2
+    assert history.distance < 1.3
+    assert without.distance > 3
+    worked.plot(fits).savefig(drawn)
