@@ -186,7 +186,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode not in (0, -signal.SIGKILL)
-    assert f"saved in {folder}: the same call goes on from there" in said.decode()
+    assert f"saved in {folder}: run the same again to go on" in said.decode()
     resumed = killed.run(str(folder), None)
     same(resumed, killed.run(None, None))
 

@@ -8,7 +8,7 @@ import sys
 import click
 
 from .. import __version__
-from . import analyze, cached, calls, costs, debugging, drawing, generating, programs
+from . import analyze, cached, calls, costs, debugging, drawing, generating, programs, training
 from .common import failures
 
 
@@ -28,6 +28,7 @@ for command in (
     *debugging.COMMANDS,
     *cached.COMMANDS,
     *costs.COMMANDS,
+    *training.COMMANDS,
     *generating.COMMANDS,
     *analyze.COMMANDS,
 ):

@@ -286,7 +286,7 @@ def _sizes(
     if missing:
         raise InputError(
             f"{program.name} needs the size{'s' if len(missing) > 1 else ''} {listed(missing)}, "
-            f"which the data do not tell: fit(…, {', '.join(f'{n}=…' for n in missing)})"
+            f"which the data do not tell: give {', '.join(f'{n}=…' for n in missing)}"
         )
     return known
 
@@ -480,7 +480,7 @@ class _Run:
             where += f" and {at.position} update{'' if at.position == 1 else 's'}"
         if self.folder is None:
             return f"{where}; nothing is saved, as no folder was given: the error's `fit` holds it"
-        return f"{where}; saved in {self.folder.path}: the same call goes on from there"
+        return f"{where}; saved in {self.folder.path}: run the same again to go on"
 
 
 _ADVICE = "a smaller rate, clip_norm=1 or a warm-up may help, and `fn.debug` finds where it begins"
