@@ -80,6 +80,7 @@ def test_predators_and_prey_turn_around_their_balance() -> None:
 def test_saddles_and_unstable_foci_are_told_apart() -> None:
     kind = analysis.kind_of_point
     assert kind(np.array([1.5, 0.2], complex)) == "saddle"
+    assert kind(np.array([0.9 + 0.9j, 0.9 - 0.9j, 0.2])) == "saddle focus"
     assert kind(np.array([0.9 + 0.9j, 0.9 - 0.9j])) == "unstable focus"
     assert kind(np.array([1.0, 0.5], complex)) == "marginal"
     assert kind(np.exp([1j, -1j])) == "centre"

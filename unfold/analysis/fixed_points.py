@@ -41,8 +41,8 @@ class FixedPoint:
         residual: max |F(z) - z|; ``speed`` is ||F(z) - z||.
         jacobian: dF/dz there, shape (n, n).
         eigenvalues: of the Jacobian, largest magnitude first, shape (n,).
-        kind: ``stable node``, ``stable focus``, ``saddle``, ``unstable node``, ``unstable focus``,
-            ``centre`` or ``marginal`` (an eigenvalue of magnitude 1).
+        kind: ``stable node``, ``stable focus``, ``saddle``, ``saddle focus``, ``unstable node``,
+            ``unstable focus``, ``centre`` or ``marginal`` (an eigenvalue of magnitude 1).
         time_constants: -dt / ln|lambda|: positive of decay, negative of growth; infinite at 1.
         frequencies: |arg lambda| / (2 pi dt): cycles in the unit of ``1 / dt``.
         starts: how many starts ended here.
@@ -146,7 +146,7 @@ class FixedPoints(Result):
         ax.set_aspect("equal", adjustable="datalim")
         dress(ax, f"{self.model}: eigenvalues of the step at its fixed points", "real part",
               "imaginary part")  # fmt: skip
-        ax.legend(frameon=False, fontsize=8, loc="upper left")
+        ax.legend(fontsize=8, loc="upper left", framealpha=1.0, edgecolor="white")
 
 
 def _value(v: Array) -> str:
@@ -431,4 +431,4 @@ def kind_of_point(eigenvalues: Array) -> str:
         return "stable focus" if turning[np.argmax(size)] else "stable node"
     if (size > 1).all():
         return "unstable focus" if turning[np.argmax(size)] else "unstable node"
-    return "saddle"
+    return "saddle focus" if turning[np.argmax(size)] else "saddle"
