@@ -52,7 +52,7 @@ ARROWS = """
     arrival                         : segments
     buffers                         : inputs
     streaming, compiler             : arrival buffers cache
-    forward, shortcut, bill         : compiler
+    forward, shortcut, bill         : compiler cost
     state, quick_step               : streaming parameters
     rollout, vocabulary             : streaming
     sampling                        : rollout stages

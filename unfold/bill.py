@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 
-from .compiler import Derived
+from .compiler import Compiler, Derived
+from .cost import Costs, Memory, Work, total_work
 from .errors import InputError
 from .inputs import listed
 from .plan.build import results_of
+from .program import Program
+from .segments.checkpoints import Either
+from .transform import adjoint
 
 
 @dataclass(frozen=True)
@@ -78,4 +83,44 @@ def bill(derived: Derived, lengths: Mapping[str, int], batch: int | None) -> Bil
     return Bill(given["param"], given["input"], results, dict(work))
 
 
-__all__ = ["Bill", "bill"]
+def memory(
+    compiler: Compiler, wrt: tuple[str, ...], losses: tuple[str, ...], costs: Costs
+) -> Memory:
+    """What a gradient allocates, with all states and with checkpoints; nothing runs."""
+
+    def build() -> tuple[Program, dict[str, str]]:
+        return adjoint(compiler.differentiated.with_(outputs=()), wrt, losses), {}
+
+    lengths = dict(costs.lengths)
+    batch = None if costs.batch == 1 else costs.batch
+    needed = costs.gradient.stored if costs.gradient is not None else 0
+    made: Any = compiler.derive(("gradient or segments", wrt, losses), build, "auto").kernel
+    made = getattr(made, "kernel", made)  # below what watches flows
+    if not isinstance(made, Either):
+        allocated = sum(made.workspace(lengths, batch).values())
+        return Memory(needed, allocated, None, None, None, "all states")
+    allocated = sum(made.whole.workspace(lengths, batch).values())
+    swept = made.swept
+    steps = swept.steps(lengths, batch)
+    cut = sum(swept.workspace(lengths, batch).values())
+    first, last = (p.evaluate(lengths) for p in (swept.made.first, swept.made.last))
+    extra = Work()
+    whole, rest = divmod(last + 1 - first, steps)
+    for number, count in ((whole, steps), (1, rest)):
+        own = {**lengths, swept.made.start: first, swept.made.count: count}
+        for sweep, _ in swept.sweeps.values() if number and count else ():
+            known = {n: own[n] for n in sweep.program.lengths}
+            once = total_work(sweep.program, known, costs.batch, costs.solve_steps)
+            extra = extra + once * number
+    for program in swept.made.between:
+        if program is not None:
+            known = {n: lengths[n] for n in program.lengths}
+            extra = extra + total_work(program, known, costs.batch, costs.solve_steps)
+    assert costs.gradient is not None
+    more = extra + costs.gradient.work * -1
+    extra = Work(max(more.flops, 0), max(more.functions, 0))
+    chosen = "checkpoints" if made.chosen(lengths, batch, False) is swept else "all states"
+    return Memory(needed, allocated, cut, steps, extra, chosen)
+
+
+__all__ = ["Bill", "bill", "memory"]

@@ -349,11 +349,16 @@ class Function:
         _, full = self._full.value_and_grad(params, data, **call)
         return compare(cut, full)
 
-    def cost(self, B: int = 1, **lengths: int) -> Costs:
+    def cost(
+        self, B: int = 1, *, memory: bool | int = False, solve_steps: int = 1, **lengths: int
+    ) -> Costs:
         """The bill of a call before anything runs: parameters, operations and bytes.
 
         Args:
             B: the number of sequences.
+            memory: also the bytes that a gradient allocates, keeping all states and with
+                checkpoints. Its code is compiled for that, nothing runs.
+            solve_steps: how many steps the solver of an implicit equation is taken to need.
             lengths: every length of the model, ``T=1000``.
 
         Raises:
@@ -361,7 +366,13 @@ class Function:
         """
         from .cost import costs
 
-        return costs(self.program, lengths, B, self.options.dtype)
+        found = costs(self.program, lengths, B, self.options.dtype, solve_steps)
+        if not memory or found.gradient is None:
+            return found
+        from .bill import memory as memory_of
+
+        stored = memory_of(self.compiler, self.differentiable(None), self.declared.losses, found)
+        return replace(found, memory=stored)
 
     # --- training ---
 

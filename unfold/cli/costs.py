@@ -38,6 +38,18 @@ batch_option = click.option("--batch", type=click.IntRange(1), help="Sequences (
 @click.option(
     "--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True
 )
+@click.option(
+    "--solve-steps",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="How many steps the solver of an implicit equation needs.",
+)
+@click.option(
+    "--memory/--no-memory",
+    default=True,
+    help="What a gradient allocates, also with checkpoints (default; compiles its code).",
+)
 @model_option
 @json_option
 def cost_command(
@@ -46,6 +58,8 @@ def cost_command(
     steps: int,
     batch: int | None,
     dtype: str,
+    solve_steps: int,
+    memory: bool,
     model: str | None,
     as_json: bool,
 ) -> None:
@@ -53,10 +67,11 @@ def cost_command(
 
     Parameters, floating-point operations (a multiplication and an addition are two), special
     functions (exp, tanh, ...), bytes of the arrays, and bytes stored for the way back; for the
-    value alone and with the gradient in all parameters.
+    value alone and with the gradient in all parameters; and what a gradient allocates, keeping all
+    states and with checkpoints.
     """
     fn, lengths = _function(file, model, sizes, steps, dtype=dtype)
-    bill = fn.cost(batch or 1, **lengths)
+    bill = fn.cost(batch or 1, memory=memory, solve_steps=solve_steps, **lengths)
     if as_json:
         print_json(asdict(bill))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .bill import Costs, Side, costs
+from .bill import Costs, Memory, Side, costs, total_work
 from .work import Work
 
-__all__ = ["Costs", "Side", "Work", "costs"]
+__all__ = ["Costs", "Memory", "Side", "Work", "costs", "total_work"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ..dependence import distinct
@@ -10,7 +10,7 @@ from ..domain import Domain
 from ..errors import InputError
 from ..expr import Call, Expr, Guard, Reduce, children, free_symbols, names
 from ..plan.build import shared_variables
-from ..program import Output, Program, Var
+from ..program import Equation, Output, Program, Var
 from ..transform import adjoint, simplify
 from .points import count
 from .work import Work, size, work
@@ -46,6 +46,34 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """The bytes that a gradient allocates beside arguments and results, keeping all states or
+    those at checkpoints only.
+
+    Attributes:
+        needed: of the states that the adjoint reads (`Side.stored` of the gradient).
+        allocated: by a call that keeps all states: every storage, scratch included.
+        checkpointed: by a call with ``checkpoint="auto"`` if it cuts; ``None`` for a model that
+            cannot be cut.
+        segment: how many steps lie between two checkpoints.
+        extra: the work that is done once more; scratch and borders cost none.
+        chosen: what ``checkpoint="auto"`` takes: ``"checkpoints"`` or ``"all states"``.
+    """
+
+    needed: int
+    allocated: int
+    checkpointed: int | None
+    segment: int | None
+    extra: Work | None
+    chosen: str
+
+    @property
+    def ratio(self) -> float:
+        """Allocated bytes over needed ones."""
+        return self.allocated / self.needed if self.needed else float("inf")
+
+
+@dataclass(frozen=True)
 class Costs:
     """The bill of a model for given sizes, lengths and batch.
 
@@ -55,7 +83,11 @@ class Costs:
         batch: how many sequences.
         forward: the value.
         gradient: value and gradient together; ``None`` for a model without a loss.
-        implicit: the names of variables that solvers find; they count as one step each.
+        implicit: the names of variables that solvers find; they count as ``solve_steps`` steps.
+        backward: the part of the gradient's work that is the adjoint's equations.
+        solve_steps: how many steps a solver is taken to need. A step evaluates the equation once;
+            one of Newton's method also its derivative in each component, and solves for the change.
+        memory: what a gradient allocates, if that was asked for.
     """
 
     model: str
@@ -66,6 +98,9 @@ class Costs:
     forward: Side
     gradient: Side | None
     implicit: tuple[str, ...]
+    backward: Work | None = None
+    solve_steps: int = 1
+    memory: Memory | None = None
 
     def __str__(self) -> str:
         from .show import text
@@ -74,7 +109,11 @@ class Costs:
 
 
 def costs(
-    program: Program, lengths: Mapping[str, int], batch: int = 1, dtype: str = "float64"
+    program: Program,
+    lengths: Mapping[str, int],
+    batch: int = 1,
+    dtype: str = "float64",
+    solve_steps: int = 1,
 ) -> Costs:
     """The bill of a program whose sizes and constants are bound.
 
@@ -83,6 +122,7 @@ def costs(
         lengths: a value for each of its lengths.
         batch: the number of sequences; what depends on parameters alone is counted once.
         dtype: ``"float64"`` or ``"float32"``.
+        solve_steps: how many steps the solver of an implicit equation is taken to need.
 
     Raises:
         InputError: a length is missing, unknown or too small, or the batch is no positive number.
@@ -90,6 +130,8 @@ def costs(
     stated = _checked(program, lengths)
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise InputError(f"the batch is a positive integer, not {batch!r}")
+    if isinstance(solve_steps, bool) or not isinstance(solve_steps, int) or solve_steps < 1:
+        raise InputError(f"solve_steps is a positive integer, not {solve_steps!r}")
     shown = {o.name for o in program.outputs}
     losses = tuple(Output(n) for n in program.losses if n not in shown)
     value = simplify(program.with_(outputs=(*losses, *program.outputs), losses=()))
@@ -102,9 +144,11 @@ def costs(
         stated,
         batch,
         dtype,
-        side(value, stated, batch, dtype),
-        side(gradient, stated, batch, dtype) if gradient is not None else None,
+        side(value, stated, batch, dtype, solve_steps),
+        side(gradient, stated, batch, dtype, solve_steps) if gradient is not None else None,
         tuple(sorted({e.name for e in value.equations if e.solver is not None})),
+        None if gradient is None else _backward(gradient, stated, batch, solve_steps),
+        solve_steps,
     )
 
 
@@ -123,14 +167,49 @@ def _checked(program: Program, lengths: Mapping[str, int]) -> dict[str, int]:
     return {n: lengths[n] for n in program.lengths}
 
 
-def side(program: Program, lengths: Mapping[str, int], batch: int, dtype: str) -> Side:
-    """The costs of one program."""
+def _backward(program: Program, lengths: Mapping[str, int], batch: int, solve_steps: int) -> Work:
+    """The work of the equations that are computed from adjoints."""
+    late = adjoints(program)
+    return total_work(program, lengths, batch, solve_steps, late)
+
+
+def total_work(
+    program: Program,
+    lengths: Mapping[str, int],
+    batch: int,
+    solve_steps: int = 1,
+    only: Collection[str] | None = None,
+) -> Work:
+    """The work of all equations of a program, or of those that define variables in ``only``."""
     shared = shared_variables(program)
     total = Work()
     for eq in program.equations:
-        body = distinct(eq.rhs, eq.indices)
-        once = expression(body, eq.domain, eq.indices, lengths, set())
-        total = total + once * (1 if eq.name in shared else batch)
+        if only is None or eq.name in only:
+            once = equation_work(eq, lengths, solve_steps)
+            total = total + once * (1 if eq.name in shared else batch)
+    return total
+
+
+def equation_work(eq: Equation, lengths: Mapping[str, int], solve_steps: int = 1) -> Work:
+    """The work of one equation at all of its points, for one sequence."""
+    body = distinct(eq.rhs, eq.indices)
+    once = expression(body, eq.domain, eq.indices, lengths, set())
+    if eq.solver is None:
+        return once
+    if eq.solver.method == "newton":
+        n = size(eq.rhs)
+        # A Jacobian column by column, and elimination in it.
+        elimination = Work(n * (n - 1) * (4 * n + 1) // 6 + (2 * n - 1) * n)
+        once = once * (1 + n) + elimination * count(eq.domain, eq.indices, lengths)
+    return once * solve_steps
+
+
+def side(
+    program: Program, lengths: Mapping[str, int], batch: int, dtype: str, solve_steps: int = 1
+) -> Side:
+    """The costs of one program."""
+    shared = shared_variables(program)
+    total = total_work(program, lengths, batch, solve_steps)
 
     def held(v: Var) -> int:
         width = {"real": 4 if dtype == "float32" else 8, "int": 8, "bool": 1}[v.type.kind]
@@ -149,21 +228,27 @@ def side(program: Program, lengths: Mapping[str, int], batch: int, dtype: str) -
     )
 
 
-def read_back(program: Program) -> list[str]:
-    """The computed variables over time that equations of adjoints read."""
-    adjoints = {n for n, v in program.vars.items() if v.adjoint_of is not None}
+def adjoints(program: Program) -> set[str]:
+    """The variables of the way back: adjoints, and what is computed from them."""
+    found = {n for n, v in program.vars.items() if v.adjoint_of is not None}
     # What is computed from adjoints belongs to the way back, whatever its name.
     grown = True
     while grown:
         grown = False
         for eq in program.equations:
-            if eq.name not in adjoints and names(eq.rhs) & adjoints:
-                adjoints.add(eq.name)
+            if eq.name not in found and names(eq.rhs) & found:
+                found.add(eq.name)
                 grown = True
-    read = {n for eq in program.equations if eq.name in adjoints for n in names(eq.rhs)}
+    return found
+
+
+def read_back(program: Program) -> list[str]:
+    """The computed variables over time that equations of adjoints read."""
+    late = adjoints(program)
+    read = {n for eq in program.equations if eq.name in late for n in names(eq.rhs)}
     return [
         v.name for v in program.vars.values()
-        if v.role == "variable" and v.axes and v.name in read and v.name not in adjoints
+        if v.role == "variable" and v.axes and v.name in read and v.name not in late
     ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from .bill import Costs, Side
 def table(c: Costs) -> list[tuple[str, str, str]]:
     """Rows of a caption, the value's figure and the gradient's."""
     sides = (c.forward, c.gradient)
+    back = c.backward
 
     def row(caption: str, figure: object) -> tuple[str, str, str]:
         assert callable(figure)
@@ -19,7 +20,9 @@ def table(c: Costs) -> list[tuple[str, str, str]]:
 
     return [
         row("floating-point operations", lambda s: amount(s.work.flops)),
+        *([("  of them backward", "", amount(back.flops))] if back is not None else []),
         row("special functions", lambda s: amount(s.work.functions)),
+        *([("  of them backward", "", amount(back.functions))] if back is not None else []),
         row("bytes in", lambda s: size(s.read)),
         row("bytes out", lambda s: size(s.written)),
         row("stored for the way back", lambda s: size(s.stored)),
@@ -39,10 +42,36 @@ def text(c: Costs) -> str:
         "",
         *(f"{a:<{widths[0]}}  {b:>{widths[1]}}  {d:>{widths[2]}}".rstrip() for a, b, d in rows),
     ]
+    if c.memory is not None:
+        lines += ["", *_memory(c)]
     if c.implicit:
         names = ", ".join(c.implicit)
-        lines.append(f"\nof the implicit {names}: one step of the solver each")
+        steps = "one step" if c.solve_steps == 1 else f"{c.solve_steps} steps"
+        lines.append(f"\nof the implicit {names}: {steps} of the solver each")
     return "\n".join(lines)
+
+
+def _memory(c: Costs) -> list[str]:
+    """The bytes of a gradient's storages, all states kept beside checkpoints."""
+    m = c.memory
+    assert m is not None
+    ratio = f" ({m.ratio:.3g} of what is needed)" if m.needed else ""
+    lines = [
+        "memory of a gradient, beside arrays in and out",
+        f"  states that the adjoint needs  {size(m.needed)}",
+        f"  allocated, all states kept     {size(m.allocated)}{ratio}",
+    ]
+    if m.checkpointed is None:
+        return [*lines, "  with checkpoints               not possible for this model"]
+    assert m.extra is not None
+    whole = c.gradient.work.flops if c.gradient is not None else 0
+    more = f", {100 * m.extra.flops / whole:.0f} % more" if whole else ""
+    return [
+        *lines,
+        f"  allocated, with checkpoints    {size(m.checkpointed)}, one every {m.segment:,} steps; "
+        f"{amount(m.extra.flops)} operations once more{more}",
+        f'  checkpoint="auto" takes       {m.chosen}',
+    ]
 
 
 def amount(n: float) -> str:
