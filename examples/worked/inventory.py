@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -94,7 +95,7 @@ def plot(result: Result) -> Figure:
     grid = figure.add_gridspec(2, 2)
     left, right = (figure.add_subplot(grid[0, k]) for k in range(2))
     below = figure.add_subplot(grid[1, :])
-    styles = [
+    styles: list[dict[str, Any]] = [
         {"marker": "_", "ms": 14, "color": "0.6"},
         {"marker": "o", "ms": 11, "color": "#0072b2", "fillstyle": "none"},
         {"marker": ".", "ms": 9, "color": "#d55e00"},

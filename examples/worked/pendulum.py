@@ -65,7 +65,7 @@ class Swing:
 def run(steps: int = 240, most: int = 2000) -> dict[str, Swing]:
     """Swing up by penalties alone, and then with the end as a constraint."""
     dt = DURATION / steps
-    time = dt * np.arange(1, steps + 1)
+    time = dt * np.arange(1, steps + 1, dtype=np.float64)
     fn = unfold.compile(HERE.parent / "pendulum_control.rec")
     params = fn.init() | WEIGHTS
     data = {"dt": dt, "grav": GRAVITY, "theta_ref": np.pi}
@@ -74,8 +74,8 @@ def run(steps: int = 240, most: int = 2000) -> dict[str, Swing]:
     bounds = {"u": (-TORQUE, TORQUE)}
 
     def swing(found: unfold.Minimum) -> Swing:
-        out = fn(found.params, **found.inputs)
-        _, grads = fn.value_and_grad(found.params, **found.inputs, wrt=["omega"])
+        out = fn(found.params, found.inputs)
+        _, grads = fn.value_and_grad(found.params, found.inputs, wrt=["omega"])
         return Swing(
             time, found.inputs["u"], out["theta"], out["omega"], grads["omega"],
             found.loss, found.result.nit, found.message,

@@ -66,12 +66,12 @@ def run(
         for day in range(days):
             today, other = (customers(1, count, seed + 2 * day + n) for n in range(2))
             today, other = ({n: a[0] for n, a in c.items()} for c in (today, other))
-            loss, grads = fn.value_and_grad({"speed": speed}, **today)
+            loss, grads = fn.value_and_grad({"speed": speed}, today)
             times[k, day] = loss - PRICE * speed
             slopes[k, day] = grads["speed"] - PRICE
             step = 0.05
-            above = fn({"speed": speed + step}, **other).loss - PRICE * (speed + step)
-            below = fn({"speed": speed - step}, **today).loss - PRICE * (speed - step)
+            above = fn({"speed": speed + step}, other).loss - PRICE * (speed + step)
+            below = fn({"speed": speed - step}, today).loss - PRICE * (speed - step)
             differences[k, day] = (above - below) / (2 * step)
 
     trainer = fn.trainer(
