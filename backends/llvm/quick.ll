@@ -829,7 +829,11 @@ alone:
 alone.step:
   %is.training = call i64 @word(ptr %update, i64 @update:busy@)
   %training = icmp ne i64 %is.training, 0
-  br i1 %training, label %drop.objects, label %check
+  %at.rate = call i64 @word(ptr %update, i64 @update:position@)
+  %rates = call i64 @word(ptr %update, i64 @update:rate_count@)
+  %spent = icmp sge i64 %at.rate, %rates
+  %waits = or i1 %training, %spent
+  br i1 %waits, label %drop.objects, label %check
 check:
   %ok = call i1 @allowed(ptr %desk, ptr %form, ptr %objects)
   br i1 %ok, label %begin, label %drop.objects

@@ -192,7 +192,9 @@ clip.d:
   br label %step
 step:
   %list = call ptr @pointer(ptr %table, i64 @word:rates@)
-  %rate = call double @number(ptr %list, i64 %at.rate)
+  %stride = call i64 @word(ptr %table, i64 @word:stride@)
+  %at.list = mul i64 %at.rate, %stride
+  %rate = call double @number(ptr %list, i64 %at.list)
   %cell = call ptr @pointer(ptr %table, i64 @word:rate@)
   br i1 %single, label %rate.f, label %rate.d
 rate.f:

@@ -34,10 +34,12 @@ Array = NDArray[Any]
 WORDS = (
     "advance", "busy", "gradient", "entries", "single", "clip_norm", "clip_value", "norm", "run",
     "record", "rates", "rate_count", "position", "rate", "clock", "steps", "moves", "move_count",
-    "pairs", "pair_count", "long",
+    "pairs", "pair_count", "long", "stride",
 )  # fmt: skip
 #: What a step answers: it is done; the gradient is not finite; its rate is not known.
 DONE, NOT_FINITE, NO_RATE = 0, 1, 2
+#: More steps than anybody makes.
+_ALL = 2**62
 #: With more entries than this, a step lets other threads of Python run meanwhile.
 _LONG = 10_000
 _KINDS = {
@@ -122,12 +124,14 @@ class Update:
         """A step with the gradient that is in the buffer, times ``share``: `DONE` or why not."""
         return self._run(self.table.ctypes.data, share)
 
-    def supply(self, rates: Sequence[float]) -> None:
-        """The rates of the steps that follow."""
+    def supply(self, rates: Sequence[float], forever: bool = False) -> None:
+        """The rates of the steps that follow; ``forever``: the only one given is that of all."""
         self._rates = np.array(rates, np.float64)
-        for name, value in (
-            ("rates", self._rates.ctypes.data), ("rate_count", len(rates)), ("position", 0)
-        ):  # fmt: skip
+        words = {
+            "rates": self._rates.ctypes.data, "rate_count": _ALL if forever else len(rates),
+            "position": 0, "stride": 0 if forever else 1,
+        }  # fmt: skip
+        for name, value in words.items():
             self.table[WORDS.index(name)] = value
 
     def current(self, k: int) -> Array:
@@ -135,14 +139,9 @@ class Update:
         return self._known[int(self._slot.fields[self._reads[k]])]
 
     @property
-    def known(self) -> int:
-        """How many rates were given."""
-        return len(self._rates)
-
-    @property
-    def position(self) -> int:
-        """How many of the rates have been used."""
-        return int(self.table[WORDS.index("position")])
+    def supplied(self) -> bool:
+        """Whether the rate of the next step is known."""
+        return bool(self.table[WORDS.index("position")] < self.table[WORDS.index("rate_count")])
 
     @property
     def steps(self) -> int:

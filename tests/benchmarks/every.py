@@ -56,6 +56,11 @@ def _small(found: Any) -> Ratios:
     return one + many
 
 
+def _training(found: Any) -> Ratios:
+    return [(f"{n} / {peer}", t[peer] / t["step"]) for n, t in found.items()
+            for peer in ("torch", "jax") if peer in t]  # fmt: skip
+
+
 def _compiling(found: Any) -> Ratios:
     return [(n, f["jax"] / f["cold first"]) for n, f in found.items() if "jax" in f]
 
@@ -64,6 +69,7 @@ SUITES = (
     Suite("recurrent", ("torch",), (), "recurrent networks: faster peer / ours", _recurrent),
     Suite("small", (), (), "small systems: numba by hand, and JAX in a batch / ours", _small),
     Suite("systems", ("jax",), (), "attention, memory, chains: JAX / ours", _systems),
+    Suite("training", (), (), "a step of training with Adam: peer / ours", _training),
     Suite(
         "compiling", ("jax",),
         ("lstm", "gru", "inventory", "causal_attention", "hmm", "neural_ode", "ntm"),

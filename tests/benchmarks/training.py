@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.training [--json FILE]
 
-An inventory of 50 steps with three parameters, and an LSTM of 32 units on one and on 32 sequences of
-50 steps; Adam, gradients clipped by their norm; one thread. ``kernels`` is the native code of the
-gradient and of the optimiser called by itself, ``step`` the public call, ``by hand`` the gradient by
-its public call and Adam in NumPy, as one would write it without a trainer. PyTorch has
+An inventory of 50 steps with three parameters, and an LSTM of 32 units on one and on 32 sequences
+of 50 steps; Adam, gradients clipped by their norm; one core. ``kernels`` is the native code of the
+gradient and of the optimiser called by itself, ``step`` the public call, ``by hand`` the gradient
+by its public call and Adam in NumPy, as one would write it without a trainer. PyTorch has
 `torch.nn.LSTM` and its fused Adam; JAX one jitted function of gradient and update, with buffers
 given up to it. All take turns; every figure is the least of many rounds, in microseconds.
 """
@@ -16,6 +16,7 @@ import argparse
 import ctypes
 import importlib.util
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -98,7 +99,7 @@ class Case:
         given = [arrays[n] for n in slot.entry.given]
         slot.hand(given, results)
         update = trainer._update
-        update.supply([RATE] * 10_000_000)
+        update.supply([RATE], forever=True)
         library = jit.compile_ir(_REPEAT)
         types = (*[ctypes.c_void_p] * 4, ctypes.c_double, ctypes.c_int64)
         repeat = ctypes.CFUNCTYPE(None, *types)(library.address("repeat"))
@@ -267,6 +268,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     options = parser.parse_args()
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     table = Table(title="a step of training with Adam: µs")
     columns = ["kernels", "step", "by hand", "torch", "jax"]
     for title in ("case", *columns):

@@ -135,7 +135,7 @@ def test_a_wrong_state_is_refused_whole(fn: unfold.Function) -> None:
         with pytest.raises(unfold.InputError, match=said):
             trainer.state = {**good, "param.W": np.ones((H, D)), **change}
         same_state(trainer.state, good)
-    with pytest.raises(unfold.InputError, match="m.W is missing"):
+    with pytest.raises(unfold.InputError, match=r"m\.W is missing"):
         trainer.state = {n: a for n, a in good.items() if n != "m.W"}
 
 
@@ -155,18 +155,18 @@ def test_a_schedule_may_be_a_list_that_ends(fn: unfold.Function) -> None:
 
 def test_schedules_reach_beyond_the_rates_computed_ahead(fn: unfold.Function) -> None:
     """Steps whose rates are computed in blocks, and after a state is set in the middle of one."""
-    asked = fn.trainer(fn.init(1), unfold.SGD(1e-3), schedule=Exponential(0.99))
+    asked = fn.trainer(fn.init(1), unfold.SGD(1e-3), schedule=Exponential(0.999))
     w = {n: a.copy() for n, a in asked.params.items()}
     saved: dict[str, Any] = {}
-    for step in range(600):
+    for step in range(2500):
         _, grads = fn.value_and_grad(w, data())
-        w = {n: a - 1e-3 * 0.99**step * grads[n] for n, a in w.items()}
+        w = {n: a - 1e-3 * 0.999**step * grads[n] for n, a in w.items()}
         asked.step(data())
-        if step == 299:
+        if step == 2199:
             saved = asked.state
     for n, a in w.items():
-        np.testing.assert_allclose(asked.params[n], a, rtol=1e-10, atol=1e-13)
-    other = fn.trainer(fn.init(1), unfold.SGD(1e-3), schedule=Exponential(0.99))
+        np.testing.assert_allclose(asked.params[n], a, rtol=1e-9, atol=1e-12)
+    other = fn.trainer(fn.init(1), unfold.SGD(1e-3), schedule=Exponential(0.999))
     other.state = saved
     for _ in range(300):
         other.step(data())
@@ -204,7 +204,6 @@ def test_steps_allocate_nothing_that_stays_and_no_arrays(fn: unfold.Function) ->
     inputs = data(8)
     for _ in range(5):
         trainer.step(inputs)
-    trainer._update.supply([1e-3] * 2000)
     gc.collect()
     tracemalloc.start()
     for _ in range(1000):

@@ -31,7 +31,7 @@ from .schedules import Constant, Schedule
 
 Array = NDArray[Any]
 #: How many rates are computed at a time.
-_AHEAD = 256
+_AHEAD = 1024
 
 
 class Trainer:
@@ -163,8 +163,8 @@ class Trainer:
 
     def _step(self, inputs: Mapping[str, Any], lengths: Any, seed: int) -> Any:
         update = self._update
-        if update.position >= update.known:
-            update.supply(self._rates())
+        if not update.supplied:
+            update.supply(self._rates(), forever=isinstance(self.schedule, Constant))
         losses, grads, call, derived = self.function.differentiate(
             self._params, inputs, self._trained, self._targets, lengths, (seed, 0), self._gradients
         )
@@ -189,6 +189,8 @@ class Trainer:
         """The rates of the next steps."""
         first = self.steps
         rates = [self._rate_of(first)]
+        if isinstance(self.schedule, Constant):
+            return rates
         try:
             for step in range(first + 1, first + _AHEAD):
                 rates.append(self._rate_of(step))
