@@ -35,7 +35,7 @@ Array = NDArray[Any]
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 STEPS, D, H, K = 50, 8, 32, 4
 RATE, CLIP = 1e-4, 1.0
-ROUNDS, SECONDS = 60, 0.004
+ROUNDS, SECONDS = 300, 0.0005
 #: Model, number of sequences (None: one without a batch axis), dtype.
 CASES: dict[str, tuple[str, int | None, str]] = {
     "inventory": ("inventory", None, "float64"),
