@@ -58,8 +58,8 @@ def text_data(
     others = [v.name for v in inputs if v not in tokens]
     if others or not 1 <= len(tokens) <= 2:
         raise InputError(
-            f"a text is data for a model whose inputs are a sequence of tokens, `x[t]: int<K>`, and "
-            f"its target; {program.name} has the inputs {_shown(inputs)}"
+            "a text is data for a model whose inputs are a sequence of tokens, `x[t]: int<K>`, "
+            f"and its target; {program.name} has the inputs {_shown(inputs)}"
         )
     known = sorted(set(text)) if vocabulary is None else list(vocabulary)
     number = {c: k for k, c in enumerate(known)}
