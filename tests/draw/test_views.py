@@ -105,7 +105,7 @@ def test_labels_are_the_distances_of_the_reduced_dependence_graph(name: str) -> 
     lines: dict[tuple[str, str], set[str]] = defaultdict(set)
     for line in shown.lines:
         lines[line.start.partition("[")[0], line.end.partition("[")[0]] |= set(
-            line.label.split(", ")
+            line.label.replace(",", " ").split()
         )
     clocks = {h.index for h in shown.columns}
     for source, reader, data in dependence_graph(program).edges(data=True):
@@ -166,8 +166,9 @@ def test_no_boxes_overlap_no_label_is_clipped_and_no_line_crosses_a_box(name: st
                 assert a[1] < b[0], view
         for line in shown.lines:
             way = corners(layout, line)
-            # Curves between two boxes without columns are not laid in lanes.
-            if shown.boxes[line.start].column is None and shown.boxes[line.end].column is None:
+            # Lines between two boxes in rows of their own are not laid in lanes.
+            ends = [shown.boxes[n] for n in (line.start, line.end)]
+            if all(b.column is None and not b.margin for b in ends):
                 continue
             for p, q in pairwise(way):
                 for box, spot in spots.items():

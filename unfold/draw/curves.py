@@ -45,8 +45,6 @@ def corners(layout: Layout, line: Line) -> list[Point]:
     boxes = layout.picture.boxes
     start, end = boxes[line.start], boxes[line.end]
     a, b = layout.spots[line.start], layout.spots[line.end]
-    if start.margin and end.margin:
-        return _bent(a, b)
     if start.margin or end.margin:
         return _along_lane(layout, line)
     wire = layout.wiring.wires[line]
@@ -107,7 +105,7 @@ def _free(layout: Layout, line: Line, wire: Wire) -> list[Point]:
 
 
 def _bent(a: Spot, b: Spot) -> list[Point]:
-    """Between two boxes at the margin, or two free ones."""
+    """Between two free boxes."""
     if a.y == b.y:
         side = 1.0 if b.x > a.x else -1.0
         return [(a.x + side * a.width / 2, a.y), (b.x - side * b.width / 2, b.y)]
@@ -122,10 +120,13 @@ def _along_lane(layout: Layout, line: Line) -> list[Point]:
     """Between the margin and a row: along the lane below the row."""
     boxes = layout.picture.boxes
     outward = boxes[line.start].margin
+    inside = boxes[line.end].margin and outward
     margin, other = (line.start, line.end) if outward else (line.end, line.start)
     m, o = layout.spots[margin], layout.spots[other]
-    row = boxes[other].row
     home = next(r for r, y in layout.rows.items() if y == m.y)
+    row = boxes[other].row
+    if inside:
+        row = next(r for r, y in layout.rows.items() if y == o.y)
     lane = layout.lanes[margin, row]
     names = [name for (name, at) in layout.lanes if at == row]
     # To the right of the middle, where lines from the row below arrive.

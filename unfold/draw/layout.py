@@ -106,8 +106,9 @@ class Layout:
             if port in own:
                 # A label stands outwards of its line.
                 room = [spacing(p) for p in own]
-                before = sum(room[: own.index(port)]) + 0.75 * PLAIN
-                return way * before * min((half - 2.0) / (sum(room) + 2.0), 1.3)
+                first = self.wiring.middle(box, side) if way == 1 else 0.0
+                before = first + sum(room[: own.index(port)]) + 0.75 * PLAIN
+                return way * before * min((half - 2.0) / (first + sum(room) + 2.0), 1.3)
         return 0.0
 
 

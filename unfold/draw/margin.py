@@ -57,7 +57,9 @@ def lane_keys(picture: Picture, home: Mapping[str, Row]) -> list[tuple[str, Row]
     found: list[tuple[str, Row]] = []
     for line in picture.lines:
         start, end = boxes[line.start], boxes[line.end]
-        if start.margin != end.margin:
+        if start.margin and end.margin:
+            found += [(start.name, home[start.name]), (start.name, home[end.name])]
+        elif start.margin or end.margin:
             margin, other = (start, end) if start.margin else (end, start)
             found += [(margin.name, home[margin.name]), (margin.name, other.row)]
     return list(dict.fromkeys(found))

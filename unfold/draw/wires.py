@@ -62,6 +62,12 @@ class Wiring:
     level: Mapping[Level, int]
     channels: Mapping[Row, tuple[int, int]]
     ports: Mapping[tuple[str, int], tuple[tuple[Port, float], ...]]
+    labelled: bool
+
+    def middle(self, box: str, side: int) -> float:
+        """The room above the middle that the label of a line takes which leaves there."""
+        leaving = [p for p, toward in self.ports[box, side] if toward == 0 and p[0]]
+        return LABELLED if self.labelled and leaving else 0.0
 
     def height(self, box: str, least: float) -> float:
         """How high a box has to be for all the lines at its sides, and the labels of those that
@@ -71,6 +77,8 @@ class Wiring:
             ports = self.ports.get((box, side), ())
             for half in (1, -1):
                 room = sum(spacing(port) for port, toward in ports if toward * half > 0)
+                if half == 1 and ports:
+                    room += self.middle(box, side)
                 most = max(most, 2 * room + PLAIN)
         return min(most, 3 * least)
 
@@ -118,7 +126,8 @@ class _Wirer:
             side: tuple(sorted(((k, sum(v) / len(v)) for k, v in at.items()), key=lambda p: -p[1]))
             for side, at in self.ports.items()
         }
-        return Wiring(wires, upright, lanes, level, channels, ports)
+        rolled = self.picture.view == "rolled"
+        return Wiring(wires, upright, lanes, level, channels, ports, rolled)
 
     def lanes(self) -> tuple[dict[Bus, int], dict[int, int]]:
         """Lanes of every gap from left to right: what stays at the column at the left nearest to
