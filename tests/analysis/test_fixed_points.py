@@ -148,6 +148,13 @@ def test_what_cannot_be_held_is_refused() -> None:
         analysis.fixed_points(fn, params, x, hold={"x": [1, 2, 3]})
     with pytest.raises(unfold.InputError, match=r"expected shape \(starts, 2\)"):
         analysis.fixed_points(fn, params, x, initial=[1.0, 2.0, 3.0])
+    with pytest.raises(unfold.InputError, match="hold: x is to be finite"):
+        analysis.fixed_points(fn, params, x, hold={"x": np.nan})
+    tokens = example("charlm", steps=4)
+    name = next(v.name for v in tokens[0].declared.inputs if v.type.kind == "int")
+    for wrong in (99, -1, 0.5):
+        with pytest.raises(unfold.InputError, match=rf"hold: {name} is an integer in 0\.\."):
+            analysis.fixed_points(*tokens, hold={name: wrong})
     with pytest.raises(unfold.InputError, match="dt is the time of a step"):
         analysis.fixed_points(fn, params, x, dt=0)
 

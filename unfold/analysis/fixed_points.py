@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..function import Function
 from ..inputs import nearest
 from ..model import Model
+from ..program import Var
 from .blas import on_one_thread
 from .result import COLOURS, Result, dress, number, table
 from .run import prepare
@@ -247,13 +248,7 @@ def _held(step: StepMap, hold: Mapping[str, Any] | None) -> dict[str, Array]:
         if name in step.clock:
             held[name] = values[-1]
         elif own in given:
-            try:
-                held[name] = np.broadcast_to(np.asarray(given[own], values.dtype), values.shape[1:])
-            except (TypeError, ValueError):
-                raise InputError(
-                    f"hold: {own} has elements of shape {values.shape[1:]}, "
-                    f"not {np.shape(given[own])}"
-                ) from None
+            held[name] = _element(program.vars[own], given[own], values)
         elif values.dtype.kind == "f":
             held[name] = values.mean(axis=0)
         else:
@@ -263,6 +258,26 @@ def _held(step: StepMap, hold: Mapping[str, Any] | None) -> dict[str, Array]:
                 values.shape[1:]
             )
     return held
+
+
+def _element(v: Var, value: Any, values: Array) -> Array:
+    """A value that an input is held at, checked: native code reads where integers point."""
+    try:
+        held = np.broadcast_to(np.asarray(value), values.shape[1:])
+        exact = held.astype(values.dtype)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"hold: {v.name} has elements of shape {values.shape[1:]}, not {np.shape(value)}"
+        ) from None
+    if not np.isfinite(held).all():
+        raise InputError(f"hold: {v.name} is to be finite, not {value!r}")
+    if v.type.kind != "real":
+        bound = v.type.bound.constant if v.type.bound is not None else None
+        outside = bound is not None and bool(((exact < 0) | (exact >= bound)).any())
+        if outside or np.any(exact != held):
+            span = f"an integer in 0..{bound - 1}" if bound is not None else f"{v.type}"
+            raise InputError(f"hold: {v.name} is {span}, not {value!r}")
+    return exact
 
 
 def _starts(step: StepMap, starts: int, spread: float, seed: int) -> Array:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..function import Function
+from ..inputs import listed
 from ..jacobian import Element
 from ..model import Model
 from ..streaming import time_axis
@@ -49,12 +50,12 @@ class Influence(Result):
                 [str(k + 1), *(number(v[k]) if k < len(v) else "" for v in self.norms.values())]
                 for k in spread(length, 10)
             ]
-            lines = [f"influence on {self.of} of {self.model}: ||d{self.of}/dx[s]||"]
+            lines = [f"influence on {self.of} of {self.model}: ||d {self.of} / d input[s]||"]
             lines.append(table(head, rows))
             for name, v in self.norms.items():
                 lines.append(f"{name}: {_where(v, self.positions[name])}")
             return "\n".join(lines)
-        lines = [f"influence on {self.of}[t] of {self.model}: ||d{self.of}[t]/dx[s]||"]
+        lines = [f"influence on {self.of}[t] of {self.model}: ||d {self.of}[t] / d input[s]||"]
         for name, v in self.norms.items():
             at = [int(t) - self.positions[name] for t in self.outputs]
             reach = [_reach(row, t) for t, row in zip(at, v, strict=True) if row.any()]
@@ -187,6 +188,12 @@ def influence(
     if over_time:
         count = len(next(iter(norms.values())))
         outputs = _first(run, element.name) + np.arange(count)
+    whole = [v.name for v in program.inputs if v.type.kind != "real" and time_axis(v) is not None]
+    if wrt is None and whole and not any(v.any() for v in norms.values()):
+        raise InputError(
+            f"no real input moves {of}, and {listed(whole)} has no derivative: name a variable "
+            "that is computed from the inputs, such as an embedding (`wrt=`)"
+        )
     return Influence(program.name, of, positions, outputs, norms)
 
 

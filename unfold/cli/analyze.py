@@ -24,7 +24,7 @@ from ..analysis import (
 )
 from ..analysis.result import pyplot
 from ..api import compile
-from ..errors import InputError, UnfoldError
+from ..errors import UnfoldError
 from ..files import atomically
 from ..function import Function
 from ..gradcheck import random_arrays
@@ -52,6 +52,7 @@ class Subject:
     params: dict[str, Any]
     data: dict[str, Any]
     of: str | None
+    wrt: list[str] | None
     loss: str | None
     hold: dict[str, float] | None
     dt: float
@@ -74,7 +75,7 @@ ANALYSES: dict[str, Callable[[Subject], Result]] = {
         s.fn, s.params, s.data, threshold=s.threshold, **s.common
     ),
     "paths": lambda s: path_lengths(s.fn, s.of),
-    "influence": lambda s: influence(s.fn, s.params, s.data, s.of, **s.common),
+    "influence": lambda s: influence(s.fn, s.params, s.data, s.of, wrt=s.wrt, **s.common),
     "truncation": lambda s: truncation_bias(s.fn, s.params, s.data, seed=s.seed),
     "losses": lambda s: gradient_cosine(s.fn, s.params, s.data, seed=s.seed),
     "fixed-points": lambda s: fixed_points(
@@ -96,6 +97,15 @@ def _wanted(value: str | None) -> list[str] | None:
     return list(dict.fromkeys(names))
 
 
+def _target(value: str | None) -> str | None:
+    suffix = "" if value is None else Path(value).suffix.lower()
+    if suffix and suffix not in PICTURES:
+        raise click.BadParameter(
+            f"{value}: a picture is .png, .svg or .pdf, and a name without a dot is a folder"
+        )
+    return value
+
+
 @click.command("analyze")
 @file_argument
 @params_option(required=False)
@@ -106,6 +116,11 @@ def _wanted(value: str | None) -> list[str] | None:
     help=f"Some of {', '.join(ANALYSES)}, with commas (default: all that fit the model).",
 )  # fmt: skip
 @click.option("--of", metavar="ELEMENT", help="The output of influence and paths, such as y[T].")
+@click.option(
+    "--wrt", metavar="NAMES",
+    callback=lambda _c, _p, value: None if value is None else [n for n in value.split(",") if n],
+    help="Whose influence: inputs or other variables over t (default: all real inputs).",
+)  # fmt: skip
 @click.option("--loss", metavar="NAME", help="Which loss, for gradients (default: all, added).")
 @click.option(
     "--hold", multiple=True, metavar="NAME=VALUE",
@@ -130,6 +145,7 @@ def _wanted(value: str | None) -> list[str] | None:
 @model_option
 @click.option(
     "-o", "--output", metavar="OUT", type=click.Path(),
+    callback=lambda _c, _p, value: _target(value),
     help="Plots: a file (png, svg, pdf), or a folder for one picture each, with report.txt.",
 )  # fmt: skip
 @json_option
@@ -140,6 +156,7 @@ def analyze_command(
     sizes: dict[str, float],
     what: list[str] | None,
     of: str | None,
+    wrt: list[str] | None,
     loss: str | None,
     hold: dict[str, float] | None,
     dt: float,
@@ -160,7 +177,7 @@ def analyze_command(
     """
     fn, held, arrays, notes = _given(file, model, params, data, sizes, steps, seed, backend)
     subject = Subject(
-        fn, held, arrays, of, loss, hold, dt, unit, threshold, sequence, seed
+        fn, held, arrays, of, wrt, loss, hold, dt, unit, threshold, sequence, seed
     )  # fmt: skip
     for note in notes:
         click.echo(note, err=True)
@@ -253,10 +270,6 @@ def _write(target: Path, found: Mapping[str, Result], title: str) -> None:
         _save(figure, target, suffix)
         plt.close(figure)
         return
-    if suffix:
-        raise InputError(
-            f"{target}: a picture is .png, .svg or .pdf; a name without a dot a folder"
-        )
     target.mkdir(parents=True, exist_ok=True)
     for name, result in found.items():
         figure = result.plot().figure
