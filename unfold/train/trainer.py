@@ -35,7 +35,30 @@ _AHEAD = 1024
 
 
 class Trainer:
-    """A model in training. Made by `Function.trainer`; for one thread at a time.
+    """A model in training. Made by `Function.trainer`; for one thread at a time: a step that
+    another thread begins meanwhile is refused.
+
+    Args:
+        function: what is trained.
+        params: where it starts, an array for every parameter; they are copied.
+        optimiser: `SGD`, `RMSprop`, `Adam`, `AdamW` or an `Optimiser` of your own.
+        clip_norm: the most that the Euclidean norm of the whole gradient may be: one that is longer
+            is multiplied by ``clip_norm / (norm + 1e-6)``, as PyTorch's `clip_grad_norm_` does.
+        clip_value: the most that an entry may be, of either sign; applied after ``clip_norm``, so
+            that both bounds hold.
+        decay: how much weights decay, a number for all parameters that are trained or a dict from
+            patterns of their names (``"W*"``, ``"*.b"``) to numbers, of which the first that fits
+            counts; 0 where none does. Default: the optimiser's. What decay means is the optimiser's
+            too: AdamW shrinks weights, the others add ``decay * w`` to the clipped gradient.
+        schedule: by what the rate is multiplied, a function of the number of steps made and of
+            nothing else (see `unfold.schedules`); it is asked some steps ahead.
+        wrt: the parameters that are trained, the others stay as they are; default: all.
+        loss: as for `Function.value_and_grad`, or a dict from losses to the weights with which they
+            are added.
+        reduce: over a batch, ``"mean"`` or ``"sum"``.
+
+    Raises:
+        InputError: arguments that do not fit, or an optimiser that is none.
 
     Attributes:
         function: what is trained.
@@ -110,7 +133,7 @@ class Trainer:
     @property
     def grad_norm(self) -> float:
         """The Euclidean norm of the last step's gradient, in all that is trained, before it was
-        clipped; NaN before the first step."""
+        clipped; NaN before the first step, and after `state` was set."""
         return float(self._update.norm) if self.steps else math.nan
 
     @property
