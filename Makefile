@@ -16,7 +16,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: demo test lint types bench clean
 
 demo: $(VENV)/demo.stamp
-	$(BIN)/python examples/sunspots.py
+	$(BIN)/python examples/worked/sunspots.py
 
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,21 @@ def test_a_classifier_learns_and_the_best_epoch_is_kept() -> None:
     fn = fit.function
     right = [fn(fit.params, x=x, c=c).loss < np.log(2) for x, c in zip(XS, CS, strict=True)]
     assert np.mean(right) > 0.8
+
+
+def test_a_thousand_quick_epochs_are_one_bar_and_few_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", screen := Terminal())
+    unfold.fit(LAST, {"x": XS[0], "c": CS[0]}, H=2, K=2, epochs=1000)
+    lines = [part for part in screen.getvalue().splitlines() if "  loss " in part]
+    assert 2 <= len(lines) < 100
+    assert "1000/1000  loss" in lines[-1]
+    assert "  1/1000" in screen.getvalue()  # the bar counts epochs: one has one update only
 
 
 def test_all_forms_of_data_are_one() -> None:

@@ -1,5 +1,8 @@
 """What a person sees of a training run: a bar with the loss, the norm of the gradient and the
-sequences per second, and a line for each epoch. Nothing at all where nobody looks."""
+sequences per second, and a line for each epoch. Nothing at all where nobody looks.
+
+Where an epoch is one update, of one long sequence say, the bar counts epochs. Of epochs that take
+less than a second not all have a line."""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from typing import Any
 #: How often the bar is drawn anew, in seconds.
 INTERVAL = 0.1
 
+#: The least time between the lines of two epochs, in seconds.
+BETWEEN = 1.0
+
 
 class Bar:
     """A bar on standard error, if that is a terminal and ``wanted``."""
@@ -19,6 +25,10 @@ class Bar:
         self._bar: Any = None
         self._task: Any = None
         self._next = 0.0
+        self._line = 0.0
+        self._pending = ""
+        self._single = False
+        self._before = 0
         if not wanted or not sys.stderr.isatty():
             return
         from rich.console import Console
@@ -41,11 +51,16 @@ class Bar:
         """An epoch begins, with ``done`` of its updates made before."""
         if self._bar is None:
             return
+        single, self._single = self._single, updates == 1
+        self._before = number - 1 if self._single else 0
+        if single and self._single:
+            return
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(
-            f"epoch {number}/{self._epochs}", total=updates, completed=done, said=""
-        )
+        name, total = f"epoch {number}/{self._epochs}", updates
+        if self._single:
+            name, total = "epoch", self._epochs
+        self._task = self._bar.add_task(name, total=total, completed=self._before + done, said="")
 
     def update(self, done: int, loss: float, norm: float, speed: float) -> None:
         """An update was made."""
@@ -53,7 +68,7 @@ class Bar:
             return
         self._next = now + INTERVAL
         said = f"loss {loss:.4g}  |g| {norm:.3g}  {speed:,.0f} sequences/s"
-        self._bar.update(self._task, completed=done, said=said)
+        self._bar.update(self._task, completed=self._before + done, said=said)
         self._bar.refresh()
 
     def line(self, entry: dict[str, Any]) -> None:
@@ -65,11 +80,20 @@ class Bar:
             star = " *" if entry["best"] else ""
             parts.append(f"validation {entry['validation']:.5g}{star}")
         parts += [f"|g| {entry['grad_norm']:.3g}", f"{entry['sequences_per_second']:,.0f} seq/s"]
-        self._bar.console.print("  ".join(parts))
+        self._pending = "  ".join(parts)
+        if (now := time.monotonic()) >= self._line:
+            self._line = now + BETWEEN
+            self._print()
+
+    def _print(self) -> None:
+        self._bar.console.print(self._pending)
+        self._pending = ""
 
     def close(self) -> None:
-        """The bar goes away."""
+        """The bar goes away; the last epoch has its line."""
         if self._bar is not None:
+            if self._pending:
+                self._print()
             self._bar.stop()
 
 
