@@ -106,14 +106,19 @@ class Compiler:
         """What the model computes: its losses and outputs."""
         return self.derive(("value",), lambda: (simplify(_with_losses(self.program)), {}))
 
-    def gradient(self, wrt: tuple[str, ...], losses: tuple[str, ...]) -> Derived:
-        """Losses, and their gradients in ``wrt`` (variables of any role)."""
+    def gradient(
+        self, wrt: tuple[str, ...], losses: tuple[str, ...], keep: tuple[str, ...] = ()
+    ) -> Derived:
+        """Losses, and their gradients in ``wrt`` (variables of any role); and the outputs ``keep``
+        of the model."""
 
         def build() -> tuple[Program, dict[str, str]]:
-            result = adjoint(self.differentiated.with_(outputs=()), wrt, losses)
+            outputs = tuple(o for o in self.differentiated.outputs if o.name in keep)
+            result = adjoint(self.differentiated.with_(outputs=outputs), wrt, losses)
             return result, _marked(result, "adjoint_of", wrt)
 
-        return self.derive(("gradient", wrt, losses), build, self.options.checkpoint)
+        key = ("gradient", wrt, losses, keep) if keep else ("gradient", wrt, losses)
+        return self.derive(key, build, self.options.checkpoint)
 
     def tangent(self, wrt: tuple[str, ...]) -> Derived:
         """Outputs, and their tangents when the parameters and inputs ``wrt`` move."""

@@ -384,7 +384,7 @@ class Function:
             optimiser: `unfold.SGD`, `unfold.RMSprop`, `unfold.Adam`, `unfold.AdamW`, or a `.rec`
                 model of your own, `unfold.Optimiser`.
             options: see `unfold.train.Trainer`: ``clip_norm``, ``clip_value``, ``decay``,
-                ``schedule``, ``wrt``, ``loss``, ``reduce``.
+                ``schedule``, ``wrt``, ``loss``, ``reduce``, ``keep``.
 
         Raises:
             InputError: wrong parameters or options.

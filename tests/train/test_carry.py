@@ -71,8 +71,8 @@ def windows(fn: unfold.Function, data: dict[str, Any], params: Any, steps: int) 
     feed = Windows(fn, sequences(fn, data), 99, 0, steps)
     total, grads = 0.0, {n: np.zeros_like(a) for n, a in params.items()}
     for update in feed.updates(0, 0):
-        feed.finish(params, update)
         b = update.batch
+        feed.finish(feed.function(params, b.inputs, lengths=b.lengths))
         loss, own = feed.function.value_and_grad(params, b.inputs, lengths=b.lengths, reduce="sum")
         total += loss
         grads = {n: a + own[n] for n, a in grads.items()}
@@ -152,6 +152,24 @@ def test_models_of_the_gallery_carry_their_states(name: str) -> None:
     out = fn(params, data)
     expected = sum(out[n].sum() for n in fn.program.losses)
     np.testing.assert_allclose(total / 3, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("checkpoint", [None, 2])
+def test_a_step_of_training_also_returns_the_states_at_the_end(checkpoint: int | None) -> None:
+    fn, params, data = example(MIXED, 5, {"D": 2}, 9, 4)
+    lengths = [9, 4, 2, 6]
+    data = {n: [a[k, :T] for k, T in enumerate(lengths)] for n, a in data.items()}
+    fn = unfold.compile(MIXED, D=2, backend="numpy", checkpoint=checkpoint)
+    feed = Windows(fn, sequences(fn, data), 99, 0, 4)
+    trainer = feed.function.trainer(params, unfold.SGD(rate=0.0), keep=feed.keep)
+    for update in feed.updates(0, 0):
+        b = update.batch
+        loss = trainer.step(b.inputs, lengths=b.lengths)
+        out = feed.function(params, b.inputs, lengths=b.lengths)
+        np.testing.assert_allclose(loss, (out.loss + out.small).mean(), rtol=1e-12)
+        for name in feed.keep:
+            np.testing.assert_allclose(trainer.outputs[name], out[name], rtol=1e-12)
+        feed.finish(trainer.outputs)
 
 
 def refused(body: str) -> str:

@@ -137,7 +137,8 @@ def fit(
         resume: go on from the state in ``folder`` if there is one; ``False`` begins anew. It must
             have been saved by the same call; only ``epochs`` and ``patience`` may differ.
         clip_norm, clip_value, decay, schedule, wrt, loss: see `Function.trainer`.
-        backend, dtype, threads, truncate, checkpoint: see `unfold.compile`.
+        backend, dtype, threads, truncate, checkpoint: see `unfold.compile`. With ``carry`` all
+            states of a window are kept.
         progress: whether a bar is drawn, if standard error is a terminal.
         log_updates: whether ``metrics.jsonl`` has a line for each update too.
         metadata: what is written beside the parameters, ``vocabulary`` for example.
@@ -203,6 +204,7 @@ def fit(
         schedule=schedule,
         wrt=wrt,
         loss=losses,
+        keep=feed.keep,
     )
     run = _Run(
         fn=fn,
@@ -388,10 +390,11 @@ class _Run:
 
     def update(self, update: Update, number: int) -> float:
         """One update: its loss."""
-        self.feed.finish(self.trainer.params, update)
         batch = update.batch
         try:
-            return float(self.trainer.step(batch.inputs, lengths=batch.lengths))
+            loss = float(self.trainer.step(batch.inputs, lengths=batch.lengths))
+            self.feed.finish(self.trainer.outputs)
+            return loss
         except DivergenceError as error:
             raise self.diverged(error, number, update) from None
 

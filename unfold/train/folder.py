@@ -167,8 +167,8 @@ class Folder:
             lines = "".join(f"\n    {line}" for line in wrong)
             raise InputError(
                 f"{self.path} is the folder of another training run:{lines}\n"
-                "take another folder, the options of that run, or begin anew (resume=False, "
-                f"--restart) ({listed(FREE)} may differ)"
+                f"take another folder, the options of that run ({listed(FREE)} may differ), or "
+                "begin anew (resume=False, --restart)"
             )
 
 

@@ -63,6 +63,8 @@ class Trainer:
     Attributes:
         function: what is trained.
         optimiser, schedule: how.
+        outputs: those of the model that ``keep`` names, as the last step computed them, with the
+            parameters before its change. (Such a trainer does without the one native call.)
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Trainer:
         wrt: str | Sequence[str] | None = None,
         loss: str | Sequence[str] | Mapping[str, float] | None = None,
         reduce: str = "mean",
+        keep: Sequence[str] = (),
     ) -> None:
         if isinstance(optimiser, type) or not hasattr(optimiser, "recurrence"):
             hint = ", with its rate: unfold.Adam(rate=1e-3)" if callable(optimiser) else ""
@@ -91,6 +94,8 @@ class Trainer:
         self.schedule: Schedule = Constant() if schedule is None else schedule
         self._rate = _positive("rate", optimiser.rate, least=0.0)
         self._reduce = reduce
+        self._keep = tuple(keep)
+        self.outputs: dict[str, Array] = {}
         self._targets = self.function.targets(None if isinstance(loss, Mapping) else loss)
         self._lock = threading.Lock()
         given = _checked(self.function, params)
@@ -188,9 +193,7 @@ class Trainer:
         update = self._update
         if not update.supplied:
             update.supply(self._rates(), forever=isinstance(self.schedule, Constant))
-        losses, grads, call, derived = self.function.differentiate(
-            self._params, inputs, self._trained, self._targets, lengths, (seed, 0), self._gradients
-        )
+        losses, grads, call, derived = self._differentiate(inputs, lengths, (seed, 0))
         value, grads = reduced(added(losses), grads, self._reduce, call)
         buffers.place(self._gradients, grads, call.arrays)
         if not np.isfinite(value) or update(1.0):
@@ -203,6 +206,23 @@ class Trainer:
             self._shortcut.learn(self._params, inputs, call)
             self._quick = self._shortcut.call
         return value
+
+    def _differentiate(
+        self, inputs: Mapping[str, Any], lengths: Any, draws: tuple[int, int]
+    ) -> Any:
+        """Losses, gradients, the checked call, and what can run as one native call next time."""
+        if not self._keep:
+            return self.function.differentiate(
+                self._params, inputs, self._trained, self._targets, lengths, draws, self._gradients
+            )
+        compiler = self.function.compiler
+        derived = compiler.gradient(self._trained, self._targets, self._keep)
+        results, call = compiler.run(
+            derived, self._params, None, inputs, lengths, draws=draws, out=self._gradients
+        )
+        self.outputs = {n: results[n] for n in self._keep}
+        grads = {name: results[bar] for name, bar in derived.names.items()}
+        return [results[n] for n in self._targets], grads, call, None
 
     def _diverged(self, value: Any) -> DivergenceError:
         wrong = [n for n, g in self._gradients.items() if not np.isfinite(g).all()]

@@ -4,7 +4,7 @@ windows of them in order."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,6 +38,8 @@ class Feed(Protocol):
     #: What is trained; what an epoch is told of the states that are carried.
     function: Function
     state: State
+    #: The outputs that `finish` wants.
+    keep: tuple[str, ...]
 
     def count(self, epoch: int) -> int:
         """How many updates an epoch has."""
@@ -45,8 +47,8 @@ class Feed(Protocol):
     def updates(self, epoch: int, position: int) -> Iterator[Update]:
         """The updates of an epoch from a position on."""
 
-    def finish(self, params: Mapping[str, Any], update: Update) -> None:
-        """To be called with the parameters that an update is made with, before it is made."""
+    def finish(self, outputs: Mapping[str, Array]) -> None:
+        """To be called after each update, with the outputs of its step."""
 
 
 class Batches:
@@ -55,6 +57,7 @@ class Batches:
     def __init__(self, fn: Function, data: Sequences, size: int, seed: int) -> None:
         self.function = fn
         self.state: State = {}
+        self.keep: tuple[str, ...] = ()
         self._data, self._size, self._seed = data, size, seed
 
     def count(self, epoch: int) -> int:
@@ -64,7 +67,7 @@ class Batches:
         for rows in batches(self._data, self._size, self._seed, epoch)[position:]:
             yield Update(self._data.batch(rows), float(len(rows)), rows)
 
-    def finish(self, params: Mapping[str, Any], update: Update) -> None:
+    def finish(self, outputs: Mapping[str, Array]) -> None:
         """Nothing is carried."""
 
 
@@ -73,8 +76,10 @@ class Windows:
 
     def __init__(self, fn: Function, data: Sequences, size: int, seed: int, steps: int) -> None:
         found = carried(fn.program)
-        self.function = Function(found.program, {}, {}, fn.options)
+        # The states of one window are few: all are kept.
+        self.function = Function(found.program, {}, {}, replace(fn.options, checkpoint=None))
         self.state: State = {}
+        self.keep: tuple[str, ...] = tuple(s.after for s in found.states)
         self._carried = found
         self._data = streams(data, size, steps) if len(data) == 1 else data
         self._size, self._seed, self._steps = size, seed, steps
@@ -148,9 +153,8 @@ class Windows:
             found[s.before] = np.zeros((count, *(n or 0 for n in sizes)), dtype)
         return found
 
-    def finish(self, params: Mapping[str, Any], update: Update) -> None:
-        out = self.function(params, update.batch.inputs, lengths=update.batch.lengths)
-        self.state = {s.before: out[s.after] for s in self._carried.states}
+    def finish(self, outputs: Mapping[str, Array]) -> None:
+        self.state = {s.before: outputs[s.after] for s in self._carried.states}
 
 
 @dataclass(frozen=True)
