@@ -119,7 +119,11 @@ class Kernel:
         results = [np.empty(shape, kind) for shape, kind in slot.shapes]
         if into:
             results = [into.get(n, a) for n, a in zip(entry.names, results, strict=True)]
-        slot.run([arrays[n] for n in entry.given], results, ragged)
+        given = [arrays[n] for n in entry.given]
+        if ragged is not None and entry.code.falling:
+            in_falling_order(slot, given, results, ragged)
+        else:
+            slot.run(given, results, ragged)
         idle = self._pool.get(key)
         if idle is not None:
             idle.append(slot)
@@ -248,6 +252,25 @@ class Kernel:
         return Code(self.source, wanted).text
 
 
+def in_falling_order(
+    slot: Slot | Team, given: list[Array], results: list[Array], ragged: Array
+) -> None:
+    """Run a call with its longest sequence first."""
+    order = np.argsort(-ragged, kind="stable")
+    if (order[1:] > order[:-1]).all():
+        slot.run(given, results, ragged)
+        return
+    inputs = len(slot.entry.code.record.inputs)
+    given = [a[order] if k < inputs else a for k, a in enumerate(given)]
+    own = [
+        a if summed else np.empty_like(a) for a, summed in zip(results, slot.summed, strict=True)
+    ]
+    slot.run(given, own, ragged[order])
+    for to, made in zip(results, own, strict=True):
+        if to is not made:
+            to[order] = made
+
+
 class Code:
     """The IR of one variant, and how large its storages are for a call."""
 
@@ -256,6 +279,7 @@ class Code:
         self.variant = variant
         self.layout: Layout | None = None
         self.alone = variant.ragged
+        self.falling = False
         self.plan = source.plan
         if variant.ragged:
             self.plan = arranged(source.plan.program, source.small, own="T")
@@ -267,7 +291,8 @@ class Code:
             made = tiles.generate(
                 self.plan, source.formats, width, variant.ragged, variant.sum_adjoints
             )
-            self.text, self.layout, self.alone = made.text, made.layout, made.alone
+            self.text, self.layout = made.text, made.layout
+            self.alone, self.falling = made.alone, made.falling
             self.record = made.layout.record
 
     def bytes(self, lengths: dict[str, int], batch: int) -> list[int]:

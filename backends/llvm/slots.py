@@ -38,6 +38,7 @@ class Slot:
         address, fields: the record.
         objects: the number of its first field that holds an object.
         shapes: the shape and dtype of each result.
+        summed: whether each result is summed over the batch.
         noted: where native code writes which elements were not found, if anything is solved.
         nbytes: of the workspace.
     """
@@ -49,9 +50,9 @@ class Slot:
         self.lengths: Mapping[str, int] = lengths
         self.batch = batch
         self._dtype = source.dtype
-        self.shapes = [
-            (shape, kind) for shape, kind, _ in shapes(source, entry.code.plan, lengths, batch)
-        ]
+        listed = shapes(source, entry.code.plan, lengths, batch)
+        self.shapes = [(shape, kind) for shape, kind, _ in listed]
+        self.summed = [summed for _, _, summed in listed]
         r = entry.code.record
         names = r.names()
         self.fields = (ctypes.c_int64 * len(names))()

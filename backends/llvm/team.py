@@ -51,7 +51,8 @@ class Team:
         self.nbytes = sum(s.nbytes for s in self._slots)
         listed = shapes(source, entry.code.plan, lengths, batch)
         self.shapes = [(shape, kind) for shape, kind, _ in listed]
-        self._summed = [k for k, (_, _, summed) in enumerate(listed) if summed]
+        self.summed = [summed for _, _, summed in listed]
+        self._summed = [k for k, summed in enumerate(self.summed) if summed]
         count = len(entry.given) + len(listed)
         self._cells = np.zeros((parts, count), np.int64)
         self._private: list[list[Array]] = []

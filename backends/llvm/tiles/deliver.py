@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from unfold.plan import Buffer, Result
@@ -11,6 +12,7 @@ from unfold.poly import Poly
 from ..components import add
 from ..indexing import Indexer
 from ..ir import Function, Value, integer, vector
+from .unequal import OWN
 
 if TYPE_CHECKING:
     from .emit import TileEmitter
@@ -81,7 +83,7 @@ class Deliverer:
             self.plain(r, b, target)
             return
         rows = self.f.loop(integer(0), self.te.last(self.rows), 1)
-        with self.tile.scope(), self.padded.scope():
+        with self.own_length(rows.index), self.padded.scope():
             at = self.f.binary("add", self.row, rows.index)
             line = self.f.offset(target, stored, self.f.binary("mul nsw", at, count))
             self.elements(
@@ -90,6 +92,15 @@ class Deliverer:
                 ),
             )  # fmt: skip
         rows.close()
+
+    @contextmanager
+    def own_length(self, row: Value) -> Iterator[None]:
+        """A scope in which the length of a row is known."""
+        with self.tile.index_scope(OWN) if self.generator.falling else self.tile.scope():
+            if self.generator.falling:
+                at = self.f.offset(self.generator.ends(self.f), "i64", row)
+                self.tile.env[OWN] = self.f.load("i64", at, 8)
+            yield
 
     def plain(self, r: Result, b: Buffer, target: Value) -> None:
         """A result over at most one axis, all sequences having one length."""
@@ -155,7 +166,7 @@ class Deliverer:
             self.elements(r, integer(0), once(f.convert("sitofp", self.rows, stored)))
         else:
             rows = f.loop(integer(0), self.te.last(self.rows), 1)
-            with self.tile.scope(), self.padded.scope():
+            with self.own_length(rows.index), self.padded.scope():
                 self.elements(r, rows.index, once(None))
             rows.close()
 

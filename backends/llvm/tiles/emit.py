@@ -16,6 +16,7 @@ from .nodes import Branch, Contract, Eliminate, Op, Points, Product, Repeat, Sol
 from .outline import LOOPS, outline
 from .products import Matrix
 from .storage import PORTION
+from .stretching import adding
 from .tile import Tile
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class TileEmitter(Loops):
         self.known = known
         self.is_first = first
         self.is_repeated = False
+        #: Whether the steps of a stretch follow each other in memory: the tile has all rows.
+        self.is_whole = True
 
     def ops(self, ops: Sequence[Op]) -> None:
         """Emit operations in order."""
@@ -142,6 +145,9 @@ class TileEmitter(Loops):
     def stretch(self, op: Stretch) -> None:
         tile, f = self.tile, self.f
         lo, hi = tile.ends(tile.place(op.lows), tile.place(op.highs))
+        if not self.is_whole:
+            self.by_steps(op, lo, hi)
+            return
         steps = f.binary("add", f.binary("sub", hi, lo), integer(1))
         steps = f.intrinsic("llvm.smax", steps, integer(0))
         total = f.binary("mul nsw", steps, tile.rows)
@@ -160,6 +166,17 @@ class TileEmitter(Loops):
             with tile.portion(first, count):
                 self.ops(op.body)
             loop.close()
+
+    def by_steps(self, op: Stretch, lo: Value, hi: Value) -> None:
+        """A stretch one step after the other."""
+        body = tuple(map(adding, op.body))
+        if op.whole and body != op.body:
+            # Over no rows a sum only clears its target.
+            with self.tile.index_scope(op.index):
+                self.tile.env[op.index] = lo
+                with self.tile.portion(self.tile.first, integer(0)):
+                    self.ops(op.body)
+        self.counted(op.index, lo, hi, 1, body)
 
 
 EMIT: dict[type, Callable[[TileEmitter, Any], None]] = {

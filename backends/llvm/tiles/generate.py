@@ -28,6 +28,7 @@ from .sharing import Sharing
 from .stack import Stacker
 from .storage import Layout, summed_buffers
 from .tile import Storage, Tile
+from .unequal import OWN, Unequal, side_by_side
 from .walking import over_pairs
 
 
@@ -35,12 +36,14 @@ from .walking import over_pairs
 class Code:
     """A module that exports ``run(ptr record)``, and the storages that a call must provide.
 
-    ``alone`` says that sequences are done one by one: the storages hold one of them.
+    ``alone`` says that sequences are done one by one: the storages hold one of them. ``falling``
+    says that sequences must come in falling order of their lengths.
     """
 
     text: str
     layout: Layout
     alone: bool
+    falling: bool
 
 
 def generate(plan: Plan, formats: Formats, lanes: int, ragged: bool, sum_adjoints: bool) -> Code:
@@ -54,7 +57,7 @@ def generate(plan: Plan, formats: Formats, lanes: int, ragged: bool, sum_adjoint
         KeyError: an op has no lowering; the argument is its name.
     """
     g = Generator(plan, formats, lanes, ragged, sum_adjoints)
-    return Code(str(g.module), g.layout(), g.alone)
+    return Code(str(g.module), g.layout(), g.alone, g.falling)
 
 
 class Generator:
@@ -68,7 +71,8 @@ class Generator:
         self.lanes = lanes
         self.ragged = ragged
         #: Whether sequences are done one by one, so that the values of an index can be the rows.
-        self.alone = ragged or over_pairs(plan)
+        self.falling = ragged and not over_pairs(plan) and side_by_side(plan)
+        self.alone = over_pairs(plan) or (ragged and not self.falling)
         self.sum_adjoints = sum_adjoints
         self.summed = summed_buffers(plan) if sum_adjoints else frozenset()
         self.module = Module()
@@ -135,8 +139,12 @@ class Generator:
                 storages[b.name] = self.storage(te, padded, b, known)
         for t in self.temporaries.values():
             at, length = self.place(f, t.name, t.size, t.kind)
-            storages[t.name] = Storage(at, t.kind, (), (), 0 if t.shared else length, True)
+            fixed = not self.falling
+            storages[t.name] = Storage(at, t.kind, (), (), 0 if t.shared else length, fixed)
         tile.storages = storages
+        if self.falling and not shared:
+            # It differs from row to row: nothing may take it for one number.
+            del own[OWN]
         return te
 
     def work(self, f: Function, name: str) -> Value:
@@ -198,7 +206,11 @@ class Generator:
                 for b in self.plan.buffers.values():
                     if b.kind == "input" and b.axes:
                         deliver.collect(b, self.given(te.f, "inputs", b.name))
-        te.ops(ops)
+        if self.falling:
+            te.is_whole = False
+            Unequal(te, self.ends(te.f), te.known["rows"]).ops(ops)
+        else:
+            te.ops(ops)
         for r in self.plan.results:
             deliver.result(r, self.given(te.f, "results", r.name))
 
@@ -222,6 +234,10 @@ class Generator:
                 stride = integer(m.down if by_rows else m.right)
                 at, target = te.tile.base(m.view), self.work(te.f, name)
                 te.pack(m, at, stride, not by_rows, target)
+
+    def ends(self, f: Function) -> Value:
+        """The address of the length of each sequence."""
+        return f.load("ptr", self.field(f, "ragged"), 8)
 
     def is_summed(self, r: Result) -> bool:
         """Whether a result is the sum over the batch."""
@@ -252,9 +268,8 @@ class Generator:
             loop = f.loop(zero, f.binary("sub", batch, one), 1)
             own = list(lengths)
             if self.ragged:
-                ends = f.load("ptr", self.field(f, "ragged"), 8)
-                at = f.offset(ends, "i64", loop.index)
-                own[self.plan.lengths.index("T")] = f.load("i64", at, 8)
+                at = f.offset(self.ends(f), "i64", loop.index)
+                own[self.plan.lengths.index(OWN)] = f.load("i64", at, 8)
             f.call_void("body", f.args[0], *own, *lengths, loop.index, one)
             loop.close()
         else:

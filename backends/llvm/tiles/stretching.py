@@ -63,6 +63,13 @@ def _stretches(op: Op, index: str, temporaries: Container[str]) -> bool:
     return all(_advances(v, index, temporaries) for v in views)
 
 
+def adding(op: Op) -> Op:
+    """A sum over rows that adds to what is there."""
+    if isinstance(op, Stretch) and op.whole:
+        return replace(op, body=tuple(adding(o) for o in op.body))
+    return replace(op, fresh=False) if isinstance(op, (ColumnSum, Contract)) else op
+
+
 def _walked_last(v: View) -> tuple[Poly, ...]:
     """The position with the axis that is walked along as the last."""
     if v.walked is None:
