@@ -42,6 +42,7 @@ class Tile(Indexer):
         storages: by name.
         rows: how many rows the tile has.
         first: the row at which the current portion of a stretch starts.
+        row: the row of the batch that views stand in whose rows are counted along an axis.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Tile(Indexer):
         self.storages = storages
         self.rows = rows
         self.first = integer(0)
+        self.row = integer(0)
 
     def stored(self, name: str) -> str:
         """The type of a component in memory."""
@@ -89,6 +91,9 @@ class Tile(Indexer):
                 steps = self.f.binary("and", steps, integer(s.ring - 1))
             pointer = self.f.offset(pointer, stored, self.f.binary("mul nsw", steps, step))
         row = 0 if v.walked is not None else self.row_step(v)
+        if v.walked is not None and s.row and self.row.name != "0":
+            skip = self.f.binary("mul nsw", self.row, integer(s.row))
+            pointer = self.f.offset(pointer, stored, skip)
         if row and not s.fixed and self.first.name != "0":
             skip = self.f.binary("mul nsw", self.first, integer(row))
             pointer = self.f.offset(pointer, stored, skip)
@@ -105,6 +110,15 @@ class Tile(Indexer):
             at = self.f.load("i64", self.row_base(chosen, row), 8)
             pointer = self.f.offset(pointer, stored, self.f.binary("mul nsw", at, integer(stride)))
         return pointer
+
+    @contextmanager
+    def steps_of(self, row: Value, steps: Value) -> Iterator[None]:
+        """The steps of one row as the rows of a tile, for views that are walked along."""
+        outer = self.row
+        self.row = row
+        with self.portion(integer(0), steps):
+            yield
+        self.row = outer
 
     @contextmanager
     def portion(self, first: Value, rows: Value) -> Iterator[None]:

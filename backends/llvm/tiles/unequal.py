@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from unfold.domain import Domain
@@ -86,7 +86,9 @@ class Unequal:
             self.groups(grouped)
             grouped = []
             self.clear(op)
-            if span is not None:
+            if span is not None and isinstance(span.body[0], Contract) and len(span.body) == 1:
+                self.contract(span, span.body[0])
+            elif span is not None:
                 self.span(span)
             else:
                 with self.tile.portion(integer(0), self.rows):
@@ -123,6 +125,36 @@ class Unequal:
                 self.te.ops(s.body)
         loop.close()
         self.te.is_repeated = outer
+
+    def contract(self, s: _Span, op: Contract) -> None:
+        """A sum of outer products over all rows and steps: along what is longer, at a time."""
+        views = [_walked(v, s.index) for v in (op.left, op.right)]
+        left, right = views
+        if left is None or right is None:
+            self.span(s)
+            return
+        f, tile = self.f, self.tile
+        yes, no, after = f.label("sequences"), f.label("steps"), f.label("after")
+        longer = f.compare("icmp sgt", self.end(integer(0)), self.rows)
+        f.branch_if(longer, yes, no)
+        f.start(yes)
+        with tile.scope():
+            loop = f.loop(integer(0), self.te.last(self.rows), 1)
+            with self.length(self.end(loop.index)):
+                lo, hi = tile.ends(tile.place(s.lows), tile.place(s.highs))
+                steps = f.binary("add", f.binary("sub", hi, lo), integer(1))
+                steps = f.intrinsic("llvm.smax", steps, integer(0))
+                with tile.index_scope(s.index):
+                    tile.env[s.index] = lo
+                    with tile.steps_of(loop.index, steps):
+                        self.te.ops([replace(op, left=left, right=right)])
+            loop.close()
+        f.branch(after)
+        f.start(no)
+        with tile.scope():
+            self.span(s)
+        f.branch(after)
+        f.start(after)
 
     def groups(self, ops: Sequence[Op]) -> None:
         """Operations in order for each group of rows of one length."""
@@ -179,6 +211,19 @@ def _span(op: Op) -> _Span | None:
     if beyond is None:
         return None
     return _Span(op.index, lows, highs, beyond, direction, op.body)
+
+
+def _walked(v: View, index: str) -> View | None:
+    """A view with the steps as its rows, if they are one distance apart."""
+    axes = [k for k, p in enumerate(v.position) if index in p.symbols]
+    if (
+        v.shared
+        or v.pick is not None
+        or len(axes) != 1
+        or v.position[axes[0]].coefficient(index) != 1
+    ):
+        return None
+    return replace(v, walked=axes[0])
 
 
 def mentions(part: Any) -> bool:
