@@ -62,7 +62,8 @@ ARROWS = """
     api, gradcheck, roofline        : function model stages
     train                           : api parameters
     analysis                        : api
-    __init__                        : train pytorch
+    view                            : api draw parameters
+    __init__                        : train pytorch view
     cli                             : __init__ draw analysis
 """
 
@@ -75,6 +76,7 @@ LATE = {
     ("compiler", "backends.numpy"),
     ("compiler", "backends.llvm"),
     ("roofline", "backends.llvm"),
+    ("model", "view"),  # model.view()
     ("debug", "backends.numpy"),  # what an expression means, at one point
 }
 

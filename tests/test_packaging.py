@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"unfold": "unfold", "backends": "unfold/backends", "grammar": "unfold/grammar"}
-CODE_AND_DATA = {".json", ".lark", ".ll", ".md", ".py", ".rec", ".typed"}
+CODE_AND_DATA = {".css", ".html", ".js", ".json", ".lark", ".ll", ".md", ".py", ".rec", ".typed"}
 
 
 @pytest.fixture(scope="module")

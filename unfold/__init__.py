@@ -36,6 +36,7 @@ from .train import (
     schedules,
 )
 from .transform import Horizon, Window
+from .view import view
 
 __all__ = [
     "Adam",
@@ -74,4 +75,5 @@ __all__ = [
     "save_params",
     "schedules",
     "to_torch",
+    "view",
 ]

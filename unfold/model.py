@@ -129,6 +129,12 @@ class Model:
     def _repr_svg_(self) -> str | None:
         return self.rolled()._repr_svg_()
 
+    def view(self, params: Any = None, data: Any = None, /, **options: Any) -> Path:
+        """Write a page that shows the model at work, and open it: `unfold.view`."""
+        from .view.entry import view
+
+        return view(self, params, data, **options)
+
     def check(self) -> tuple[Diagnostic, ...]:
         """The warnings about its text: unused parameters and the like. (There are no errors, they
         were raised when it was loaded.)"""

@@ -8,7 +8,18 @@ import sys
 import click
 
 from .. import __version__
-from . import analyze, cached, calls, costs, debugging, drawing, generating, programs, training
+from . import (
+    analyze,
+    cached,
+    calls,
+    costs,
+    debugging,
+    drawing,
+    generating,
+    programs,
+    training,
+    views,
+)
 from .common import failures
 
 
@@ -31,6 +42,7 @@ for command in (
     *training.COMMANDS,
     *generating.COMMANDS,
     *analyze.COMMANDS,
+    *views.COMMANDS,
 ):
     cli.add_command(command)
 

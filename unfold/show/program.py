@@ -237,6 +237,12 @@ def _lines(program: Program, eq: Equation, extra: Extra, said: Collection[Equati
     return [f"solve {h.left}{begin} by {method(eq.solver)}:", *(INDENT + line for line in inside)]
 
 
+def equation_lines(program: Program, eq: Equation) -> list[str]:
+    """One equation as `to_rec` writes it, on as many lines as it takes; an implicit one as a
+    block."""
+    return _lines(program, eq, {}, set())
+
+
 def _start(e: Expr, h: Head) -> str:
     return expression(subs_positions(without_broadcast(e), h.pinned), h.scope)
 

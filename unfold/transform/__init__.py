@@ -6,5 +6,6 @@ from .adjoint import adjoint
 from .simplify import simplify
 from .tangent import tangent
 from .truncate import Horizon, Window, truncate
+from .untie import Untied, untie
 
-__all__ = ["Horizon", "Window", "adjoint", "simplify", "tangent", "truncate"]
+__all__ = ["Horizon", "Untied", "Window", "adjoint", "simplify", "tangent", "truncate", "untie"]
