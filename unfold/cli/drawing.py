@@ -16,6 +16,7 @@ from .common import (
     truncate_option,
     wrt_option,
 )
+from .views import unfold_view
 
 
 def several(_c: click.Context, _p: click.Parameter, values: tuple[str, ...]) -> list[str]:
@@ -84,11 +85,15 @@ def graph_command(
 ) -> None:
     """Draw the graph of FILE to OUT: .svg, .pdf, .png or .dot.
 
-    Unrolled over STEPS steps, or --rolled up; with --adjoint the way back stands above.
+    Unrolled over STEPS steps, or --rolled up; with --adjoint the way back stands above. To an .html
+    goes the page of `unfold view`, which has all of these views.
     """
     suffix = Path(output).suffix
+    if suffix.lower() == ".html":
+        unfold_view(file, sizes, steps, model, output)
+        return
     if suffix.lstrip(".").lower() not in FORMATS:
-        known = ", ".join(f".{f}" for f in FORMATS)
+        known = ", ".join(f".{f}" for f in (*FORMATS, "html"))
         raise click.UsageError(f"{output}: the suffix says what to draw, {known}")
     if views and (rolled or adjoint):
         raise click.UsageError("--views says all of what is drawn; leave out --rolled, --adjoint")

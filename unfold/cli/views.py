@@ -42,16 +42,33 @@ def view_command(
     The loop unrolls into the chain, a sequence runs through, gradients flow back, all with the
     numbers of a real run. What is not given is chosen small, and said.
     """
+    _write(file, model, sizes, steps, params, data, seed, prompt, show, output)
+
+
+def unfold_view(
+    file: str, sizes: dict[str, float], steps: int, model: str | None, output: str
+) -> None:
+    """The page of a drawing."""
+    _write(file, model, sizes, steps, None, None, 0, None, False, output)
+
+
+def _write(
+    file: str,
+    model: str | None,
+    sizes: dict[str, float],
+    steps: int | None,
+    params: str | None,
+    data: str | None,
+    seed: int,
+    prompt: str | None,
+    show: bool,
+    output: str | None,
+) -> None:
     from ..view.choose import choose
 
     loaded = read_model(file, model)
     setting = choose(
-        loaded.program,
-        read_arrays(params),
-        read_arrays(data),
-        sizes=sizes,
-        steps=steps,
-        seed=seed,
+        loaded.program, read_arrays(params), read_arrays(data), sizes=sizes, steps=steps, seed=seed
     )
     for note in setting.notes:
         click.echo(f"{note}.")

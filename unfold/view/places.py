@@ -12,9 +12,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..draw.layout import arrange
-from ..draw.picture import picture
-from ..graph import Graph, Node, unfold
+from ..draw.rolled import rolled
+from ..draw.rows import row_order
+from ..graph import Graph, Node
 from ..program import Program, Var
 from .timeline import Timeline
 
@@ -108,11 +108,9 @@ def is_adjoint(v: Var) -> bool:
     return v.adjoint_of is not None or (v.generated and "_bar" in v.name)
 
 
-def reading_order(program: Program, lengths: Mapping[str, int]) -> list[str]:
-    """The variables from below upwards, as `unfold.draw` places them over a few steps."""
-    few = {n: min(k, max(3, program.minimum.get(n, 1))) for n, k in lengths.items()}
-    rows = arrange(picture(unfold(program, few, "equation"), 6)).order
-    return list(dict.fromkeys(row[0] for row in rows))
+def reading_order(program: Program) -> list[str]:
+    """The variables from below upwards, as `unfold.draw` places them."""
+    return list(dict.fromkeys(row[0] for row in row_order(rolled(program))))
 
 
 def places(graph: Graph, times: Timeline) -> Places:
@@ -180,7 +178,7 @@ class _Places:
 
     def make_rows(self) -> None:
         graph = self.graph
-        order = {n: k for k, n in enumerate(reading_order(graph.program, graph.lengths))}
+        order = {n: k for k, n in enumerate(reading_order(graph.program))}
         rests: dict[str, dict[tuple[int, ...], None]] = {}
         sample: dict[str, Node] = {}
         for node in graph.table:

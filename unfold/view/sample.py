@@ -104,7 +104,7 @@ def _fed_back(setting: Setting, prompt: str | None) -> Sample | str:
     rows = [np.full(count, np.nan)]
     ready = _is_softmax(fn.declared, name)
     while len(tokens) < len(start) + TOKENS:
-        value = np.asarray(stepper.step(**{token.name: tokens[len(rows) - 1]})[name], float)
+        value: Array = np.asarray(stepper.step({token.name: tokens[len(rows) - 1]})[name], float)
         row = value if ready else _softmax(value)
         if not np.all(np.isfinite(row)):
             return f"No sampling: {name} is not finite after {len(rows)} tokens."
