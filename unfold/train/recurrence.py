@@ -7,13 +7,16 @@ requires: the names of `unfold.train.optimisers`, and a model that runs one step
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..api import compile
+from ..api import compile, loads
 from ..compiler import Derived
 from ..errors import InputError
 from ..expr import names
@@ -77,7 +80,7 @@ def recurrence(
     Raises `InputError` for a model that is no optimiser.
     """
     dtype = weights.dtype
-    fn = compile(model, backend="llvm", dtype=dtype, sizes=constants)
+    fn = _function(model, constants, dtype.name)
     length = _checked(fn.program)
     given = {"decay": decay} if "decay" in fn.inputs else {}
     if not given and decay.any():
@@ -123,6 +126,24 @@ def recurrence(
         clip_norm, clip_value,
     )  # fmt: skip
     return Recurrence(update, weights, gradient, tuple(carried))
+
+
+def _function(model: Any, constants: dict[str, float], dtype: str) -> Function:
+    """The optimiser compiled; one that comes as a file or a text once for many trainers."""
+    name = "<text>"
+    if isinstance(model, os.PathLike) or (isinstance(model, str) and "\n" not in model):
+        name = os.fspath(model)
+        model = Path(model).read_text(encoding="utf-8")
+    if isinstance(model, str):
+        return _from_text(model, name, tuple(sorted(constants.items())), dtype)
+    return compile(model, backend="llvm", dtype=dtype, sizes=constants)
+
+
+@lru_cache(maxsize=32)
+def _from_text(
+    text: str, name: str, constants: tuple[tuple[str, float], ...], dtype: str
+) -> Function:
+    return compile(loads(text, name), backend="llvm", dtype=dtype, sizes=dict(constants))
 
 
 def _step(fn: Function) -> tuple[list[State], Derived]:
