@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import unfold
+import unfold.train.fitting
 from unfold.cli import main
 from unfold.train.text import text_data
 
@@ -114,6 +116,33 @@ def test_a_text_is_a_stream_of_tokens_and_of_what_is_next() -> None:
         text_data(unfold.load(CHARLM).program, "hello", sizes={"K": 3})
     with pytest.raises(unfold.InputError, match=r"m has the inputs x\[t\]: real\[D\] and y: real"):
         text_data(unfold.loads(MODEL).program, "hello")
+
+
+def test_ctrl_c_writes_what_there_is_and_ends_with_130(
+    run: Run, files: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = unfold.train.fitting._Run.update
+
+    def stopped(self: Any, *update: Any) -> float:
+        if self.at.epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+        return started(self, *update)
+
+    monkeypatch.setattr(unfold.train.fitting._Run, "update", stopped)
+    out = tmp_path / "p.npz"
+    given = ["train", files["model"], "--data", files["data"], "--size", "H=3", "-o", out, *NUMPY]
+    status, said, err = run(*given)
+    assert (status, said) == (130, "")
+    assert err == f"stopped after 1 of 2 epochs and 1 update; wrote {out}\n"
+    assert set(unfold.load_params(out)) == {"W", "v"}
+    given += ["--folder", tmp_path / "run"]
+    status, said, err = run(*given)
+    place = f"saved in {tmp_path / 'run'}: run the same again to go on"
+    assert err == f"stopped after 1 of 2 epochs and 1 update; {place}; wrote {out}\n"
+    monkeypatch.undo()
+    status, said, err = run(*given)
+    assert (status, err) == (0, "")
+    assert said.startswith("2 epochs, 2 updates")
 
 
 def test_mistakes_of_the_command_line(run: Run, files: dict[str, Any], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +122,13 @@ def train_command(
             metadata={} if source.vocabulary is None else {"vocabulary": source.vocabulary},
         )
     except Interrupted as stopped:
+        said = str(stopped)
         if output is not None:
             stopped.fit.save(output)
-        click.echo(str(stopped), err=True)
-        raise click.exceptions.Exit(STOPPED) from None
+            # What is not in a folder is in this file.
+            said = f"{said}; wrote {output}" if folder else f"{said.split(';')[0]}; wrote {output}"
+        click.echo(said, err=True)
+        sys.exit(STOPPED)
     if output is not None:
         found.save(output)
     _report(found, output or str(Path(str(folder)) / "params.safetensors"), as_json)
