@@ -33,7 +33,7 @@ def script(name: str, out: Path, monkeypatch: pytest.MonkeyPatch, **changes: obj
 def test_an_lstm_keeps_what_an_elman_network_loses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = script("memory", tmp_path, monkeypatch, UNITS=12).main()
+    found = script("fading", tmp_path, monkeypatch, UNITS=12).main()
     elman = found["Elman network"].verdict
     assert elman.kind == "vanishing"
     assert elman.lag is not None
@@ -44,7 +44,7 @@ def test_an_lstm_keeps_what_an_elman_network_loses(
     assert np.exp(lstm.log_norms[-1]) > 0.5
     relu = found["orthogonal ReLU network"]
     assert np.allclose(relu.log_norms, 0, rtol=0, atol=1e-12)
-    assert (tmp_path / "memory.png").read_bytes().startswith(PNG)
+    assert (tmp_path / "fading.png").read_bytes().startswith(PNG)
 
 
 def test_the_frequency_of_a_trained_network_is_that_of_its_data(

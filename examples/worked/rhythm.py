@@ -1,6 +1,6 @@
 """A recurrent network learns a noisy rhythm; its frequency is read off its eigenvalues.
 
-    python examples/rhythm.py
+    python examples/worked/rhythm.py
 
 Trains a small tanh network to foretell a 2 Hz rhythm under noise, 50 samples a second. Then the
 network runs by itself, each forecast being its next input, and the fixed point of that autonomous
@@ -26,7 +26,7 @@ import unfold
 from unfold import analysis
 
 Array = NDArray[np.float64]
-OUT = Path(__file__).resolve().parent / "out"
+OUT = Path(__file__).resolve().parent.parent / "out"
 
 DT, FREQUENCY = 0.02, 2.0  # seconds, hertz
 AMPLITUDE, NOISE = 0.5, 0.15  # of the rhythm; the standard deviation of the noise

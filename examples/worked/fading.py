@@ -1,10 +1,10 @@
 """What three recurrent networks still know of a signal after 200 steps, in one picture.
 
-    python examples/memory.py
+    python examples/worked/fading.py
 
 An Elman network loses it within some twenty steps; an LSTM whose gates start by the "chrono"
 initialisation keeps it; a ReLU network with an orthogonal matrix, all of whose units are active,
-passes gradients on without any change. Writes examples/out/memory.png and tells the verdicts.
+passes gradients on without any change. Writes examples/out/fading.png and tells the verdicts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import unfold
 from unfold import analysis
 
 Array = NDArray[np.float64]
-OUT = Path(__file__).resolve().parent / "out"
+OUT = Path(__file__).resolve().parent.parent / "out"
 STEPS, INPUTS, UNITS = 200, 4, 32
 THRESHOLD = 0.01
 
@@ -125,9 +125,9 @@ def main() -> dict[str, analysis.JacobianProduct]:
                       arrowprops={"arrowstyle": "->", "color": "#D55E00"})  # fmt: skip
     left.legend(frameon=False, fontsize=9, loc="lower right")
     OUT.mkdir(exist_ok=True)
-    figure.savefig(OUT / "memory.png", dpi=150)
+    figure.savefig(OUT / "fading.png", dpi=150)
     plt.close(figure)
-    print(f"wrote {OUT / 'memory.png'}")
+    print(f"wrote {OUT / 'fading.png'}")
     return found
 
 
