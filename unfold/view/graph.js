@@ -3,6 +3,8 @@
 
 const BOX = { height: 30, gap: 26 };
 const CHIP = { height: 20, pitch: 24 };
+const GAP = 46; // the width of what stands for steps that are left out
+const LETTERS = 18; // the longest label; of longer ones the middle is left out
 
 const graph = (() => {
   const host = byId("graph");
@@ -15,7 +17,7 @@ const graph = (() => {
   const hasFree = rows.some((r) => r.clock === null);
   const pitchY = rows.length > 22 ? 34 : 40;
   const letters = Math.max(4, ...rows.map((r) => element(r, r.times.at(-1)).length));
-  const width = Math.min(112, Math.max(56, 6.6 * Math.min(letters, 15) + 10));
+  const width = Math.min(128, Math.max(56, 6.6 * Math.min(letters, LETTERS) + 10));
   const pitchX = width + BOX.gap;
   const chipLetters = Math.max(0, ...data.margin.map((m) => m.name.length));
   const chipWidth = data.margin.length ? Math.min(132, Math.max(54, 6.7 * chipLetters + 22)) : 0;
@@ -82,7 +84,9 @@ const graph = (() => {
   }
 
   function short(text, most) {
-    return text.length <= most ? text : `${text.slice(0, most - 6)}…${text.slice(-5)}`;
+    if (text.length <= most) return text;
+    const end = Math.max(5, text.length - Math.max(text.lastIndexOf("_bar"), text.length - 10));
+    return `${text.slice(0, most - end - 1)}…${text.slice(-end)}`;
   }
 
   /** Whether a row reads a name of the margin at a position. */
@@ -111,7 +115,7 @@ const graph = (() => {
     if (out + left <= room) {
       for (let c = 0; c < out; c++) shown.add(c);
     } else {
-      const span = Math.max(1, room - left - 4);
+      const span = Math.max(1, Math.floor(room - left - 2 - (2 * (GAP + BOX.gap)) / pitchX));
       const here = Math.min(Math.max(focus(f), 0), out - 1);
       const from = Math.max(0, Math.min(here - Math.floor(span / 2), out - span));
       for (let c = from; c < Math.min(from + span, out); c++) shown.add(c);
@@ -137,7 +141,7 @@ const graph = (() => {
     let x = rail + width / 2 + 8;
     if (slots.length === 1 && slots[0].kind === "loop") x = Math.max(x, rail + (total - rail) / 2 - pitchX / 2);
     for (const s of slots) {
-      const wide = s.kind === "gap" ? 46 : width;
+      const wide = s.kind === "gap" ? GAP : width;
       s.x = x + (wide - width) / 2;
       x += wide + BOX.gap;
     }
@@ -208,7 +212,7 @@ const graph = (() => {
   function fill(b, row, t, label, f, at) {
     b.row = row;
     b.t = t;
-    say(b.label, short(label, 15));
+    say(b.label, short(label, LETTERS));
     const loopy = t === null;
     const { done, now } = loopy ? { done: false, now: false } : stateOf(row, t, f, at);
     const size = loopy ? undefined : row.sizeAt.get(t);
@@ -267,6 +271,7 @@ const graph = (() => {
           b.row = row;
           b.t = null;
           say(b.label, "⋯");
+          set(b.label, "y", 5);
           say(b.value, "");
           set(b.glow, "fill-opacity", "0");
           const names = ["box gap", row.kind, row.kind === "adjoint" && f.phase !== "backward" && f.phase !== "sample" ? "early" : "", lit ? (lit.vars.has(row.var) ? "lit" : "unlit") : ""];
@@ -618,7 +623,7 @@ const graph = (() => {
     // All steps if they fit, be it a little smaller; else as many as there is room for.
     const all = slots(columns.length);
     const fits = all <= there / SMALLEST;
-    room = fits ? columns.length + 1 : Math.max(5, Math.floor((there / 0.85 - slots(0)) / pitchX));
+    room = fits ? columns.length + 1 : Math.max(5, Math.floor((there / 0.8 - slots(0)) / pitchX));
     full = fits ? all : slots(room);
     scale = Math.max(SMALLEST, Math.min(1, there / full));
     total = there / scale;

@@ -16,7 +16,8 @@ const facts = [
   ...Object.entries(data.losses).map(([n, x]) => `${n} = ${number(x, 6)}`),
 ];
 byId("notes").append(make("li", { class: "facts mono" }, facts.join("   ")));
-for (const note of [...data.notes, ...data.why]) byId("notes").append(make("li", {}, note));
+const notes = [...data.notes, ...data.why, ...(data.sample.why ? [data.sample.why] : [])];
+for (const note of notes) byId("notes").append(make("li", {}, note));
 for (const [kind, text] of [["input", "data"], ["variable", "computed"], ["adjoint", "adjoint"], ["param", "parameter"]]) {
   const there = kind === "param" ? data.margin.some((m) => m.kind === "param") : data.rows.some((r) => r.kind === kind);
   if (there) byId("legend").append(make("span", { class: kind }, make("i"), text));

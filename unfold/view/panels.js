@@ -619,10 +619,7 @@ const gradients = (() => {
 const samples = (() => {
   const host = byId("sample");
   const s = data.sample;
-  if (!s.tokens) {
-    absent(host, s.why);
-    return { show() {} };
-  }
+  if (!s.tokens) return { show() {} };
   host.append(make("p", { class: "fine" }, `What ${s.source} expects next, and what is drawn from it and fed back as ${s.token}.`));
   const text = make("p", { class: "text mono", "aria-label": "The text so far" });
   const given = make("span", { class: "given" });
