@@ -17,7 +17,8 @@ PNG = b"\x89PNG"
 
 
 def script(name: str, out: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{name}_example", EXAMPLES / f"{name}.py")
+    path = EXAMPLES / "worked" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_example", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
