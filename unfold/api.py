@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from .inputs import kind_of, listed, nearest
 from .model import Model
 from .program import Program
 from .stages import front
-from .transform import Horizon, Window
+
+if TYPE_CHECKING:
+    from .transform import Horizon, Window
 
 BACKENDS = ("llvm", "numpy")
 DTYPES = ("float64", "float32")

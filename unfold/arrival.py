@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,9 @@ from .expr import Call, Const, Expr, Guard, Reduce, children, fresh, rewrite, wa
 from .ops.record import fn
 from .poly import Poly
 from .program import Axis, Equation, Output, Program, Var, equation
-from .segments import Kernel
-from .transform.common import axis_range
+
+if TYPE_CHECKING:
+    from .segments import Kernel
 
 Array = NDArray[Any]
 
@@ -56,6 +57,8 @@ def watched(program: Program) -> tuple[Program, tuple[Arrival, ...]]:
             continue
         equations.append(replace(eq, rhs=rewrite(eq.rhs, _value)))
         name = fresh(f"{eq.name}.arrived", variables)
+        from .transform.common import axis_range  # not needed by what comes from the cache
+
         axes = []
         for index in eq.indices:
             axes.append(Axis(index, *axis_range([eq.domain], index, eq.indices, program.given)))

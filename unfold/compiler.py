@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -21,9 +21,10 @@ from .buffers import check
 from .errors import InputError
 from .inputs import Call, Signature, bind, signature
 from .program import Output, Program, verify
-from .segments import Kernel, checkpointed
-from .transform import Horizon, Window, adjoint, simplify, tangent, truncate
-from .transform.continuous import plain
+
+if TYPE_CHECKING:
+    from .segments import Kernel
+    from .transform import Horizon, Window
 
 Array = NDArray[Any]
 
@@ -99,12 +100,20 @@ class Compiler:
 
         Raises ``ValueError`` for a truncation that the program has no place for.
         """
+        from .transform import truncate
+
         cut = self.options.truncate
         return self.program if cut is None else truncate(self.program, cut)
 
     def value(self) -> Derived:
         """What the model computes: its losses and outputs."""
-        return self.derive(("value",), lambda: (simplify(_with_losses(self.program)), {}))
+
+        def build() -> tuple[Program, dict[str, str]]:
+            from .transform import simplify
+
+            return simplify(_with_losses(self.program)), {}
+
+        return self.derive(("value",), build)
 
     def gradient(
         self, wrt: tuple[str, ...], losses: tuple[str, ...], keep: tuple[str, ...] = ()
@@ -113,6 +122,8 @@ class Compiler:
         of the model."""
 
         def build() -> tuple[Program, dict[str, str]]:
+            from .transform import adjoint
+
             outputs = tuple(o for o in self.differentiated.outputs if o.name in keep)
             result = adjoint(self.differentiated.with_(outputs=outputs), wrt, losses)
             return result, _marked(result, "adjoint_of", wrt)
@@ -124,6 +135,8 @@ class Compiler:
         """Outputs, and their tangents when the parameters and inputs ``wrt`` move."""
 
         def build() -> tuple[Program, dict[str, str]]:
+            from .transform import tangent
+
             result = tangent(_with_losses(self.differentiated), wrt)
             names = [v.tangent_of for v in map(result.vars.get, _outputs(result)) if v]
             return result, _marked(result, "tangent_of", [n for n in names if n])
@@ -136,6 +149,8 @@ class Compiler:
         """The tangents of the gradients in ``wrt`` when ``vectors`` move."""
 
         def build() -> tuple[Program, dict[str, str]]:
+            from .transform import adjoint, simplify, tangent
+
             first = adjoint(self.differentiated.with_(outputs=()), wrt, losses)
             bars = _marked(first, "adjoint_of", wrt)
             only = tuple(o for o in first.outputs if o.name in bars.values())
@@ -175,6 +190,8 @@ class Compiler:
         """
 
         def compiled(entry: str | None) -> Derived:
+            from .transform.continuous import plain
+
             program, names = build()
             program, _ = watched(plain(program))
             program = program.with_(outputs=everything(program), losses=())
@@ -220,6 +237,8 @@ class Compiler:
             entry: the name under which the code may be kept in the cache.
             checkpoint: which states it keeps (see `unfold.compile`).
         """
+        from .transform.continuous import plain
+
         o = self.options
         lowered, arrivals = watched(plain(program))
 
@@ -234,6 +253,8 @@ class Compiler:
         if checkpoint is None:
             kernel = native(lowered)
         else:
+            from .segments import checkpointed
+
             kernel = checkpointed(lowered, checkpoint, native, o.dtype)
         if arrivals:
             kernel = Watched(kernel, arrivals)

@@ -21,7 +21,6 @@ from .compiler import Compiler, Derived
 from .errors import InputError
 from .inputs import Call, Signature, bind
 from .program import Output, Program
-from .transform import tangent
 
 Array = NDArray[Any]
 MODES = ("auto", "forward", "reverse")
@@ -73,6 +72,8 @@ def tangents(compiler: Compiler, wrt: tuple[str, ...], losses: tuple[str, ...]) 
     """What `value_and_grad` runs, made when it is first asked for."""
 
     def build() -> tuple[Program, dict[str, str]]:
+        from .transform import tangent
+
         outputs = tuple(Output(n) for n in losses)
         result = tangent(compiler.differentiated.with_(outputs=outputs, losses=()), wrt)
         marked = {v.tangent_of: v.name for v in result.vars.values() if v.tangent_of}

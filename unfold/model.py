@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .program import Program
-from .transform import Horizon, Window, adjoint, tangent, truncate
 
 if TYPE_CHECKING:
     from .draw import Rolled
     from .graph import Graph
     from .syntax.diagnostics import Diagnostic
+    from .transform import Horizon, Window
 
 
 class Model:
@@ -51,6 +51,8 @@ class Model:
         Raises:
             ValueError: an unknown name, or nothing to differentiate.
         """
+        from .transform import adjoint
+
         return Model(adjoint(self.program, _names(wrt), _names(of)))
 
     def tangent(self, wrt: str | Sequence[str] | None = None) -> Model:
@@ -58,6 +60,8 @@ class Model:
 
         ``wrt``: names of inputs and parameters (default: all parameters).
         """
+        from .transform import tangent
+
         return Model(tangent(self.program, _names(wrt)))
 
     def truncate(self, how: Window | Horizon) -> Model:
@@ -71,6 +75,8 @@ class Model:
         Raises:
             ValueError: no recurrence, or one that cannot be cut in this way.
         """
+        from .transform import truncate
+
         return Model(truncate(self.program, how))
 
     def unfold(self, steps: int = 4, level: str = "equation", **lengths: int) -> Graph:

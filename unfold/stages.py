@@ -24,7 +24,6 @@ from typing import Any
 from . import cache
 from .errors import InputError
 from .program import Program, verify
-from .transform import adjoint, simplify, tangent
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,8 @@ def checked(r: Request) -> Program:
 
 def derived(r: Request) -> Program:
     """The program, or its derivative if one is asked for."""
+    from .transform import adjoint, tangent
+
     program = checked(r)
     if r.derivative == "adjoint":
         return verify(adjoint(program, r.wrt, r.of, simplified=False))
@@ -95,11 +96,14 @@ def derived(r: Request) -> Program:
 
 
 def simplified(r: Request) -> Program:
+    from .transform import simplify
+
     return verify(simplify(derived(r)))
 
 
 def planned(r: Request) -> Any:
     from .plan import plan
+    from .transform import simplify
 
     return plan(simplify(verify(r.bind(simplified(r)))))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import networkx as nx
-
 from ..syntax import tree as t
 from ..syntax.span import Span
 from .report import Failed, listed
@@ -71,6 +69,8 @@ def defined_twice(scope: Scope, name: str, one: Span, other: Span) -> Failed:
 
 def forbid_circles(scope: Scope) -> None:
     """Report constants and shorthands that are defined by themselves."""
+    import networkx as nx
+
     inlined: dict[str, t.Const | t.Let] = {**scope.constants, **scope.lets}
     needs: nx.DiGraph[str] = nx.DiGraph()
     for name, statement in inlined.items():

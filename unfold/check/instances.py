@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import networkx as nx
-
 from ..poly import Poly
 from ..program import Program
 from ..syntax import tree as t
@@ -205,6 +203,8 @@ def _actuals(instance: Instance) -> list[t.Expr]:
 
 def _circles(scope: Scope, waiting: list[Instance]) -> None:
     """Sub-models that are given each other as a whole."""
+    import networkx as nx
+
     needs: nx.DiGraph[str] = nx.DiGraph()
     for instance in waiting:
         needs.add_node(instance.name)

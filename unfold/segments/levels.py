@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import networkx as nx
-
 from ..dependence import Span, span
 from ..expr import names, reads
 from ..poly import Poly
@@ -116,6 +114,8 @@ class _Assigning:
         return self.program.vars[name].role == "variable"
 
     def run(self) -> None:
+        import networkx as nx  # slow to import, and not needed by what comes from the cache
+
         graph: nx.DiGraph[str] = nx.DiGraph()
         graph.add_nodes_from(self.pieces)
         for reader in self.pieces:

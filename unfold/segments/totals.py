@@ -38,7 +38,6 @@ from ..ops.record import compare, where
 from ..plan.build import results_of
 from ..poly import Poly
 from ..program import Equation, Program, Var
-from ..show import equation_text
 from ..transform.naming import Scope, introduce
 
 TIME = "T"
@@ -89,6 +88,8 @@ class Totals:
 
 def refusal(program: Program, eq: Equation, why: str) -> InputError:
     """The error about an equation that no computation by segments can have."""
+    from ..show import equation_text
+
     return InputError(
         f"{program.name} cannot be computed segment by segment: {why}\n"
         f"    {equation_text(program, eq)}"
