@@ -322,11 +322,12 @@ def test_who_listens_finds_landmarks_names_and_tables(elman: Page) -> None:
     elman.open("backward-2")
     assert [len(elman.all(tag)) for tag in ("h1", "main", "header")] == [1, 1, 1]
     assert elman.run("return document.documentElement.lang") == "en"
-    for e in elman.all(
-        "body > :not(dialog) :is(button, select, input, canvas, svg[role=img], section)"
-    ):
-        name = e.accessible_name
-        assert name or e.get_attribute("aria-hidden") == "true", e.get_attribute("outerHTML")
+    named = 0
+    for e in elman.all("button, select, input, canvas, svg[role=img], section"):
+        if e.is_displayed():
+            assert e.accessible_name, e.get_attribute("outerHTML")
+            named += 1
+    assert named > 30
     status = elman.one("#summary")
     assert (status.aria_role, status.get_attribute("aria-live")) == ("status", "polite")
     # From the skip link to the controls by the keyboard alone.
