@@ -206,8 +206,18 @@ def test_sampling_feeds_each_token_back(charlm: tuple[Setting, Run]) -> None:
 
 
 def test_a_prompt_outside_of_the_vocabulary_is_refused(charlm: tuple[Setting, Run]) -> None:
-    with pytest.raises(unfold.InputError, match="'q' is not in the vocabulary"):
+    with pytest.raises(unfold.InputError, match=r"prompt: not in the vocabulary: 'q' \(at 1\)"):
         sample(*charlm, "aq")
+
+
+def test_without_a_vocabulary_tokens_are_numbers() -> None:
+    given = setting("charlm", steps=3)
+    run = record(given)
+    found = sample(given, run, "2 0, 1")
+    assert isinstance(found, Sample)
+    assert found.tokens[:3] == (2, 0, 1)
+    with pytest.raises(unfold.InputError, match="'7' is no token: the tokens are 0 to 2"):
+        sample(given, run, "1 7")
 
 
 def test_a_prompt_for_a_model_without_tokens_is_refused(elman: tuple[Setting, Run]) -> None:

@@ -148,7 +148,7 @@ def _row(row: Row, norms: _Norms, program: Program) -> dict[str, Any]:
     return {
         "var": row.var,
         "rest": None if row.rest is None else list(row.rest),
-        "at": 0 if time_axis(v) is None else _order(row, program),
+        "at": time_axis(v) or 0,
         "kind": row.kind,
         "clock": row.clock,
         "hidden": row.hidden,
@@ -159,11 +159,6 @@ def _row(row: Row, norms: _Norms, program: Program) -> dict[str, Any]:
         "type": f"{v.type}{show_shape(v.shape)}",
         "base": base(row.var) if row.kind == "adjoint" else row.var,
     }
-
-
-def _order(row: Row, program: Program) -> int:
-    """Which of a variable's axes is time."""
-    return time_axis(program.vars[row.var]) or 0
 
 
 def _ranges(steps: Sequence[int]) -> list[list[int]]:

@@ -8,7 +8,6 @@ tokens (`random`), whose run is the sample.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..expr import Call
-from ..inputs import nearest
 from ..program import Program
 from ..transform.untie import time_axis
+from ..vocabulary import checked, encoded
 from .choose import Setting
 from .record import Run
 
@@ -94,7 +93,7 @@ def _fed_back(setting: Setting, prompt: str | None) -> Sample | str:
         return f"No sampling: no output has a number for each value of {token.name}."
     name = logits[0]
     vocabulary = _vocabulary(setting, count)
-    start = _tokens(prompt, vocabulary, count)
+    start = _tokens(prompt, setting, count)
     if not start:
         start = [int(np.ravel(setting.data[token.name])[0])]
     static = {n: setting.data[n] for n in plan.static}
@@ -152,37 +151,23 @@ def _softmax(a: Array) -> Array:
 
 
 def _vocabulary(setting: Setting, count: int) -> tuple[str, ...]:
-    words = setting.vocabulary
-    if words is None:
+    """The text of every token; their numbers if nothing says it."""
+    if setting.vocabulary is None:
         return tuple(map(str, range(count)))
-    if len(words) != count:
-        raise InputError(f"the vocabulary has {len(words)} tokens, the model {count}")
-    return words
+    return checked(setting.vocabulary, count)
 
 
-def _tokens(prompt: str | None, vocabulary: Sequence[str], count: int) -> list[int]:
-    """A prompt as numbers: the longest token that fits, again and again; without a vocabulary
-    numbers between spaces."""
+def _tokens(prompt: str | None, setting: Setting, count: int) -> list[int]:
+    """A prompt as numbers; without a vocabulary it is numbers between blanks or commas."""
     if not prompt:
         return []
-    number = {text: k for k, text in enumerate(vocabulary)}
-    if tuple(vocabulary) == tuple(map(str, range(count))):
-        words = re.findall(r"[^\s,]+", prompt)
-        for word in words:
-            if word not in number:
-                raise InputError(f"prompt: {word!r} is no token: the tokens are 0 to {count - 1}")
-        return [number[word] for word in words]
-    found, at = [], 0
-    longest = max(map(len, vocabulary))
-    while at < len(prompt):
-        fits = (prompt[at : at + n] for n in range(longest, 0, -1))
-        word = next((w for w in fits if w in number), None)
-        if word is None:
-            near = nearest(prompt[at], number)
-            raise InputError(f"prompt: {prompt[at]!r} is not in the vocabulary{near}")
-        found.append(number[word])
-        at += len(word)
-    return found
+    if setting.vocabulary is not None:
+        return [int(k) for k in encoded(prompt, setting.vocabulary)]
+    words = re.findall(r"[^\s,]+", prompt)
+    for word in words:
+        if not word.isdecimal() or int(word) >= count:
+            raise InputError(f"prompt: {word!r} is no token: the tokens are 0 to {count - 1}")
+    return [int(word) for word in words]
 
 
 __all__ = ["Sample", "sample"]
