@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Golden
+from tests.documents import replay
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-CONSOLE = re.compile(r"^```console\n(\$ unfold ([^\n]*)\n)(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text("utf-8"), re.M | re.S)
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current folder with the files that the README speaks of."""
-    (model,) = blocks("rec")
+    """A current folder with the wrong model that the README speaks of."""
+    (model,) = re.findall(r"^```rec\n(.*?)^```$", README.read_text("utf-8"), re.M | re.S)
     wrong = model.replace("W @ x[t]", "W @ h[t-1]")
     assert wrong != model
-    (tmp_path / "elman.rec").write_text(model, encoding="utf-8")
     (tmp_path / "wrong.rec").write_text(wrong, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_terminals_show_what_the_commands_print(folder: Path, golden: Golden) -> None:
-    def again(match: re.Match[str]) -> str:
-        command = [sys.executable, "-m", "unfold.cli", *shlex.split(match[2])]
-        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        printed = "\n".join(line.rstrip() for line in (run.stdout + run.stderr).splitlines())
-        return f"```console\n{match[1]}{printed.strip()}\n```"
-
-    text = README.read_text(encoding="utf-8")
-    assert CONSOLE.search(text)
-    golden(README, CONSOLE.sub(again, text))
-
-
-def test_the_python_runs_and_draws(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for text in blocks("python"):
-        exec(compile(text, str(README), "exec"), {})
-    assert "h_bar" in capsys.readouterr().out
+def test_the_readme_prints_and_draws_what_it_shows(folder: Path, golden: Golden) -> None:
+    golden(README, replay(README, folder))
     assert {path.name for path in folder.glob("*.svg")} == {"bptt.svg", "elman.svg", "rolled.svg"}
+
+
+def test_every_link_leads_somewhere() -> None:
+    text = re.sub(r"```.*?```|`[^`]*`", "", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_command_has_a_row() -> None:
+    from unfold.cli import cli
+
+    rows = set(re.findall(r"^\| `unfold ([a-z-]+)", README.read_text(encoding="utf-8"), re.M))
+    assert rows == set(cli.commands)
