@@ -67,6 +67,10 @@ def ours(name: str, steps: int) -> Figures:
     start = time.perf_counter()
     fn.value_and_grad(params, inputs)
     figures["first"] += time.perf_counter() - start
+    for _ in range(3):  # the second one makes the code of quick calls
+        start = time.perf_counter()
+        fn.value_and_grad(params, inputs)
+        figures["again"] = time.perf_counter() - start
     return figures
 
 

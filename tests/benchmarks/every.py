@@ -3,7 +3,7 @@
     python -m tests.benchmarks.every FOLDER
 
 Needs the extra ``bench`` for the peers (PyTorch, JAX, numba); what is not installed is left out.
-Nothing else should run beside it; it takes about a quarter of an hour.
+Nothing else should run beside it; it takes about half an hour.
 """
 
 from __future__ import annotations
@@ -23,13 +23,21 @@ Ratios = list[tuple[str, float]]
 
 @dataclass(frozen=True)
 class Suite:
-    """One comparison: its module below this folder, what it needs, and the ratios in its JSON."""
+    """One comparison: its module below this folder, what it needs, and the ratios in its JSON.
+
+    ``name`` is that of its results, if not the module's.
+    """
 
     module: str
     needs: tuple[str, ...]
     options: tuple[str, ...]
     title: str
     ratios: Callable[[Any], Ratios]
+    name: str = ""
+
+    @property
+    def called(self) -> str:
+        return self.name or self.module
 
 
 def _recurrent(found: Any) -> Ratios:
@@ -65,8 +73,24 @@ def _compiling(found: Any) -> Ratios:
     return [(n, f["jax"] / f["cold first"]) for n, f in found.items() if "jax" in f]
 
 
+def _lengths(found: Any) -> Ratios:
+    def states(name: str) -> float:
+        return float(found[name]["memory"]["with inputs"])
+
+    memory = [(f"{n}, memory / states", states(n)) for n in found]
+    compiling = [(f"{n}, compile T = 100,000 / 10", f["compile"]["100000"] / f["compile"]["10"])
+                 for n, f in found.items()]  # fmt: skip
+    return memory + compiling
+
+
 SUITES = (
     Suite("recurrent", ("torch",), (), "recurrent networks: faster peer / ours", _recurrent),
+    Suite(
+        "recurrent", ("torch",), ("--threads", "2"),
+        "recurrent networks, 2 threads: faster peer / ours", _recurrent, "recurrent-2",
+    ),
+    Suite("unequal", ("torch",), (), "sequences of unequal length: PyTorch / ours", _recurrent),
+    Suite("lengths", (), (), "what steps cost (nearer to 1 is better)", _lengths),
     Suite("small", (), (), "small systems: numba by hand, and JAX in a batch / ours", _small),
     Suite("systems", ("jax",), (), "attention, memory, chains: JAX / ours", _systems),
     Suite("training", (), (), "a step of training with Adam: peer / ours", _training),
@@ -81,18 +105,18 @@ SUITES = (
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.every", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="for JSON and the picture")
-    parser.add_argument("--only", nargs="+", choices=[s.module for s in SUITES])
+    parser.add_argument("--only", nargs="+", choices=[s.called for s in SUITES])
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     panels: list[tuple[str, Ratios]] = []
     for suite in SUITES:
-        if options.only and suite.module not in options.only:
+        if options.only and suite.called not in options.only:
             continue
         missing = [n for n in suite.needs if importlib.util.find_spec(n) is None]
         if missing:
-            print(f"{suite.module} is left out: {', '.join(missing)} is not installed")
+            print(f"{suite.called} is left out: {', '.join(missing)} is not installed")
             continue
-        target = options.folder / f"{suite.module}.json"
+        target = options.folder / f"{suite.called}.json"
         command = [sys.executable, "-m", f"tests.benchmarks.{suite.module}", *suite.options]
         subprocess.run([*command, "--json", str(target)], check=True)
         panels.append((suite.title, suite.ratios(json.loads(target.read_text("utf-8")))))

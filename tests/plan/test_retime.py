@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from hypothesis import given, settings
 
+import unfold
 from tests.strategies import arrays, programs
 from unfold.backends import numpy as interpreter
 from unfold.check import elaborate
@@ -12,6 +15,7 @@ from unfold.plan import hoist, plan, retime
 from unfold.program import Program, verify
 from unfold.transform import adjoint
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 GATED = """
 model gated(H):
     input  f[t]: real[H]
@@ -39,6 +43,29 @@ model m(H):
     shown = str(plan(retime(elaborate(text).bind({"H": 2}))))
     assert "c_kept[t] = c[t] * f[t]" in shown
     assert "c[t] = a[t] + c_kept[t+1]" in shown
+
+
+def test_what_follows_a_chain_reads_what_was_kept() -> None:
+    text = """
+model m(H):
+    input  a[t]: real[H]
+    param  W: real[H, H]
+    f[t] = sigmoid(a[t])
+    c[T] = a[T]
+    c[t] = a[t] + c[t+1] * f[t+1] for t <= T-1
+    b = W @ a[1] + c[1] * f[1]
+    output c[t], b
+"""
+    shown = str(plan(retime(elaborate(text).bind({"H": 2}))))
+    assert "b = (W @ a[1]) + c_kept[1]" in shown
+
+
+def test_a_learnt_beginning_keeps_no_gate_beside_its_gradient() -> None:
+    model = unfold.load(EXAMPLES / "lstm.rec")
+    fn = unfold.compile(model, D=8, H=32, K=4, dtype="float32", mode="reverse")
+    one = 4 * 20_000 * 32  # bytes of a vector at every step
+    kept = sum(fn.memory(T=20_000).work.values()) / one
+    assert kept < 7.5  # four gates, h, c, what comes from the loss; y and weights
 
 
 def test_a_term_that_reads_its_own_step_too_stays() -> None:

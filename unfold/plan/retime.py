@@ -1,8 +1,9 @@
 """Compute at once what the next step would compute from this step's values alone.
 
-before:  scan t backward: c[t] = a[t] + c[t+1] * f[t+1]
+before:  scan t backward: c[t] = a[t] + c[t+1] * f[t+1]     b = g[1] + c[1] * f[1]
 after:   scan t backward: c[t] = a[t] + c_kept[t+1]
                           c_kept[t] = c[t] * f[t]
+                          b = g[1] + c_kept[1]
 
 requires: a program without free sizes, products hoisted. One value is carried from step to step
 where there were several, and what is read at its own step only may be overwritten there: a gate by
@@ -33,7 +34,8 @@ def retime(program: Program) -> Program:
         if number in carried and len(free) == 1 == len(eq.indices) and eq.solver is None:
             rhs = work.expression(rhs, eq, carried[number])
         work.equations.append(Equation(eq.name, eq.indices, eq.domain, rhs, eq.span, eq.solver))
-    return program.with_(vars=work.vars, equations=tuple(work.equations))
+    equations = (work.ended(eq) for eq in work.equations)
+    return program.with_(vars=work.vars, equations=tuple(equations))
 
 
 class _Retimer:
@@ -92,6 +94,28 @@ class _Retimer:
             self.vars[name] = Var(name, "variable", (axis,), e.shape, e.type, generated=True)
             self.equations.append(Equation(name, (index,), own, term))
         return Ref(name, (Poly.symbol(index) + shift,), e.shape, e.type)
+
+    def ended(self, eq: Equation) -> Equation:
+        """An equation for one element, at the end of a chain, with kept values as its terms.
+
+        What they are made of need not outlast the chain then.
+        """
+        if len(eq.pins) < len(eq.indices) or eq.solver is not None:
+            return eq
+        rhs = self.held(eq.rhs)
+        return Equation(eq.name, eq.indices, eq.domain, rhs, eq.span, eq.solver)
+
+    def held(self, e: Expr) -> Expr:
+        """``e`` with its terms read where they are kept, if they are."""
+        if isinstance(e, Call) and e.op == "add":
+            return rebuilt(e, tuple(map(self.held, children(e))))
+        places = {n.index for n in walk(e) if isinstance(n, Ref) and n.index}
+        if len(places) == 1 and len(place := places.pop()) == 1:
+            for (term, _), name in self.known.items():
+                (axis,) = self.vars[name].axes
+                if subs_positions(term, {axis.index: place[0]}) == e:
+                    return Ref(name, place, e.shape, e.type)
+        return e
 
     def defined(self, term: Expr, index: str) -> Domain:
         """Where all values of a term are defined: that is simpler than where it is asked for."""

@@ -1,0 +1,97 @@
+"""What must not depend on the number of steps, or only through the states: compiling and memory.
+
+    python -m tests.benchmarks.lengths [--json FILE] [MODEL…]
+
+*Compile*, in milliseconds, is what the first gradient takes beyond a later one of the same length,
+each in a fresh process with nothing compiled, the smallest of several. *Memory* is what a gradient
+with all states keeps beside its arguments and results, for a batch, over the bytes of the states
+that the adjoint's equations read (`states`), and over these with the inputs that they read, which
+are kept step by step (`with inputs`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+import unfold
+from tests.benchmarks.compiling import EXAMPLES, fresh
+from unfold.expr import names
+
+MODELS = ("lstm", "gru", "elman", "birnn", "stacked_bigru", "pendulum_control", "neural_ode")
+STEPS = (10, 100_000)
+#: For the memory: large enough for the states to outweigh the weights.
+SIZES = {"D": 64, "H": 128, "K": 8}
+FALLBACK, T, B = 32, 1000, 32
+
+
+def compiling(name: str, times: int) -> dict[int, float]:
+    """Milliseconds by the number of steps."""
+    found: dict[int, float] = dict.fromkeys(STEPS, float("inf"))
+    for _ in range(times):
+        for steps in STEPS:
+            with tempfile.TemporaryDirectory() as folder:
+                figures = fresh("ours", name, steps, folder)
+                found[steps] = min(found[steps], figures["first"] - figures["again"])
+    return found
+
+
+def memory(name: str) -> dict[str, float]:
+    """What is kept, in bytes, and its ratios to what the adjoint reads."""
+    model = unfold.load(EXAMPLES / f"{name}.rec")
+    sizes = {n: SIZES.get(n, FALLBACK) for n in model.sizes}
+    fn = unfold.compile(model, sizes=sizes, dtype="float32", mode="reverse")
+    kept = sum(fn.memory(T=T, B=B).work.values())
+    own = {eq.name for eq in model.program.equations}
+    back = [eq for eq in model.adjoint().program.equations if eq.name not in own]
+    read = {n for eq in back for n in names(eq.rhs)}
+    states = inputs = 0
+    for v in model.program.vars.values():
+        if v.name not in read or not v.axes:
+            continue
+        extents = [(a.hi - a.lo + 1).evaluate({"T": T}) for a in v.axes]
+        size = 4 * B
+        for n in (*extents, *(n.evaluate(sizes) for n in v.shape)):
+            size *= n
+        if v.role == "input":
+            inputs += size
+        else:
+            states += size
+    return {
+        "kept": kept, "states": states, "inputs": inputs, "ratio": kept / states,
+        "with inputs": kept / (states + inputs),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.lengths")
+    parser.add_argument("models", nargs="*", metavar="MODEL", default=list(MODELS))
+    parser.add_argument("--times", type=int, default=3, help="processes for each figure")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    table = Table(title=f"compile: ms; memory: T = {T:,}, B = {B}, float32")
+    table.add_column("model", no_wrap=True)
+    columns = (*(f"compile, T = {n:,}" for n in STEPS), "kept MiB", "/ states", "/ with inputs")
+    for column in columns:
+        table.add_column(column, justify="right")
+    found: dict[str, Any] = {}
+    for name in options.models:
+        times, kept = compiling(name, options.times), memory(name)
+        found[name] = {"compile": times, "memory": kept}
+        table.add_row(
+            name, *(f"{times[n]:.0f}" for n in STEPS), f"{kept['kept'] / 2**20:.1f}",
+            f"{kept['ratio']:.2f}", f"{kept['with inputs']:.2f}",
+        )  # fmt: skip
+    Console(width=100).print(table)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
