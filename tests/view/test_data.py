@@ -145,6 +145,18 @@ model m:
     assert data["stored"] is None
 
 
+def test_a_model_without_time_has_gradients_and_says_what_it_has_not() -> None:
+    given = setting("sinkhorn")
+    data = gather(unfold.load(EXAMPLES / "sinkhorn.rec"), given)
+    assert data["backward"]
+    assert "Nothing is computed in time: there are no states." in data["why"]
+    _, grads = given.function.value_and_grad(given.params, given.data)
+    assert data["gradients"][0]["partial"] == [
+        pytest.approx(float(np.linalg.norm(grads["A"])), rel=1e-5)
+    ]
+    assert data["heat"] == data["clocks"] == []
+
+
 # --- time -------------------------------------------------------------------------------------
 
 
@@ -167,7 +179,7 @@ def test_a_reversed_chain_begins_when_the_sequence_has_ended() -> None:
 
 def test_a_table_is_computed_diagonal_by_diagonal() -> None:
     found = ticks("soft_edit_distance", sizes={"N": 2, "L": 2})
-    assert [found[f"f[{j}]"][i] for i, j in ((1, 1), (1, 2), (2, 1), (2, 2))] == [2, 3, 3, 4]
+    assert [found[f"f[{j}]"][i] for i, j in ((1, 1), (1, 2), (2, 1), (2, 2))] == [1, 2, 2, 3]
     assert found["f_bar[2]"][2] == 0
     assert found["f_bar[1]"][1] == 2
 

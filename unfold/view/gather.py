@@ -65,7 +65,8 @@ def gather(model: Model, setting: Setting, prompt: str | None = None) -> dict[st
         "heat": _heat(run, where, _ticks(graph, times)),
         "costates": _costates(run),
         "gradients": _gradients(run, when.step, times.last),
-        "backward": bool(run.costates) or any(row.kind == "adjoint" for row in where.rows),
+        "backward": bool(run.costates or run.gradients)
+        or any(row.kind == "adjoint" for row in where.rows),
         "stored": None,
         "sample": _sample(sample(setting, run, prompt)),
     }

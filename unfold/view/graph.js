@@ -286,7 +286,9 @@ const graph = (() => {
         if (l.row.clock !== null && !crosses(l.row, now.loop)) continue;
         const b = box(`loop/${l.name}`, l.row.kind);
         place(b, now.loop.x, y(l.middle), 1, null);
-        fill(b, l.row, null, symbol(l.row), f, at);
+        const timeless = !columns.length;
+        fill(b, l.row, timeless ? l.row.times[0] : null, symbol(l.row), f, at);
+        if (timeless) continue;
         b.g.setAttribute("class", `${b.g.getAttribute("class")} loop`);
         b.g.known.class = null;
       }
@@ -301,6 +303,21 @@ const graph = (() => {
     linesOf(now, f, at);
     size();
     move(animate);
+    keepInView();
+  }
+
+  /** Where the picture is higher than its place, scroll to what is computed now. */
+  function keepInView() {
+    if (height * scale <= host.clientHeight || lit) return;
+    const way = frame.phase === "backward" || frame.phase === "sample";
+    const now = [...boxes.values()].filter((b) => b.row && b.t !== null && stateOf(b.row, b.t, frame, progress(frame)).now);
+    const own = now.length ? now : [...boxes.values()].filter((b) => (b.row.kind === "adjoint") === way);
+    if (!own.length) return;
+    const first = Math.min(...own.map((b) => b.ty)) * scale;
+    const last = Math.max(...own.map((b) => b.ty)) * scale;
+    const [from, to] = [host.scrollTop, host.scrollTop + host.clientHeight];
+    if (first >= from + 20 && last <= to - 20) return;
+    host.scrollTop = last - first < host.clientHeight - 40 ? (first + last - host.clientHeight) / 2 : way ? first - 40 : last - host.clientHeight + 60;
   }
 
   /** Whether a row has a box in one of the columns of a gap or of the loop. */

@@ -1,11 +1,11 @@
 """When each element is computed: the frames of the animation.
 
 A sequence arrives one element at a time: ``x[t]`` at tick ``t``. Everything else is computed as
-soon as what it reads is there, one tick later where it reads from another position. So a causal
-model is at step ``t`` at tick ``t``, a reversed chain begins when the sequence has ended, a table
-is computed diagonal by diagonal. Gradients flow back in mirror order: the adjoint of what was
-computed at tick ``k`` of ``n`` is there at tick ``n - k`` of the way back, when the adjoints of all
-that read it are.
+soon as what it reads is there, one tick later where what it reads was computed at another position.
+So a causal model is at step ``t`` at tick ``t``, a reversed chain begins when the sequence has
+ended, a table is computed diagonal by diagonal. Gradients flow back in mirror order: the adjoint of
+what was computed at tick ``k`` of ``n`` is there at tick ``n - k`` of the way back, when the
+adjoints of all that read it are.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def timeline(graph: Graph) -> Timeline:
         if node.op == "input" and places[at] is not None:
             tick = max(0, _time(places[at]))
         for o in node.operands:
-            tick = max(tick, forward[o] + _moves(places[o], places[at]))
+            # What is given is there from when it arrives on, wherever it is read.
+            made = bool(graph.table[o].operands)
+            tick = max(tick, forward[o] + (_moves(places[o], places[at]) if made else 0))
         forward[at] = tick
     # Until an adjoint reads them, what only it reads (its helpers) would be in nobody's way.
     last = max((t for k, t in forward.items() if graph.table[k].operands), default=0)
