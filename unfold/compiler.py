@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -311,15 +311,20 @@ class Compiler:
         inputs: Mapping[str, Any],
         tangents: Mapping[str, Any],
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        dots = {
-            v.tangent_of: v
-            for v in derived.program.vars.values()
-            if v.tangent_of in tangents and v.role in ("input", "param")
-        }
+        dots = directions(derived, tangents)
         moved = {"param": dict(params), "input": dict(inputs)}
         for name, value in tangents.items():
-            moved[dots[name].role][dots[name].name] = value
+            moved[derived.program.vars[dots[name]].role][dots[name]] = value
         return moved["param"], moved["input"]
+
+
+def directions(derived: Derived, names: Container[str]) -> dict[str, str]:
+    """For parameters and inputs that move, by name, the variable that holds the direction."""
+    return {
+        v.tangent_of: v.name
+        for v in derived.program.vars.values()
+        if v.tangent_of is not None and v.tangent_of in names and v.role in ("input", "param")
+    }
 
 
 def merged(data: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> Mapping[str, Any]:

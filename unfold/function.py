@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import buffers, forward
-from .compiler import Compiler, Derived, Options, merged
+from .compiler import Compiler, Derived, Options, directions, merged
 from .errors import InputError
 from .init import initial_params
 from .inputs import Call, listed, nearest
@@ -53,6 +53,8 @@ class Function:
         self._full: Function | None = None
         self._value: Shortcut | None = None
         self._gradients: dict[tuple[Any, ...], Shortcut] = {}
+        self._tangents: dict[tuple[str, ...], Shortcut] = {}
+        self._hessians: dict[tuple[Any, ...], Shortcut] = {}
         self._forward: dict[tuple[tuple[str, ...], tuple[str, ...]], forward.Tangents] = {}
         self._real_params = tuple(v.name for v in declared.params if v.type.kind == "real")
         self._lock = threading.RLock()
@@ -139,8 +141,9 @@ class Function:
             InputError: see `unfold.inputs`.
         """
         shortcut = self._value
-        if shortcut is not None and lengths is None is out and (data is None or not inputs):
-            quick = shortcut.call(params, inputs if data is None else data)
+        if shortcut is not None and lengths is None and (data is None or not inputs):
+            into = () if out is None else (out,)
+            quick = shortcut.call(params, inputs if data is None else data, *into)
             if quick is not None:
                 return Outputs.of(quick)
         value = self.compiler.value()
@@ -153,7 +156,7 @@ class Function:
         if out:
             results = buffers.place(out, results, call.arrays)
         if shortcut is None:
-            shortcut = self._value = Shortcut(value, {n: n for n in results})
+            shortcut = self._value = Shortcut(value, {"shown": {n: n for n in results}})
         shortcut.learn(params, given, call)
         return Outputs(results)
 
@@ -186,14 +189,11 @@ class Function:
             The value and a dict from names to gradients of the same shapes as what they are
             gradients of.
         """
-        key = (
-            wrt if wrt is None or isinstance(wrt, str) else tuple(wrt),
-            loss if loss is None or isinstance(loss, str) else tuple(loss),
-            reduce,
-        )
+        key = _named(wrt), _named(loss), reduce
         shortcut = self._gradients.get(key)
-        if shortcut is not None and lengths is None is out and (data is None or not inputs):
-            quick = shortcut.call(params, inputs if data is None else data)
+        if shortcut is not None and lengths is None and (data is None or not inputs):
+            into = () if out is None else (out,)
+            quick = shortcut.call(params, inputs if data is None else data, *into)
             if quick is not None:
                 return quick
         if reduce not in REDUCTIONS:
@@ -207,7 +207,8 @@ class Function:
         )
         if derived is not None:
             if shortcut is None:
-                shortcut = self._gradients[key] = Shortcut(derived, derived.names, targets, reduce)
+                request = {"shown": derived.names, "losses": targets, "reduce": reduce}
+                shortcut = self._gradients[key] = Shortcut(derived, request)
             shortcut.learn(params, given, call)
         value, grads = reduced(added(losses), grads, reduce, call)
         return value, buffers.place(out, grads, call.arrays) if out else grads
@@ -228,7 +229,7 @@ class Function:
         gradient's. Gradients stand in ``out`` where that was possible.
         """
         if forward.is_chosen(self.compiler, wrt):
-            moved = self._tangents(wrt, losses)
+            moved = self._forward_mode(wrt, losses)
             return *forward.value_and_grad(moved, params, inputs, lengths, draws), None
         derived = self.compiler.gradient(wrt, losses)
         results, call = self.compiler.run(
@@ -237,7 +238,7 @@ class Function:
         grads = {name: results[bar] for name, bar in derived.names.items()}
         return [results[n] for n in losses], grads, call, derived
 
-    def _tangents(self, wrt: tuple[str, ...], losses: tuple[str, ...]) -> forward.Tangents:
+    def _forward_mode(self, wrt: tuple[str, ...], losses: tuple[str, ...]) -> forward.Tangents:
         found = self._forward.get((wrt, losses))
         if found is None:
             found = self._forward[wrt, losses] = forward.tangents(self.compiler, wrt, losses)
@@ -259,12 +260,23 @@ class Function:
 
         ``tangents`` holds an array for each parameter or input that moves, of its shape.
         """
+        key = tuple(tangents)
+        shortcut = self._tangents.get(key)
+        if shortcut is not None and lengths is None and (data is None or not inputs):
+            quick = shortcut.call(params, inputs if data is None else data, tangents)
+            if quick is not None:
+                return Outputs.of(quick[0]), Outputs.of(quick[1])
         names = self._directions(tangents, "tangents")
         derived = self.compiler.tangent(names)
-        results, _ = self.compiler.run(
-            derived, params, data, inputs, lengths, tangents, (seed, first)
+        given = merged(data, inputs)
+        results, call = self.compiler.run(
+            derived, params, None, given, lengths, tangents, (seed, first)
         )
         values = {n: a for n, a in results.items() if n not in derived.names.values()}
+        if shortcut is None:
+            request = {"shown": {n: n for n in values}, "moved": derived.names}
+            shortcut = self._tangents[key] = Shortcut(derived, request, directions(derived, names))
+        shortcut.learn(params, given, call)
         return Outputs(values), Outputs({n: results[d] for n, d in derived.names.items()})
 
     def hvp(
@@ -287,14 +299,25 @@ class Function:
         ``vectors`` holds an array for each parameter or input in which the vector is not zero;
         the result has the rows of ``wrt`` (default: all parameters).
         """
+        key = tuple(vectors), _named(wrt), _named(loss), reduce
+        shortcut = self._hessians.get(key)
+        if shortcut is not None and lengths is None and (data is None or not inputs):
+            quick = shortcut.call(params, inputs if data is None else data, vectors)
+            if quick is not None:
+                return quick
         if reduce not in REDUCTIONS:
             raise InputError(f"reduce is one of {listed(REDUCTIONS)}, not {reduce!r}")
-        derived = self.compiler.hessian(
-            self._directions(vectors, "vectors"), self.differentiable(wrt), self.targets(loss)
-        )
+        names = self._directions(vectors, "vectors")
+        derived = self.compiler.hessian(names, self.differentiable(wrt), self.targets(loss))
+        given = merged(data, inputs)
         results, call = self.compiler.run(
-            derived, params, data, inputs, lengths, vectors, (seed, first)
+            derived, params, None, given, lengths, vectors, (seed, first)
         )
+        if shortcut is None:
+            share = "mean" if reduce == "mean" else "sum"
+            request = {"shown": derived.names, "scalars": False, "reduce": share}
+            shortcut = self._hessians[key] = Shortcut(derived, request, directions(derived, names))
+        shortcut.learn(params, given, call)
         rows = {name: results[dot] for name, dot in derived.names.items()}
         return reduced(np.zeros(()), rows, reduce, call)[1]
 
@@ -667,6 +690,11 @@ class Function:
                 hint = nearest(name, scalars) or f"; its scalars are {listed(scalars or ['none'])}"
                 raise InputError(f"loss: {self.program.name} has no real scalar {name}{hint}")
         return tuple(dict.fromkeys(names))
+
+
+def _named(names: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
+    """Names as a caller gives them, to be looked up by."""
+    return names if names is None or isinstance(names, str) else tuple(names)
 
 
 def added(losses: Sequence[Array]) -> Any:

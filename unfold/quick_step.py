@@ -90,11 +90,11 @@ def quick_step(
         return None
     specs, finite = step.signature.specs, step.signature.check_finite
     arguments = [
-        (n, "input", specs[n].kind, specs[n].bound, finite and specs[n].kind == "real")
+        (n, "input", specs[n].kind, specs[n].bound, finite and specs[n].kind == "real", n)
         for n in moving
     ]
     kept = tuple(s.newest for s in rings.states)
-    quick = kernel.quick(arguments, {n: n for n in shown}, kept=kept)
+    quick = kernel.quick(arguments, shown={n: n for n in shown}, kept=kept)
     slot = None if quick is None else quick.learn(arrays, lengths, batch)
     if slot is None:
         return None

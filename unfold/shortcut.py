@@ -12,12 +12,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from numpy.typing import NDArray
-
 from .compiler import Derived
 from .inputs import Call
-
-Array = NDArray[Any]
 
 #: Which call of a size prepares the shortcut for the ones after: one that is not the only one.
 _SECOND = 2
@@ -29,60 +25,65 @@ class Shortcut:
     """The native function for one kind of call.
 
     Attributes:
-        call: ``call(params, inputs)``: what is asked for, or None if Python has to do the call.
+        call: ``call(params, inputs)``, or with a third dict of tangents, and perhaps one more of
+            arrays to write to: what is asked for, or None if Python has to do the call.
 
     Args:
         derived: what is computed.
-        shown, losses, reduce: see `unfold.backends.llvm.quick.Request`.
-        training: the request's ``update`` and ``into``, where a step of training is asked for.
+        request: what is returned, see `unfold.backends.llvm.quick.Request`.
+        tangents: for what moves, by name, the variable that holds its direction.
     """
 
     def __init__(
         self,
         derived: Derived,
-        shown: Mapping[str, str],
-        losses: tuple[str, ...] = (),
-        reduce: str = "sum",
-        training: tuple[Any, Mapping[str, Array]] | None = None,
+        request: Mapping[str, Any],
+        tangents: Mapping[str, str] | None = None,
     ) -> None:
-        self.call: Callable[[Any, Any], Any] = _nothing
-        self._derived = derived
-        self._request = shown, losses, reduce, *(training or (None, None))
+        self.call: Callable[..., Any] = _nothing
+        self._derived, self._request = derived, request
+        self._moving = {variable: name for name, variable in (tangents or {}).items()}
+        self._stated: tuple[str, ...] = ()
         self._quick: Any = None
-        self._calls: dict[tuple[tuple[int, ...], ...], int] = {}
+        self._calls: dict[tuple[Any, ...], int] = {}
         self._lock = threading.Lock()
 
     def learn(self, params: Mapping[str, Any], inputs: Mapping[str, Any], call: Call) -> None:
-        """Consider a call that Python has checked and done."""
+        """Consider a call that Python has checked and done; ``inputs`` as its caller gave them."""
         sig = self._derived.signature
-        if call.ragged is not None or inputs.keys() != set(sig.inputs) or not sig.specs:
+        stated = tuple(n for n in sig.lengths if n in inputs and n not in sig.specs)
+        needed = {n for n in sig.inputs if n not in self._moving}.union(stated)
+        if call.ragged is not None or inputs.keys() != needed or not sig.specs:
             return
         if not hasattr(self._derived.kernel, "quick"):
             return
         shapes = tuple(call.arrays[n].shape for n in sig.specs)
+        size = (*shapes, *(call.lengths[n] for n in stated), stated)
         with self._lock:
             if len(self._calls) > _COUNTED:
                 self._calls.clear()
-            count = self._calls[shapes] = self._calls.get(shapes, 0) + 1
+            count = self._calls[size] = self._calls.get(size, 0) + 1
             if count != _SECOND:
                 return
             if self._quick is None:
-                self._quick = self._made()
-            if self._quick is not None:
+                self._quick, self._stated = self._made(stated), stated
+            if self._quick is not None and self._stated == stated:
                 self._quick.learn(call.arrays, call.lengths, call.batch)
                 self.call = self._quick.call
 
-    def _made(self) -> Any:
+    def _made(self, stated: tuple[str, ...]) -> Any:
         sig = self._derived.signature
         arguments = [
-            (s.name, s.role, s.kind, s.bound, sig.check_finite and s.kind == "real")
+            (self._moving.get(s.name, s.name), "tangent" if s.name in self._moving else s.role,
+             s.kind, s.bound, sig.check_finite and s.kind == "real", s.name)
             for s in sig.specs.values()
-        ]
+        ]  # fmt: skip
+        arguments += [(n, "input", "length", None, False, n) for n in stated]
         kernel: Any = self._derived.kernel
-        return kernel.quick(arguments, *self._request)
+        return kernel.quick(arguments, **self._request)
 
 
-def _nothing(params: Any, inputs: Any) -> Any:
+def _nothing(*_: Any) -> Any:
     """What is done as long as nothing is known."""
 
 

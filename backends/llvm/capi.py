@@ -22,12 +22,13 @@ from .record import data_offset
 #: What native code calls, in the order of its table; then NumPy's, then objects.
 FUNCTIONS = (
     "PyDict_GetItemWithError", "PyDict_Size", "PyDict_New", "PyDict_SetItem", "PyTuple_New",
-    "PyTuple_SetItem", "PyFloat_AsDouble", "PyErr_Clear", "Py_IncRef", "Py_DecRef",
-    "PyEval_SaveThread", "PyEval_RestoreThread",
+    "PyTuple_SetItem", "PyFloat_AsDouble", "PyLong_AsLongLong", "PyErr_Clear", "Py_IncRef",
+    "Py_DecRef", "PyEval_SaveThread", "PyEval_RestoreThread",
 )  # fmt: skip
 #: Their numbers in NumPy's table of functions, which is the same in every version since 1.7.
 ARRAY_FUNCTIONS = {"PyArray_NewFromDescr": 94, "PyArray_Scalar": 60}
-OBJECTS = {"none": None, "dict": dict, "float": float, "float64": np.float64, "ndarray": np.ndarray}
+OBJECTS = {"none": None, "dict": dict, "float": float, "int": int, "float64": np.float64,
+           "ndarray": np.ndarray}  # fmt: skip
 
 _ARRAY_TYPE = 2
 _FITTING = 0x1 | 0x100  # C-contiguous, aligned

@@ -195,31 +195,27 @@ class Kernel:
         return result_kinds(self.source)
 
     def quick(
-        self,
-        arguments: Sequence[tuple[str, str, str, int | None, bool]],
-        shown: Mapping[str, str],
-        losses: tuple[str, ...] = (),
-        reduce: str = "sum",
-        update: Update | None = None,
-        into: Mapping[str, Array] | None = None,
-        kept: tuple[str, ...] = (),
+        self, arguments: Sequence[tuple[str, str, str, int | None, bool, str]], **request: Any
     ) -> Quick | None:
         """A function in native code for calls that return what is named; None where there is none.
 
         Args:
-            arguments: of each: name, ``"param"`` or ``"input"``, ``"real"``, ``"int"`` or
-                ``"bool"``, a bound of its integers, whether its values must be finite.
-            shown, losses, reduce, update, into, kept: see `unfold.backends.llvm.quick.Request`.
+            arguments: of each: name; ``"param"``, ``"input"`` or ``"tangent"``; ``"real"``,
+                ``"int"``, ``"bool"`` or ``"length"``; a bound of its integers; whether its values
+                must be finite; what the program calls it.
+            request: what is to be returned, see `unfold.backends.llvm.quick.Request`.
         """
-        request = Request(
-            tuple(
-                Argument(n, role, number_type(self.source, kind), bound, finite)
-                for n, role, kind, bound, finite in arguments
-            ),
-            dict(shown), losses, reduce, update, into or {}, kept,
-        )  # fmt: skip
+
+        def number(kind: str) -> np.dtype[Any] | None:
+            return None if kind == "length" else number_type(self.source, kind)
+
+        listed = tuple(
+            Argument(n, role, number(kind), bound, finite, variable)
+            for n, role, kind, bound, finite, variable in arguments
+        )
+        wanted = Request(listed, **request)
         base = record(self.source.plan, 1)
-        return Quick(self, request, base) if possible(request, base.results) else None
+        return Quick(self, wanted, base) if possible(wanted, base.results) else None
 
     def update(self, *args: Any, **options: Any) -> Update:
         """This program as the step of an optimiser; see `unfold.backends.llvm.update.Update`."""

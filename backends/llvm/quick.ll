@@ -53,6 +53,7 @@ define internal i1 @matches(ptr %desk, ptr %form, ptr %objects) {
   %ndarray = call ptr @pointer(ptr %api, i64 @api:ndarray@)
   %float = call ptr @pointer(ptr %api, i64 @api:float@)
   %float64 = call ptr @pointer(ptr %api, i64 @api:float64@)
+  %int = call ptr @pointer(ptr %api, i64 @api:int@)
   %entries = call ptr @pointer(ptr %desk, i64 @desk:entries@)
   %count = call i64 @word(ptr %desk, i64 @desk:entry_count@)
   %first = call ptr @pointer(ptr %form, i64 @form:extents@)
@@ -70,6 +71,24 @@ one:
   %rank = call i64 @word(ptr %extents, i64 0)
   %later = add i64 %rank, 1
   %following = getelementptr i64, ptr %extents, i64 %later
+  %check = call i64 @word(ptr %entry, i64 @entry:check@)
+  %is.length = icmp eq i64 %check, 3
+  br i1 %is.length, label %length, label %valued
+length:
+  %is.int = icmp eq ptr %kind, %int
+  br i1 %is.int, label %counted, label %no
+counted:
+  %long.of = call ptr @pointer(ptr %api, i64 @api:PyLong_AsLongLong@)
+  %own.length = call i64 %long.of(ptr %object)
+  %want.length = call i64 @word(ptr %extents, i64 1)
+  %is.it = icmp eq i64 %own.length, %want.length
+  br i1 %is.it, label %fits, label %unlike
+unlike:
+  ; A number too large is an error there.
+  %forget = call ptr @pointer(ptr %api, i64 @api:PyErr_Clear@)
+  call void %forget()
+  br label %no
+valued:
   %array = icmp eq ptr %kind, %ndarray
   br i1 %array, label %typed, label %other
 other:
@@ -242,7 +261,190 @@ no:
   ret i1 false
 }
 
-; New arrays for the results; whether all could be made.
+; Takes what is given for results to be written to; whether it is for nothing else. `made` is empty.
+define internal i1 @taken(ptr %desk, ptr %out, ptr %made) {
+  %api = call ptr @pointer(ptr %desk, i64 @desk:api@)
+  %get = call ptr @pointer(ptr %api, i64 @api:PyDict_GetItemWithError@)
+  %hold = call ptr @pointer(ptr %api, i64 @api:Py_IncRef@)
+  %size = call ptr @pointer(ptr %api, i64 @api:PyDict_Size@)
+  %results = call ptr @pointer(ptr %desk, i64 @desk:results@)
+  %count = call i64 @word(ptr %desk, i64 @desk:result_count@)
+  %none = icmp eq ptr %out, null
+  br i1 %none, label %yes, label %head
+head:
+  %k = phi i64 [ 0, %0 ], [ %next, %done ]
+  %there = phi i64 [ 0, %0 ], [ %so.far, %done ]
+  %more = icmp slt i64 %k, %count
+  br i1 %more, label %one, label %end
+one:
+  %skip = mul i64 %k, @result:words@
+  %result = getelementptr i64, ptr %results, i64 %skip
+  %use = call i64 @word(ptr %result, i64 @result:use@)
+  %is.shown = icmp eq i64 %use, 0
+  br i1 %is.shown, label %seek, label %done
+seek:
+  %key = call ptr @pointer(ptr %result, i64 @result:key@)
+  %array = call ptr %get(ptr %out, ptr %key)
+  %missing = icmp eq ptr %array, null
+  br i1 %missing, label %lacking, label %found
+lacking:
+  %forget = call ptr @pointer(ptr %api, i64 @api:PyErr_Clear@)
+  call void %forget()
+  br label %done
+found:
+  call void %hold(ptr %array)
+  call void @put(ptr %made, i64 %k, ptr %array)
+  %another = add i64 %there, 1
+  br label %done
+done:
+  %so.far = phi i64 [ %there, %one ], [ %there, %lacking ], [ %another, %found ]
+  %next = add i64 %k, 1
+  br label %head
+end:
+  %given = call i64 %size(ptr %out)
+  %all = icmp eq i64 %given, %there
+  ret i1 %all
+yes:
+  ret i1 true
+}
+
+; The first byte behind the data of an array of some shape.
+define internal ptr @behind(ptr %array, ptr %extents, i64 %size) {
+  %data = call ptr @field(ptr %array, i64 @at:head@)
+  %n = call i64 @volume(ptr %extents)
+  %bytes = mul i64 %n, %size
+  %end = getelementptr i8, ptr %data, i64 %bytes
+  ret ptr %end
+}
+
+; Whether an array lies apart from some data.
+define internal i1 @apart(ptr %array, ptr %end, ptr %other, ptr %other.end) {
+  %data = call ptr @field(ptr %array, i64 @at:head@)
+  %below = icmp ule ptr %end, %other
+  %above = icmp ule ptr %other.end, %data
+  %apart = or i1 %below, %above
+  ret i1 %apart
+}
+
+; Whether the arrays of results are such as may be written to: of their shapes, contiguous, aligned,
+; writeable, apart from the arguments and from each other. Runs nothing of Python's.
+define internal i1 @writable(ptr %desk, ptr %form, ptr %objects, ptr %made) {
+  %api = call ptr @pointer(ptr %desk, i64 @desk:api@)
+  %ndarray = call ptr @pointer(ptr %api, i64 @api:ndarray@)
+  %results = call ptr @pointer(ptr %desk, i64 @desk:results@)
+  %count = call i64 @word(ptr %desk, i64 @desk:result_count@)
+  %entries = call ptr @pointer(ptr %desk, i64 @desk:entries@)
+  %entry.count = call i64 @word(ptr %desk, i64 @desk:entry_count@)
+  %first = call ptr @pointer(ptr %form, i64 @form:shapes@)
+  %first.extents = call ptr @pointer(ptr %form, i64 @form:extents@)
+  br label %head
+head:
+  %k = phi i64 [ 0, %0 ], [ %next, %good ]
+  %shape = phi ptr [ %first, %0 ], [ %following, %good ]
+  %more = icmp slt i64 %k, %count
+  br i1 %more, label %one, label %yes
+one:
+  %next = add i64 %k, 1
+  %skip = mul i64 %k, @result:words@
+  %result = getelementptr i64, ptr %results, i64 %skip
+  %rank = call i64 @word(ptr %shape, i64 0)
+  %later = add i64 %rank, 1
+  %following = getelementptr i64, ptr %shape, i64 %later
+  %array = call ptr @pointer(ptr %made, i64 %k)
+  %missing = icmp eq ptr %array, null
+  br i1 %missing, label %good, label %present
+present:
+  %kind = call ptr @field(ptr %array, i64 @at:kind@)
+  %is.array = icmp eq ptr %kind, %ndarray
+  br i1 %is.array, label %typed, label %no
+typed:
+  %descr = call ptr @field(ptr %array, i64 @at:descr@)
+  %wanted = call ptr @pointer(ptr %result, i64 @result:descr@)
+  %same = icmp eq ptr %descr, %wanted
+  %rank.at = getelementptr i8, ptr %array, i64 @at:rank@
+  %own.short = load i32, ptr %rank.at
+  %own = zext i32 %own.short to i64
+  %equal = icmp eq i64 %own, %rank
+  %flags.at = getelementptr i8, ptr %array, i64 @at:flags@
+  %flags = load i32, ptr %flags.at
+  %set = and i32 %flags, 1281
+  %ready = icmp eq i32 %set, 1281
+  %both = and i1 %same, %equal
+  %fine = and i1 %both, %ready
+  br i1 %fine, label %ranked, label %no
+ranked:
+  %own.shape = call ptr @field(ptr %array, i64 @at:extents@)
+  br label %axis
+axis:
+  %d = phi i64 [ 0, %ranked ], [ %d.next, %extent ]
+  %d.more = icmp slt i64 %d, %rank
+  br i1 %d.more, label %extent, label %shaped
+extent:
+  %have = call i64 @word(ptr %own.shape, i64 %d)
+  %d.next = add i64 %d, 1
+  %want = call i64 @word(ptr %shape, i64 %d.next)
+  %agree = icmp eq i64 %have, %want
+  br i1 %agree, label %axis, label %no
+shaped:
+  %size = call i64 @word(ptr %result, i64 @result:size@)
+  %end = call ptr @behind(ptr %array, ptr %shape, i64 %size)
+  br label %read.head
+read.head:
+  %r = phi i64 [ 0, %shaped ], [ %r.next, %read.done ]
+  %extents = phi ptr [ %first.extents, %shaped ], [ %extents.next, %read.done ]
+  %r.more = icmp slt i64 %r, %entry.count
+  br i1 %r.more, label %read, label %other.head
+read:
+  %r.next = add i64 %r, 1
+  %r.skip = mul i64 %r, @entry:words@
+  %entry = getelementptr i64, ptr %entries, i64 %r.skip
+  %r.rank = call i64 @word(ptr %extents, i64 0)
+  %r.later = add i64 %r.rank, 1
+  %extents.next = getelementptr i64, ptr %extents, i64 %r.later
+  %object = call ptr @pointer(ptr %objects, i64 %r)
+  %object.kind = call ptr @field(ptr %object, i64 @at:kind@)
+  %is.read = icmp eq ptr %object.kind, %ndarray
+  br i1 %is.read, label %read.array, label %read.done
+read.array:
+  %r.data = call ptr @field(ptr %object, i64 @at:head@)
+  %r.size = call i64 @word(ptr %entry, i64 @entry:size@)
+  %r.end = call ptr @behind(ptr %object, ptr %extents, i64 %r.size)
+  %r.apart = call i1 @apart(ptr %array, ptr %end, ptr %r.data, ptr %r.end)
+  br i1 %r.apart, label %read.done, label %no
+read.done:
+  br label %read.head
+other.head:
+  %o = phi i64 [ 0, %read.head ], [ %o.next, %other.done ]
+  %other.shape = phi ptr [ %first, %read.head ], [ %other.following, %other.done ]
+  %o.more = icmp slt i64 %o, %k
+  br i1 %o.more, label %other, label %good
+other:
+  %o.next = add i64 %o, 1
+  %o.skip = mul i64 %o, @result:words@
+  %o.result = getelementptr i64, ptr %results, i64 %o.skip
+  %o.rank = call i64 @word(ptr %other.shape, i64 0)
+  %o.later = add i64 %o.rank, 1
+  %other.following = getelementptr i64, ptr %other.shape, i64 %o.later
+  %other.array = call ptr @pointer(ptr %made, i64 %o)
+  %o.missing = icmp eq ptr %other.array, null
+  br i1 %o.missing, label %other.done, label %other.there
+other.there:
+  %o.data = call ptr @field(ptr %other.array, i64 @at:head@)
+  %o.size = call i64 @word(ptr %o.result, i64 @result:size@)
+  %o.end = call ptr @behind(ptr %other.array, ptr %other.shape, i64 %o.size)
+  %o.apart = call i1 @apart(ptr %array, ptr %end, ptr %o.data, ptr %o.end)
+  br i1 %o.apart, label %other.done, label %no
+other.done:
+  br label %other.head
+good:
+  br label %head
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+; Arrays for the results: those that were given, and new ones; whether all could be made.
 define internal i1 @allocate(ptr %desk, ptr %form, ptr %made) {
   %api = call ptr @pointer(ptr %desk, i64 @desk:api@)
   %ndarray = call ptr @pointer(ptr %api, i64 @api:ndarray@)
@@ -268,7 +470,11 @@ one:
   %is.0 = icmp eq i64 %use, 0
   %is.2 = icmp eq i64 %use, 2
   %is.array = or i1 %is.0, %is.2
-  br i1 %is.array, label %make, label %done
+  br i1 %is.array, label %needed, label %done
+needed:
+  %given = call ptr @pointer(ptr %made, i64 %k)
+  %is.new = icmp eq ptr %given, null
+  br i1 %is.new, label %make, label %enter
 make:
   %descr = call ptr @pointer(ptr %result, i64 @result:descr@)
   call void %hold(ptr %descr)
@@ -280,8 +486,9 @@ make:
   %failed = icmp eq ptr %array, null
   br i1 %failed, label %no, label %enter
 enter:
+  %entered = phi ptr [ %given, %needed ], [ %array, %make ]
   %field = call i64 @word(ptr %result, i64 @result:field@)
-  call void @put(ptr %record, i64 %field, ptr %array)
+  call void @put(ptr %record, i64 %field, ptr %entered)
   br label %done
 done:
   %next = add i64 %k, 1
@@ -522,9 +729,9 @@ end:
   ret void
 }
 
-; The dict of the results that are shown; null if it cannot be made. Beside a loss, what has no axes
-; is an array all the same.
-define internal ptr @named(ptr %desk, ptr %made) {
+; A dict of the results that are shown, those from one place in their order to another; null if it
+; cannot be made.
+define internal ptr @named(ptr %desk, ptr %made, i64 %from, i64 %to) {
   %api = call ptr @pointer(ptr %desk, i64 @desk:api@)
   %new = call ptr @pointer(ptr %api, i64 @api:PyDict_New@)
   %set = call ptr @pointer(ptr %api, i64 @api:PyDict_SetItem@)
@@ -532,15 +739,14 @@ define internal ptr @named(ptr %desk, ptr %made) {
   %scalar.of = call ptr @pointer(ptr %api, i64 @api:PyArray_Scalar@)
   %results = call ptr @pointer(ptr %desk, i64 @desk:results@)
   %order = call ptr @pointer(ptr %desk, i64 @desk:order@)
-  %count = call i64 @word(ptr %desk, i64 @desk:order_count@)
-  %mode = call i64 @word(ptr %desk, i64 @desk:mode@)
-  %plain = icmp eq i64 %mode, 0
+  %scalars = call i64 @word(ptr %desk, i64 @desk:scalars@)
+  %plain = icmp ne i64 %scalars, 0
   %dict = call ptr %new()
   %none = icmp eq ptr %dict, null
   br i1 %none, label %fail, label %head
 head:
-  %j = phi i64 [ 0, %0 ], [ %next, %done ]
-  %more = icmp slt i64 %j, %count
+  %j = phi i64 [ %from, %0 ], [ %next, %done ]
+  %more = icmp slt i64 %j, %to
   br i1 %more, label %one, label %end
 one:
   %k = call i64 @word(ptr %order, i64 %j)
@@ -582,13 +788,29 @@ end:
   ret ptr %dict
 }
 
+; (first, second), which takes both over; null if it cannot be made.
+define internal ptr @joined(ptr %api, ptr %first, ptr %second) {
+  %release = call ptr @pointer(ptr %api, i64 @api:Py_DecRef@)
+  %tuple.of = call ptr @pointer(ptr %api, i64 @api:PyTuple_New@)
+  %set = call ptr @pointer(ptr %api, i64 @api:PyTuple_SetItem@)
+  %tuple = call ptr %tuple.of(i64 2)
+  %none = icmp eq ptr %tuple, null
+  br i1 %none, label %undo, label %join
+join:
+  %one = call i32 %set(ptr %tuple, i64 0, ptr %first)
+  %two = call i32 %set(ptr %tuple, i64 1, ptr %second)
+  ret ptr %tuple
+undo:
+  call void %release(ptr %first)
+  call void %release(ptr %second)
+  ret ptr null
+}
+
 ; (the loss, the dict of gradients), which takes the dict over; null if it cannot be made.
 define internal ptr @pair(ptr %desk, ptr %form, ptr %made, ptr %dict) {
   %api = call ptr @pointer(ptr %desk, i64 @desk:api@)
   %hold = call ptr @pointer(ptr %api, i64 @api:Py_IncRef@)
   %release = call ptr @pointer(ptr %api, i64 @api:Py_DecRef@)
-  %tuple.of = call ptr @pointer(ptr %api, i64 @api:PyTuple_New@)
-  %set = call ptr @pointer(ptr %api, i64 @api:PyTuple_SetItem@)
   %scalar.of = call ptr @pointer(ptr %api, i64 @api:PyArray_Scalar@)
   %results = call ptr @pointer(ptr %desk, i64 @desk:results@)
   %losses = call ptr @pointer(ptr %desk, i64 @desk:losses@)
@@ -613,16 +835,8 @@ all:
   br i1 %no.scalar, label %fail, label %valued
 valued:
   %value = phi ptr [ %array, %each ], [ %scalar, %all ]
-  %tuple = call ptr %tuple.of(i64 2)
-  %no.tuple = icmp eq ptr %tuple, null
-  br i1 %no.tuple, label %undo, label %join
-join:
-  %first = call i32 %set(ptr %tuple, i64 0, ptr %value)
-  %second = call i32 %set(ptr %tuple, i64 1, ptr %dict)
+  %tuple = call ptr @joined(ptr %api, ptr %value, ptr %dict)
   ret ptr %tuple
-undo:
-  call void %release(ptr %value)
-  br label %fail
 fail:
   call void %release(ptr %dict)
   ret ptr null
@@ -704,8 +918,6 @@ training:
   %loss = call ptr @train(ptr %desk, ptr %form)
   ret ptr %loss
 computed:
-  br i1 %gradient, label %scaling, label %collect
-scaling:
   %is.scaled = call i64 @word(ptr %form, i64 @form:is_scaled@)
   %scaled = icmp ne i64 %is.scaled, 0
   br i1 %scaled, label %share, label %collect
@@ -713,16 +925,34 @@ share:
   call void @scale(ptr %desk, ptr %form, ptr %made)
   br label %collect
 collect:
-  %dict = call ptr @named(ptr %desk, ptr %made)
+  %count = call i64 @word(ptr %desk, i64 @desk:order_count@)
+  %split = call i64 @word(ptr %desk, i64 @desk:split@)
+  %dict = call ptr @named(ptr %desk, ptr %made, i64 0, i64 %split)
   %none = icmp eq ptr %dict, null
-  %plain = xor i1 %gradient, true
+  %two = icmp eq i64 %mode, 3
+  %more = or i1 %gradient, %two
+  %plain = xor i1 %more, true
   %ready = or i1 %none, %plain
   br i1 %ready, label %return, label %add
 return:
   ret ptr %dict
 add:
+  br i1 %two, label %second, label %loss.first
+loss.first:
   %both = call ptr @pair(ptr %desk, ptr %form, ptr %made, ptr %dict)
   ret ptr %both
+second:
+  %api = call ptr @pointer(ptr %desk, i64 @desk:api@)
+  %rest = call ptr @named(ptr %desk, ptr %made, i64 %split, i64 %count)
+  %no.rest = icmp eq ptr %rest, null
+  br i1 %no.rest, label %undo, label %join
+undo:
+  %release = call ptr @pointer(ptr %api, i64 @api:Py_DecRef@)
+  call void %release(ptr %dict)
+  ret ptr null
+join:
+  %dicts = call ptr @joined(ptr %api, ptr %dict, ptr %rest)
+  ret ptr %dicts
 }
 
 define internal void @compute(ptr %api, ptr %form) {
@@ -743,7 +973,8 @@ released:
   ret void
 }
 
-; quick(params, inputs): two dicts. None where Python has to see to the call.
+; quick(params, inputs, …): dicts, and perhaps one more of arrays to write to. None where Python has
+; to see to the call.
 define ptr @quick(ptr %self, ptr %arguments, i64 %given) {
   %desk = call ptr @field(ptr %self, i64 @at:head@)
   %api = call ptr @pointer(ptr %desk, i64 @desk:api@)
@@ -755,30 +986,38 @@ define ptr @quick(ptr %self, ptr %arguments, i64 %given) {
   %result.count = call i64 @word(ptr %desk, i64 @desk:result_count@)
   %objects = alloca ptr, i64 %count
   %made = alloca ptr, i64 %result.count
-  %two = icmp eq i64 %given, 2
-  br i1 %two, label %typed, label %decline
-typed:
-  %params = call ptr @pointer(ptr %arguments, i64 0)
-  %inputs = call ptr @pointer(ptr %arguments, i64 1)
   %dict = call ptr @pointer(ptr %api, i64 @api:dict@)
-  %params.kind = call ptr @field(ptr %params, i64 @at:kind@)
-  %inputs.kind = call ptr @field(ptr %inputs, i64 @at:kind@)
-  %params.dict = icmp eq ptr %params.kind, %dict
-  %inputs.dict = icmp eq ptr %inputs.kind, %dict
-  %dicts = and i1 %params.dict, %inputs.dict
-  br i1 %dicts, label %counted, label %decline
-counted:
   %size = call ptr @pointer(ptr %api, i64 @api:PyDict_Size@)
-  %params.size = call i64 %size(ptr %params)
-  %inputs.size = call i64 %size(ptr %inputs)
-  %params.want = call i64 @word(ptr %desk, i64 @desk:params@)
-  %inputs.want = call i64 @word(ptr %desk, i64 @desk:inputs@)
-  %params.all = icmp eq i64 %params.size, %params.want
-  %inputs.all = icmp eq i64 %inputs.size, %inputs.want
-  %all = and i1 %params.all, %inputs.all
-  br i1 %all, label %get.start, label %decline
+  %groups = call i64 @word(ptr %desk, i64 @desk:group_count@)
+  %sizes = call ptr @pointer(ptr %desk, i64 @desk:groups@)
+  %with.out = add i64 %groups, 1
+  %is.plain = icmp eq i64 %given, %groups
+  %is.out = icmp eq i64 %given, %with.out
+  %expected = or i1 %is.plain, %is.out
+  br i1 %expected, label %dict.head, label %decline
+dict.head:
+  %g = phi i64 [ 0, %0 ], [ %g.next, %dict.sized ], [ %g.next, %dict.typed ]
+  %g.more = icmp slt i64 %g, %given
+  br i1 %g.more, label %dict.one, label %get.start
+dict.one:
+  %g.next = add i64 %g, 1
+  %group = call ptr @pointer(ptr %arguments, i64 %g)
+  %group.kind = call ptr @field(ptr %group, i64 @at:kind@)
+  %is.dict = icmp eq ptr %group.kind, %dict
+  br i1 %is.dict, label %dict.typed, label %decline
+dict.typed:
+  %is.given = icmp slt i64 %g, %groups
+  br i1 %is.given, label %dict.sized, label %dict.head
+dict.sized:
+  %group.size = call i64 %size(ptr %group)
+  %group.want = call i64 @word(ptr %sizes, i64 %g)
+  %all = icmp eq i64 %group.size, %group.want
+  br i1 %all, label %dict.head, label %decline
 
 get.start:
+  %last.at = sub i64 %given, 1
+  %last = call ptr @pointer(ptr %arguments, i64 %last.at)
+  %out = select i1 %is.out, ptr %last, ptr null
   %get = call ptr @pointer(ptr %api, i64 @api:PyDict_GetItemWithError@)
   br label %get.head
 get.head:
@@ -789,8 +1028,7 @@ get.one:
   %skip = mul i64 %k, @entry:words@
   %entry = getelementptr i64, ptr %entries, i64 %skip
   %role = call i64 @word(ptr %entry, i64 @entry:role@)
-  %is.input = icmp ne i64 %role, 0
-  %from = select i1 %is.input, ptr %inputs, ptr %params
+  %from = call ptr @pointer(ptr %arguments, i64 %role)
   %key = call ptr @pointer(ptr %entry, i64 @entry:key@)
   %object = call ptr %get(ptr %from, ptr %key)
   %missing = icmp eq ptr %object, null
@@ -852,12 +1090,20 @@ clear:
   %c.next = add i64 %c, 1
   br label %clear.head
 allocating:
+  %taken = call i1 @taken(ptr %desk, ptr %out, ptr %made)
+  br i1 %taken, label %making, label %give.up
+making:
   %allocated = call i1 @allocate(ptr %desk, ptr %form, ptr %made)
   br i1 %allocated, label %again, label %give.up
 again:
   ; Making arrays may have run a collection of garbage, and that anything.
   %still = call i1 @matches(ptr %desk, ptr %form, ptr %objects)
-  br i1 %still, label %again.allowed, label %give.up
+  br i1 %still, label %again.matched, label %give.up
+again.matched:
+  br i1 %is.out, label %again.out, label %again.allowed
+again.out:
+  %writable = call i1 @writable(ptr %desk, ptr %form, ptr %objects, ptr %made)
+  br i1 %writable, label %again.allowed, label %give.up
 again.allowed:
   call void @enter(ptr %desk, ptr %form, ptr %objects)
   %cleared = call i1 @noted(ptr %form, i1 true)

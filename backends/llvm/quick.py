@@ -44,14 +44,21 @@ _FORMS, _BYTES = 16, 2**26
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument: its name, ``"param"`` or ``"input"``, its dtype, and what its values must be:
-    integers below a bound, or finite."""
+    """One argument.
+
+    Attributes:
+        name: in the dict that has it, the one of its ``role``, of `quick_code.GROUPS`.
+        dtype: of its numbers; ``None`` for a length, which is an integer of Python's.
+        bound, finite: what its values must be: integers below a bound, or finite.
+        variable: what the kernel calls it.
+    """
 
     name: str
     role: str
-    dtype: np.dtype[Any]
+    dtype: np.dtype[Any] | None
     bound: int | None
     finite: bool
+    variable: str
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class Request:
         arguments: all that a call is given. What else the kernel takes is entered in the record of
             each form beforehand.
         shown: the names of the dict that is returned, and the results of the kernel they show.
+        moved: the same for a second dict, which is returned beside it.
+        scalars: whether numbers without axes are returned as scalars, not as arrays.
         losses: results whose sum is returned beside the dict; may be none.
         reduce: what is done with a batch of losses: ``"mean"``, ``"sum"`` or ``"none"``; the shown
             ones are multiplied by the same share.
@@ -73,6 +82,8 @@ class Request:
 
     arguments: tuple[Argument, ...]
     shown: Mapping[str, str]
+    moved: Mapping[str, str] = field(default_factory=dict)
+    scalars: bool = True
     losses: tuple[str, ...] = ()
     reduce: str = "sum"
     update: Update | None = None
@@ -90,7 +101,9 @@ class Quick:
     """The native function for one request, and its forms.
 
     Attributes:
-        call: ``call(params, inputs)`` for two dicts: what was requested, or None.
+        call: ``call(params, inputs)`` for two dicts, or with a third one of tangents, if there are
+            such arguments: what was requested, or None. One dict more, of arrays by the names of
+            results that are shown: these are written to instead of new ones.
     """
 
     def __init__(self, kernel: Kernel, request: Request, record: Record) -> None:
@@ -102,26 +115,30 @@ class Quick:
         places = interface()
         assert places is not None
         self._forms = np.zeros(_FORMS, np.int64)
-        order = [self._results.index(n) for n in request.shown.values()]
+        shown = (*request.shown.values(), *request.moved.values())
+        order = [self._results.index(n) for n in shown]
         losses = [self._results.index(n) for n in request.losses]
         tables: dict[str, Any] = {
             "api": np.array(places.addresses, np.int64),
             "entries": self._entries(),
+            "groups": self._groups(),
             "results": self._uses(),
             "order": np.array(order, np.int64),
             "losses": np.array(losses, np.int64),
             "forms": self._forms,
         }
-        roles = [a.role for a in request.arguments]
         counts = {
-            "entry_count": len(roles),
-            "params": roles.count("param"),
-            "inputs": roles.count("input"),
+            "entry_count": len(request.arguments),
+            "group_count": len(tables["groups"]),
             "result_count": len(self._results),
             "order_count": len(order),
+            "split": len(request.shown),
+            "scalars": request.scalars and not losses,
             "loss_count": len(losses),
             "mode": quick_code.GRADIENT if losses else quick_code.VALUES,
         }
+        if request.moved:
+            counts["mode"] = quick_code.TWO
         if request.update is not None:
             counts["mode"] = quick_code.STEP
             counts["update"] = request.update.table.ctypes.data
@@ -151,7 +168,10 @@ class Quick:
             return None
         self._bytes += slot.nbytes
         rows = 1 if batch is None else batch
-        extents = _listed(arrays[a.name].shape for a in self._request.arguments)
+        extents = _listed(
+            (lengths[a.name],) if a.dtype is None else arrays[a.variable].shape
+            for a in self._request.arguments
+        )
         shapes = _listed(shape for shape, _ in slot.shapes)
         cells = np.zeros(2 * len(self._request.arguments), np.int64)
         for name, array in self._request.into.items():
@@ -184,19 +204,28 @@ class Quick:
 
     # --- tables -----------------------------------------------------------------------------------
 
+    def _groups(self) -> Array:
+        """How many arguments each of the dicts has."""
+        roles = [a.role for a in self._request.arguments]
+        names = quick_code.GROUPS if quick_code.GROUPS[-1] in roles else quick_code.GROUPS[:-1]
+        return np.array([roles.count(n) for n in names], np.int64)
+
     def _entries(self) -> Array:
         rows = np.zeros((len(self._request.arguments), len(ENTRY)), np.int64)
         for row, a in zip(rows, self._request.arguments, strict=True):
             check, bound = quick_code.ANY, 0
-            if a.bound is not None:
+            if a.dtype is None:
+                check = quick_code.LENGTH
+            elif a.bound is not None:
                 check, bound = quick_code.RANGE, a.bound
             elif a.finite:
                 check, bound = quick_code.FINITE, a.dtype.itemsize
-            known = a.name in self._given
+            known = a.dtype is not None and a.variable in self._given
             values = {
-                "role": a.role == "input", "key": id(a.name), "check": check, "bound": bound,
-                "descr": id(a.dtype), "number": a.dtype == np.float64,
-                "field": self._first + self._given.index(a.name) if known else -1,
+                "role": quick_code.GROUPS.index(a.role), "key": id(a.name), "check": check,
+                "bound": bound, "descr": id(a.dtype), "number": a.dtype == np.float64,
+                "field": self._first + self._given.index(a.variable) if known else -1,
+                "size": 0 if a.dtype is None else a.dtype.itemsize,
             }  # fmt: skip
             row[:] = [int(values[n]) for n in ENTRY]
         return rows
@@ -204,7 +233,7 @@ class Quick:
     def _uses(self) -> Array:
         """What each result is used for."""
         r = self._request
-        names = {result: name for name, result in r.shown.items()}
+        names = {result: name for name, result in (*r.shown.items(), *r.moved.items())}
         kinds = self._kernel.kinds()
         rows = np.zeros((len(self._results), len(RESULT)), np.int64)
         for k, (row, n) in enumerate(zip(rows, self._results, strict=True)):
@@ -216,6 +245,7 @@ class Quick:
             values = {
                 "descr": id(kinds[n]), "key": id(names.get(n, n)), "use": use,
                 "field": self._first + len(self._given) + k, "single": kinds[n].itemsize == 4,
+                "size": kinds[n].itemsize,
             }  # fmt: skip
             row[:] = [int(values[n]) for n in RESULT]
         return rows
@@ -236,7 +266,9 @@ class Quick:
 
 def possible(request: Request, results: Sequence[str]) -> bool:
     """Whether a request can be served: each result is used once, and nothing else is unfamiliar."""
-    used = [*request.shown.values(), *request.losses, *request.kept]
+    used = [
+        *request.shown.values(), *request.moved.values(), *request.losses, *request.kept,
+    ]  # fmt: skip
     return sorted(used) == sorted(results) and interface() is not None
 
 

@@ -9,27 +9,30 @@ from .update import WORDS
 
 #: The words of the table of a function.
 DESK = (
-    "api", "entries", "entry_count", "params", "inputs", "forms", "form_count", "results",
-    "result_count", "order", "order_count", "mode", "losses", "loss_count",
+    "api", "entries", "entry_count", "groups", "group_count", "forms", "form_count", "results",
+    "result_count", "order", "order_count", "split", "scalars", "mode", "losses", "loss_count",
     "update",
 )  # fmt: skip
 #: The words of an entry: one argument.
-ENTRY = ("role", "key", "check", "descr", "bound", "number", "field")
+ENTRY = ("role", "key", "check", "descr", "bound", "number", "field", "size")
 #: The words of a result.
-RESULT = ("descr", "key", "use", "field", "single")
+RESULT = ("descr", "key", "use", "field", "single", "size")
 #: The words of a form: calls of one size.
 FORM = (
     "busy", "run", "record", "extents", "shapes", "noted", "noted_count", "scale", "is_scaled",
     "rows", "reduce", "long", "cells", "loss_data", "sums", "value",
 )  # fmt: skip
 
-#: Checks of the values of an argument.
-ANY, RANGE, FINITE = 0, 1, 2
+#: The dicts that a call is given, in order; the last may be left out.
+GROUPS = ("param", "input", "tangent")
+#: Checks of the values of an argument; a length is a number of Python's, and the form's own.
+ANY, RANGE, FINITE, LENGTH = 0, 1, 2, 3
 #: What a result is used for: it is shown, it is a loss, it holds the losses that are returned, or
 #: it is written to an array that is there.
 SHOWN, LOSS, LOSSES, PLACED = 0, 1, 2, 3
-#: What is returned: a dict of all results; a loss and a dict; a loss, after a step of training.
-VALUES, GRADIENT, STEP = 0, 1, 2
+#: What is returned: a dict of all results; a loss and a dict; a loss, after a step of training; two
+#: dicts.
+VALUES, GRADIENT, STEP, TWO = 0, 1, 2, 3
 #: What is done with the losses of a batch.
 REDUCE = {"one": 0, "mean": 1, "sum": 2, "none": 3}
 
@@ -49,5 +52,7 @@ def code(places: Interface) -> str:
     return text
 
 
-__all__ = ["ANY", "DESK", "ENTRY", "FINITE", "FORM", "GRADIENT", "LOSS", "LOSSES", "PLACED",
-           "RANGE", "REDUCE", "RESULT", "SHOWN", "STEP", "VALUES", "code"]  # fmt: skip
+__all__ = [
+    "ANY", "DESK", "ENTRY", "FINITE", "FORM", "GRADIENT", "GROUPS", "LENGTH", "LOSS", "LOSSES",
+    "PLACED", "RANGE", "REDUCE", "RESULT", "SHOWN", "STEP", "TWO", "VALUES", "code",
+]  # fmt: skip

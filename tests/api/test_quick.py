@@ -138,6 +138,150 @@ def test_results_are_new_arrays_every_time() -> None:
     assert calls[-2].any()
 
 
+# --- derivatives along directions, arrays to write to, lengths ------------------------------------
+
+
+def moving(inputs: dict[str, Any], dtype: Any = np.float64) -> dict[str, Any]:
+    """A direction in a matrix, in a number and in an input."""
+    chance = np.random.default_rng(7)
+    shapes: dict[str, tuple[int, ...]] = {"W": (H, D), "g": (), "x": inputs["x"].shape}
+    return {n: np.asarray(chance.normal(size=shape), dtype) for n, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("batch", [None, 1, 7])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_tangents_are_those_of_the_first_call(dtype: str, batch: int | None) -> None:
+    fn = compiled(dtype=dtype)
+    params, inputs = fn.init(1), data(batch, dtype=dtype)
+    along = moving(inputs, dtype)
+    first = fn.jvp(params, along, inputs)
+    for _ in range(3):
+        again = fn.jvp(params, along, **inputs)
+        for got, want in zip(again, first, strict=True):
+            assert isinstance(got, unfold.Outputs)
+            same(got._values, want._values)
+    native = fn._tangents[tuple(along)].call
+    assert native(params, inputs, along) is not None
+    assert native(params, inputs, {**along, "W": along["W"][:1]}) is None
+    assert native(params, inputs, {**along, "E": params["E"]}) is None
+    assert native(params, inputs) is None
+
+
+@pytest.mark.parametrize("reduce", ["mean", "sum", "none"])
+@pytest.mark.parametrize("batch", [None, 1, 7])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_hessian_products_are_those_of_the_first_call(
+    dtype: str, batch: int | None, reduce: str
+) -> None:
+    fn = compiled(dtype=dtype)
+    params, inputs = fn.init(1), data(batch, dtype=dtype)
+    along = moving(inputs, dtype)
+    options: dict[str, Any] = {"reduce": reduce, "wrt": ["g", "W", "x"], "loss": "fit"}
+    first = fn.hvp(params, along, inputs, **options)
+    for _ in range(3):
+        same(fn.hvp(params, along, **inputs, **options), first)
+    key = tuple(along), ("g", "W", "x"), "fit", reduce
+    assert fn._hessians[key].call(params, inputs, along) is not None
+    with pytest.raises(unfold.InputError, match="the tangent of W: expected"):
+        fn.hvp(params, {**along, "W": np.ones(3)}, inputs, **options)
+    with pytest.raises(unfold.InputError, match="has no input or parameter V"):
+        fn.hvp(params, {**along, "V": np.ones(3)}, inputs, **options)
+
+
+@pytest.mark.parametrize("batch", [None, 7])
+def test_results_are_written_where_they_are_wanted(batch: int | None) -> None:
+    fn, slow = compiled(), compiled()
+    params, inputs = fn.init(1), data(batch)
+    want, values = slow.value_and_grad(params, inputs), slow(params, inputs)
+    grads = {"g": np.empty(()), "W": np.empty((H, D))}
+    shown = {"h": np.empty(values.h.shape), "top": np.empty(values.top.shape, np.int64)}
+    for _ in range(4):
+        got = fn.value_and_grad(params, inputs, out=grads)
+        same(got, want)
+        assert got[1]["g"] is grads["g"]
+        assert got[1]["W"] is grads["W"]
+        assert got[1]["E"] is not want[1]["E"]
+        again = fn(params, inputs, out=shown)
+        same(again._values, values._values)
+        assert again.h is shown["h"]
+        assert again.top is shown["top"]
+    assert shortcut(fn).call(params, inputs, grads) is not None
+    assert fn._value is not None
+    assert fn._value.call(params, inputs, shown) is not None
+
+
+def test_what_cannot_be_written_to_is_refused_as_ever(warm: Any) -> None:
+    fn = warm[0]
+    params, inputs = fn.init(1), data(2)
+    flat = np.zeros(2 * H * D)
+    block = np.zeros((H, D))
+    for value in [*odd_values(), params["W"], params["E"], inputs["x"], inputs["k"]]:
+        compare(warm, params, **inputs, out={"W": value})
+        compare(warm, params, **inputs, out={"g": value})
+        compare(warm, params, **inputs, out=value)
+    compare(warm, params, **inputs, out={})
+    compare(warm, params, **inputs, out={"V": block})
+    compare(warm, params, **inputs, out={"W": block, 3: block})
+    compare(warm, params, **inputs, out=OrderedDict(W=block))
+    compare(warm, params, **inputs, out={"W": flat[: H * D].reshape(H, D), "g": flat[0:1][0:0]})
+    compare(
+        warm,
+        params,
+        **inputs,
+        out={"W": flat[: H * D].reshape(H, D), "E": flat[11:23].reshape(3, H)},
+    )
+    call = shortcut(fn).call
+    own = {**params, "W": block}
+    assert call(own, inputs, {"W": block}) is None
+    assert call(own, inputs, {"E": flat[: 3 * H].reshape(3, H)}) is not None
+    both = {
+        "W": flat[: H * D].reshape(H, D),
+        "E": flat[H * D - 1 : H * D - 1 + 3 * H].reshape(3, H),
+    }
+    assert call(params, inputs, both) is None
+    both["E"] = flat[H * D : H * D + 3 * H].reshape(3, H)
+    assert call(params, inputs, both) is not None
+    for wrong in (block[:, ::-1], np.zeros((D, H)), block.astype(np.float32), None, 3.0):
+        assert call(params, inputs, {"W": wrong}) is None
+    block.flags.writeable = False
+    assert call(params, inputs, {"W": block}) is None
+
+
+GROWTH = """
+model growth:
+    input x0: real
+    param a: real = 1.1
+    param b: real = 0.5
+    x[0] = x0
+    x[t] = a * x[t-1] + b
+    loss = x[T] ** 2
+    output x[t]
+    minimize loss
+"""
+
+
+def test_lengths_that_no_array_fixes_are_part_of_a_size() -> None:
+    fn, slow = unfold.compile(GROWTH), unfold.compile(GROWTH)
+    params: dict[str, Any] = fn.init()
+    x0 = np.asarray(2.0)
+    for _ in range(3):
+        for T in (3, 4):
+            slow._gradients.clear()
+            slow._value = None
+            same(fn.value_and_grad(params, x0=x0, T=T), slow.value_and_grad(params, x0=x0, T=T))
+            same(fn(params, x0=x0, T=T)._values, slow(params, x0=x0, T=T)._values)
+    call = shortcut(fn).call
+    for T in (3, 4):
+        same(call(params, {"x0": x0, "T": T}), slow.value_and_grad(params, x0=x0, T=T))
+    odd = (5, 0, -3, 2**80, -(2**80), True, 3.0, "3", None, np.int64(3), [3], np.array(3), 3 + 0j)
+    for value in odd:
+        assert call(params, {"x0": x0, "T": value}) is None
+        compare((fn, slow), params, x0=x0, T=value)
+    assert call(params, {"x0": x0}) is None
+    compare((fn, slow), params, x0=x0)
+    compare((fn, slow), params, x0=x0, T=3, L=3)
+
+
 # --- what is not taken ----------------------------------------------------------------------------
 
 
@@ -318,9 +462,21 @@ def test_no_reference_is_gained_or_lost() -> None:
     watched = [*params.values(), *inputs.values(), *params, *inputs, np.dtype(float), None,
                np.dtype(np.int64), np.dtype(bool), "loss", float, np.ndarray]  # fmt: skip
     call = shortcut(fn).call
+    along, written = moving(inputs), np.zeros((H, D))
+    for _ in range(3):
+        fn.jvp(params, along, inputs)
+        fn.hvp(params, along, inputs)
+    watched += [*along.values(), along, written]
+    shared = {**params, "W": written}
 
     def work() -> None:
         for _ in range(1000):
+            fn.jvp(params, along, inputs)
+            fn.hvp(params, along, inputs)
+            assert call(params, inputs, {"W": written}) is not None
+            assert call(shared, inputs, {"W": written}) is None
+            assert call(params, inputs, {"W": written, "V": written}) is None
+            assert call(params, bad, {"W": written}) is None
             assert call(params, inputs) is not None
             call(params, bad)
             call(params, None)

@@ -200,9 +200,11 @@ class Trainer:
             raise self._diverged(value)
         if derived is not None:
             if self._shortcut is None:
-                self._shortcut = Shortcut(
-                    derived, derived.names, self._targets, self._reduce, (update, self._gradients)
-                )
+                request = {
+                    "shown": derived.names, "losses": self._targets, "reduce": self._reduce,
+                    "update": update, "into": self._gradients,
+                }  # fmt: skip
+                self._shortcut = Shortcut(derived, request)
             self._shortcut.learn(self._params, inputs, call)
             self._quick = self._shortcut.call
         return value
