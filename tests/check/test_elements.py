@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import unfold
 from tests.check.reading import codes, errors, program
 from unfold.check import elaborate
 from unfold.errors import RecError
@@ -235,3 +236,16 @@ def test_only_what_is_read_must_exist() -> None:
 def test_an_extended_input_is_put_out_as_it_came_in() -> None:
     p = program("input x[t]: real\nx[0] = 0\ny[t] = x[t-1]\noutput y[t], x[t]")
     assert [o.name for o in p.outputs] == ["y", "x"]
+
+
+def test_a_branch_that_is_never_taken_is_no_place_for_a_complaint() -> None:
+    text = """
+model m():
+    axis s: S
+    input x[t]: real
+    v[0] = 0
+    v[s] = v[s-1] + (1 if s == 1 else sum[t](x[t]))
+    output v[s]
+"""
+    fn = unfold.compile(text, backend="numpy")
+    assert fn({}, x=[1.0, 2.0], S=3)["v"].tolist() == [1, 4, 7]
