@@ -125,3 +125,45 @@ def test_digits_are_named_when_all_rows_are_read(drawn: Path) -> None:
     assert (len(train.digit), len(test.digit)) == (1347, 450)
     assert not {x.tobytes() for x in train.x} & {x.tobytes() for x in test.x}
     worked.plot(result).savefig(drawn)
+
+
+def test_gates_remember_what_an_elman_network_forgets(drawn: Path) -> None:
+    worked = script("memory")
+    results = worked.run(lengths=[60], seeds=[0], updates=450, cells=["elman", "gru"])
+    for task, known in worked.TASKS.items():
+        (elman,), (gru,) = results[task, "elman", 60], results[task, "gru", 60]
+        assert elman.loss > 0.4 * known.blind
+        assert gru.loss < 0.1 * known.blind
+        assert gru.score > 0.9 > elman.score
+        assert not elman.solved
+    worked.plot(results).savefig(drawn)
+
+
+def test_the_tasks_of_memory_are_what_they_say() -> None:
+    worked = script("memory")
+    draw = np.random.default_rng(0)
+    tasks = worked.TASKS
+    data = tasks["adding"].draw(2000, 30, draw)
+    marked = data["x"][..., 1] == 1
+    assert (marked[:, :15].sum(1) == 1).all()
+    assert (marked[:, 15:].sum(1) == 1).all()
+    assert data["y"] == pytest.approx((data["x"][..., 0] * marked).sum(1))
+    # Who always says 1 has this loss, and is right so often.
+    assert np.mean((data["y"] - 1) ** 2) == pytest.approx(tasks["adding"].blind, rel=0.1)
+    assert np.mean(np.abs(data["y"] - 1) < 0.1) == pytest.approx(tasks["adding"].chance, abs=0.03)
+    data = tasks["copying"].draw(50, 30, draw)
+    assert (data["y"][:, -3:] == data["x"][:, :3]).all()
+    assert (data["x"] == worked.KINDS + 1).sum() == 50
+    assert (data["x"][:, 3:27] == worked.KINDS).all()
+    assert data["x"].shape == (50, 30)
+
+
+def test_the_loss_of_copying_counts_the_last_symbols_only() -> None:
+    worked = script("memory")
+    fn = worked.compiled("copying", "lstm", hidden=4)
+    params = worked.start(fn, "lstm", 20, seed=0)
+    data = worked.TASKS["copying"].draw(6, 20, np.random.default_rng(0))
+    out = fn(params, data)
+    log_p = out["guess"] - np.log(np.exp(out["guess"]).sum(-1, keepdims=True))
+    chosen = np.take_along_axis(log_p, data["y"][..., None], -1)[..., 0]
+    assert out.loss == pytest.approx(-chosen[:, -worked.SYMBOLS :].mean(1), rel=1e-5)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -108,7 +109,8 @@ def right(fn: unfold.Function, params: dict[str, Array], data: Data) -> Array:
 def plot(result: Result) -> Figure:
     """Losses, accuracy by row, and what is thought of four digits row by row."""
     figure = plt.figure(figsize=(12, 4.2))
-    left, middle, right = figure.subfigures(1, 3, width_ratios=[1, 1, 1.1])
+    panels: Any = figure.subfigures(1, 3, width_ratios=[1, 1, 1.1])
+    left, middle, thoughts = panels
     losses, rows = left.subplots(), middle.subplots()
     for cell, color in zip(CELLS, ("#0072b2", "#d55e00"), strict=True):
         for k, fit in enumerate(result.fits[cell]):
@@ -129,13 +131,13 @@ def plot(result: Result) -> Figure:
     )
     share = np.exp(values - values.max(-1, keepdims=True))
     share /= share.sum(-1, keepdims=True)
-    for k, (picture, chances) in enumerate(right.subplots(shown, 2)):
+    for k, (picture, chances) in enumerate(thoughts.subplots(shown, 2)):
         picture.imshow(result.test.x[k], cmap="Greys")
         chances.imshow(share[k], cmap="Blues", vmin=0, vmax=1, aspect="auto")
         picture.set_axis_off()
         chances.set(xticks=range(CLASSES), yticks=[])
         chances.tick_params(length=0, labelbottom=k == shown - 1)
-    right.suptitle("four digits, and what the GRU\nthinks of them row by row", fontsize=10)
+    thoughts.suptitle("four digits, and what the GRU\nthinks of them row by row", fontsize=10)
     return figure
 
 
