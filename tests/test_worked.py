@@ -167,3 +167,39 @@ def test_the_loss_of_copying_counts_the_last_symbols_only() -> None:
     log_p = out["guess"] - np.log(np.exp(out["guess"]).sum(-1, keepdims=True))
     chosen = np.take_along_axis(log_p, data["y"][..., None], -1)[..., 0]
     assert out.loss == pytest.approx(-chosen[:, -worked.SYMBOLS :].mean(1), rel=1e-5)
+
+
+def test_characters_are_learnt_and_written(drawn: Path) -> None:
+    worked = script("characters")
+    result = worked.run(epochs=3, hidden=32, characters=60_000, length=80, orders=[0, 2, 12])
+    grams = result.grams
+    # A window of the text is enough to know what follows what, not to know it by heart.
+    assert grams[2] < grams[12] < grams[0]
+    assert grams[2] < result.bits < grams[0] - 0.5
+    assert result.bits < np.log2(len(worked.VOCABULARY)) - 2
+    for text in result.written.values():
+        assert len(text) == 80
+        assert set(text) <= set(worked.VOCABULARY)
+    assert len(set(result.written.values())) == len(worked.TEMPERATURES)
+    worked.plot(result).savefig(drawn)
+
+
+def test_no_paragraph_of_the_test_is_in_the_training() -> None:
+    worked = script("characters")
+    train, test = worked.load()
+    paragraphs = [{" ".join(p.split()) for p in text.split("\n\n")} for text in (train, test)]
+    assert paragraphs[0] & paragraphs[1] <= {""}
+    assert 0.05 < len(test) / (len(train) + len(test)) < 0.12
+    assert set(train + test) <= set(worked.VOCABULARY)
+
+
+def test_chances_of_an_n_gram_are_a_distribution() -> None:
+    worked = script("characters")
+    counts = worked.counted("abracadabra", 2)
+    for context in ("", "a", "ab", "zz", "za"):
+        every = [worked.chance(counts, context, c) for c in worked.VOCABULARY]
+        assert sum(every) == pytest.approx(1)
+        assert min(every) > 0
+    # By hand: after b came r twice, and nothing else; r is 2 of 11 letters, which are of 5 kinds.
+    r = (2 + 5 / len(worked.VOCABULARY)) / (11 + 5)
+    assert worked.chance(counts, "b", "r") == pytest.approx((2 + r) / 3)
