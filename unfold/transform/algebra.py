@@ -21,6 +21,7 @@ from ..expr import (
     free_symbols,
     rewrite,
 )
+from ..intern import remembered
 from ..ops import call
 from ..ops.linear import matmul, outer, transpose
 from ..ops.record import broadcast_to, sum_over
@@ -33,6 +34,7 @@ _FOLD: dict[str, Callable[[float, float], float]] = {
 }
 
 
+@remembered
 def simplify_expr(e: Expr) -> Expr:
     """Apply the rules bottom-up until nothing changes."""
     for _ in range(8):
@@ -52,6 +54,7 @@ def scalar(e: Expr) -> float | None:
     return None
 
 
+@remembered
 def _one(e: Expr) -> Expr:
     if isinstance(e, Guard):
         return _zero(e) if scalar(e.body) == 0 else e

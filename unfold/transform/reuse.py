@@ -11,8 +11,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..domain import Domain
-from ..expr import Call, Expr, Guard, Reduce, Ref, children, subs_positions, walk, with_children
+from ..expr import (
+    Call,
+    Const,
+    Expr,
+    Guard,
+    Reduce,
+    Ref,
+    children,
+    subs_positions,
+    walk,
+    with_children,
+)
 from ..implicit import unknown
+from ..intern import remembered
 from ..poly import Poly
 from ..program import Equation, Program
 from .common import hit, is_heavy
@@ -44,19 +56,32 @@ def _is_open(e: Expr, reader: Equation) -> bool:
     return reader.solver is not None and unknown(reader) in walk(e)
 
 
+@remembered
+def _form(e: Expr) -> int:
+    """A hash of all but positions: expressions that differ in nothing else have the same."""
+    inner = tuple(_form(c) for c in children(e))
+    if isinstance(e, Call):
+        return hash((Call, e.op, e.attrs, e.shape, e.type, inner))
+    if isinstance(e, Reduce):
+        return hash((Reduce, e.op, len(e.indices), inner))
+    if isinstance(e, Ref):
+        return hash((Ref, e.name, e.shape, e.type))
+    return hash(e) if isinstance(e, Const) else hash((type(e), inner))
+
+
 class _Finder:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.given = program.given
         self.rank = {id(eq): k for k, eq in enumerate(program.equations)}
-        self.known: dict[tuple[type, str], list[Equation]] = {}
+        self.known: dict[int, list[Equation]] = {}
         for eq in program.equations:
             if eq.solver is None and isinstance(eq.rhs, (Call, Reduce)) and _worth_reading(eq.rhs):
-                self.known.setdefault((type(eq.rhs), eq.rhs.op), []).append(eq)
+                self.known.setdefault(_form(eq.rhs), []).append(eq)
 
     def visit(self, e: Expr, domain: Domain, reader: Equation) -> Expr:
         if isinstance(e, (Call, Reduce)) and not _is_open(e, reader):
-            for eq in self.known.get((type(e), e.op), ()):
+            for eq in self.known.get(_form(e), ()):
                 # Of two equations that are equal as a whole only the later one reads the other.
                 whole = e is reader.rhs and self.rank[id(eq)] > self.rank[id(reader)]
                 if eq.name != reader.name and not whole:
