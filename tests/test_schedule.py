@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import networkx as nx
 import pytest
@@ -14,7 +15,7 @@ from unfold.domain import Domain
 from unfold.expr import Const, Expr, Guard, Reduce, Ref, reads
 from unfold.poly import Poly
 from unfold.program import Axis, Equation, Program, Var, equation
-from unfold.schedule import Node, Scan, Schedule, Step, schedule
+from unfold.schedule import Node, Scan, Schedule, Step, _Order, schedule
 
 ONE, T, S = Poly.const(1), Poly.symbol("T"), Poly.symbol("S")
 t, s, i, j = (Poly.symbol(n) for n in ("t", "s", "i", "j"))
@@ -69,6 +70,27 @@ def failure(*equations: Equation) -> CausalityError:
     with pytest.raises(CausalityError) as caught:
         schedule(program(*equations))
     return caught.value
+
+
+def test_what_an_edge_says_of_a_time_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every piece of a large component is tried as the first; that must not cost its square."""
+    asked = 0
+
+    def counted(self: _Order, *args: Any) -> tuple[bool, list[Poly]]:
+        nonlocal asked
+        asked += 1
+        return of_reader(self, *args)
+
+    of_reader = _Order.of_reader
+    monkeypatch.setattr(_Order, "of_reader", counted)
+    many = 40
+    ring = [
+        equation(f"h{k}", ("t",), full("t"), ref(f"h{(k + 1) % many}", t - (k == 0)))
+        for k in range(many)
+    ]
+    (scan,) = [n for n in schedule(program(*ring)).nodes if isinstance(n, Scan)]
+    assert sorted(n.piece for n in scan.body if isinstance(n, Step)) == list(range(many))
+    assert asked <= many
 
 
 # --- orders that exist ------------------------------------------------------------------------

@@ -22,6 +22,7 @@ for y: all t
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,9 @@ class Scan:
 
 
 Node: TypeAlias = Step | Scan
+
+#: An edge waiting for its turn: its number, the piece without a time, and times for that.
+_Wish = tuple[int, int, list[Poly]]
 
 #: What a second index may count in a time: ``i + j``, ``i - j``, ``i + 2 * j``, …
 SKEWS = (1, -1, 2, -2, 3, -3)
@@ -212,9 +216,10 @@ class _Order:
         One piece starts with an index of its own; the others follow along the edges, so that as
         many distances as possible become constant.
         """
+        wishes = _Wishes(self, indices, edges)
         for root in roots:
             # More than one choice is rare (reads under reductions only): 64 will do.
-            yield from itertools.islice(self.extend(root, indices, edges), 64)
+            yield from itertools.islice(wishes.extend(root), 64)
 
     def roots(self, indices: Mapping[int, tuple[str, ...]]) -> Iterator[dict[int, Poly]]:
         """Times to begin with: each index of each piece."""
@@ -229,35 +234,6 @@ class _Order:
                 for i, j in itertools.permutations(indices[n], 2):
                     yield {n: Poly.symbol(i) + Poly.symbol(j) * factor}
             return
-
-    def extend(
-        self,
-        times: dict[int, Poly],
-        indices: Mapping[int, tuple[str, ...]],
-        edges: Sequence[Dependence],
-    ) -> Iterator[dict[int, Poly]]:
-        if len(times) == len(indices):
-            yield times
-            return
-        strong: tuple[int, list[Poly]] | None = None
-        weak: tuple[int, list[Poly]] | None = None
-        for e in edges:
-            if (e.reader in times) == (e.source in times):
-                continue
-            known = e.reader in times
-            target = e.source if known else e.reader
-            find = self.of_source if known else self.of_reader
-            sure, choices = find(e, times, indices[target])
-            if sure:
-                strong = (target, choices)
-                break
-            if choices and weak is None:
-                weak = (target, choices)
-        chosen = strong or weak
-        if chosen is not None:
-            target, choices = chosen
-            for time in choices:
-                yield from self.extend({**times, target: time}, indices, edges)
 
     def of_source(
         self, e: Dependence, times: Mapping[int, Poly], free: tuple[str, ...]
@@ -309,6 +285,74 @@ class _Order:
         outer = {*self.program.lengths, symbol}
         lows, highs = here.project_out(here.symbols - outer).bounds(symbol)
         return [*highs, *lows]
+
+
+class _Wishes:
+    """What the edges of a component say of their ends' times.
+
+    That depends on the time of an edge's known end alone: it is asked once for each such time, and
+    then waits in a heap for its turn, the first edge first.
+    """
+
+    def __init__(
+        self,
+        order: _Order,
+        indices: Mapping[int, tuple[str, ...]],
+        edges: Sequence[Dependence],
+    ) -> None:
+        self.order, self.indices, self.edges = order, indices, edges
+        self.touching: dict[int, list[int]] = {n: [] for n in indices}
+        for k, e in enumerate(edges):
+            self.touching[e.source].append(k)
+            self.touching[e.reader].append(k)
+        self.asked: dict[tuple[int, Poly], list[tuple[bool, _Wish]]] = {}
+
+    def extend(self, root: Mapping[int, Poly]) -> Iterator[dict[int, Poly]]:
+        """All ways on from some times: the certain edges first, else one that leaves a choice."""
+        sure: list[_Wish] = []
+        weak: list[_Wish] = []
+        for n, time in root.items():
+            self.reach(n, time, sure, weak)
+        yield from self.grow({**root}, sure, weak)
+
+    def grow(
+        self, times: dict[int, Poly], sure: list[_Wish], weak: list[_Wish]
+    ) -> Iterator[dict[int, Poly]]:
+        while len(times) < len(self.indices):
+            waiting = sure or weak
+            if not waiting:
+                return
+            _, target, choices = heapq.heappop(waiting)
+            if target in times:
+                continue
+            *others, last = choices
+            for time in others:  # the last one goes on here, those before it in copies
+                here, ways = {**times, target: time}, ([*sure], [*weak])
+                self.reach(target, time, *ways)
+                yield from self.grow(here, *ways)
+            times[target] = last
+            self.reach(target, last, sure, weak)
+        yield times
+
+    def reach(self, n: int, time: Poly, sure: list[_Wish], weak: list[_Wish]) -> None:
+        """Put in the heaps what the edges of a piece say now that it has a time."""
+        if (n, time) not in self.asked:
+            self.asked[n, time] = list(self.ask(n, time))
+        for certain, wish in self.asked[n, time]:
+            heapq.heappush(sure if certain else weak, wish)
+
+    def ask(self, n: int, time: Poly) -> Iterator[tuple[bool, _Wish]]:
+        for k in self.touching[n]:
+            e = self.edges[k]
+            target, find = (
+                (e.source, self.order.of_source)
+                if e.reader == n
+                else (e.reader, self.order.of_reader)
+            )
+            if target != n:
+                certain, choices = find(e, {n: time}, self.indices[target])
+                if choices:
+                    yield certain, (k, target, choices)
 
 
 def _replaced(time: Poly, free: Sequence[str]) -> str | None:

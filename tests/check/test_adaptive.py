@@ -207,3 +207,18 @@ def test_every_element_of_another_axis_has_steps_of_its_own(backend: str) -> Non
     np.testing.assert_allclose(fn({}, rate=rate, dt=dt)["h"], np.exp(-now * rate), atol=1e-7)
     _, grads = fn.value_and_grad({}, rate=rate, dt=dt, wrt=["rate"])
     np.testing.assert_allclose(grads["rate"], -np.sum(now * np.exp(-now * rate), 0), atol=1e-6)
+
+
+def test_stages_of_the_scheme_that_nothing_needs_are_not_warned_of() -> None:
+    """Where no derivative reads a state, its probe of the first step's size is idle."""
+    model = unfold.loads(
+        "model gone:\n"
+        "    param k: real = 1\n"
+        "    a[0] = 1\n"
+        "    r[0] = 0\n"
+        "    flow a[t], r[t] from a[t-1], r[t-1] by dopri5(0.5):\n"
+        "        der(a) = -k * a\n"
+        "        der(r) = k * a\n"
+        "    output a[t], r[t]\n"
+    )
+    assert model.check() == ()

@@ -30,6 +30,8 @@ def check(scope: Scope, program: Program) -> None:
     for d in scope.definitions.values():
         if d.instance is not None or d.name in needed or d.generated or d.name in mentioned:
             continue
+        if "." in d.name:  # a stage of a solver's scheme, which nobody wrote: `R.k1` of a flow
+            continue
         if d.role == "variable":
             _idle_equation(scope, d, d.name in read)
         else:
