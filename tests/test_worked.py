@@ -203,3 +203,32 @@ def test_chances_of_an_n_gram_are_a_distribution() -> None:
     # By hand: after b came r twice, and nothing else; r is 2 of 11 letters, which are of 5 kinds.
     r = (2 + 5 / len(worked.VOCABULARY)) / (11 + 5)
     assert worked.chance(counts, "b", "r") == pytest.approx((2 + r) / 3)
+
+
+def test_attention_finds_the_verb_with_fewer_sentences(drawn: Path) -> None:
+    worked = script("sentences")
+    result = worked.run(sizes=[1500], seeds=[0], epochs=12, test=60)
+    (attention,) = result.accuracy["attention_pooling"][0]
+    (last,) = result.accuracy["last_state"][0]
+    assert attention.shape == (worked.TESTED + 1,)
+    assert attention.min() > 0.9
+    assert last.mean() < 0.8
+    worked.plot(result).savefig(drawn)
+
+
+def test_sentences_follow_their_grammar() -> None:
+    worked = script("sentences")
+    train, test = worked.load(400, 20)
+    assert not {s.words for s in train} & {s.words for s in test}
+    assert 0.4 < np.mean([s.fits for s in train]) < 0.6
+    for s in [*train, *test]:
+        plural = s.words[1] in worked.PLURALS
+        clauses = [k + 1 for k, word in enumerate(s.words) if word == "that"]
+        verbs = [k for k, word in enumerate(s.words) if word in ("is", "are")]
+        (main,) = set(verbs) - set(clauses)
+        assert s.fits == (s.words[main] == ("are" if plural else "is"))
+        for k in clauses:
+            assert (s.words[k] == "are") == (s.words[k - 2] in worked.PLURALS)
+        nouns = [word in worked.NOUNS + worked.PLURALS for word in s.words[:main]]
+        assert sum(nouns) == s.between + 1
+        assert s.words[-1] == "."

@@ -215,6 +215,29 @@ def _copying(rnn: Any, p: Any, data: Any, _: Any) -> tuple[Any, Any]:
     return f.cross_entropy(logits.flatten(0, 1), data["y"][:, -symbols:].flatten()), None
 
 
+def _last_state(rnn: Any, p: Any, data: Any, _: Any) -> tuple[Any, Any]:
+    import torch
+    from torch.nn import functional as f
+
+    h = rnn(f.embedding(data["word"], p["E"]))[0]
+    rows = torch.arange(len(h))
+    last = h[:, -1] if data["lengths"] is None else h[rows, data["lengths"] - 1]
+    return f.cross_entropy(last @ p["V"].T + p["b"], data["fits"]), None
+
+
+def _attention_pooling(rnn: Any, p: Any, data: Any, _: Any) -> tuple[Any, Any]:
+    import torch
+    from torch.nn import functional as f
+
+    h = rnn(f.embedding(data["word"], p["E"]))[0]
+    score = torch.tanh(h @ p["W"].T + p["c"]) @ p["q"]
+    if data["lengths"] is not None:
+        behind = torch.arange(h.shape[1]) >= data["lengths"][:, None]
+        score = score.masked_fill(behind, -torch.inf)
+    z = (torch.softmax(score, 1)[..., None] * h).sum(1)
+    return f.cross_entropy(z @ p["V"].T + p["b"], data["fits"]), None
+
+
 #: The mean loss of a batch and the state at its end: of cell, other parameters, data, and the state
 #: that it begins with.
 LOSSES: dict[str, Callable[[Any, Any, Any, Any], tuple[Any, Any]]] = {
@@ -223,6 +246,8 @@ LOSSES: dict[str, Callable[[Any, Any, Any, Any], tuple[Any, Any]]] = {
     "characters": _characters,
     "adding": _adding,
     "copying": _copying,
+    "last_state": _last_state,
+    "attention_pooling": _attention_pooling,
 }
 
 
@@ -358,10 +383,25 @@ def memory(quick: bool) -> Iterable[Training]:
             )  # fmt: skip
 
 
+def sentences(quick: bool) -> Iterable[Training]:
+    worked = script("sentences")
+    size = 300 if quick else 3000
+    result, calls = fits(worked.run, sizes=[size], seeds=[0], **({"epochs": 2} if quick else {}))
+    for name, call in zip(worked.MODELS, calls, strict=True):
+        fn = call["fn"]
+
+        def judge(params: Params, fn: unfold.Function = fn) -> float:
+            return float(worked.right(fn, params, result.test).mean())
+
+        title = f"sentences, {name.replace('_', ' ')}"
+        yield training(title, name, call, judge, "accuracy")
+
+
 EXAMPLES: dict[str, Callable[[bool], Iterable[Training]]] = {
     "sunspots": sunspots,
     "digits": digits,
     "memory": memory,
+    "sentences": sentences,
     "characters": characters,
 }
 
