@@ -183,7 +183,7 @@ def bindings(
         what = "size" if missing[0] in program.sizes else "constant"
         raise InputError(
             f"{program.name} needs the {what}{'s' if len(missing) > 1 else ''} {listed(missing)}: "
-            f"compile(…, {give})"
+            f"compile(…, {give}), or --size in the shell"
         )
     for name, v in known.items():
         if name not in constants and v.default is not None:

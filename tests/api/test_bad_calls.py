@@ -34,8 +34,14 @@ BAD = X.copy()
 BAD[2, 1] = np.nan
 
 COMPILE: list[tuple[Callable[[], Any], str]] = [
-    (lambda: unfold.compile(MODEL), "m needs the sizes D and K: compile(…, D=…, K=…)"),
-    (lambda: unfold.compile(MODEL, D=3), "m needs the size K: compile(…, K=…)"),
+    (
+        lambda: unfold.compile(MODEL),
+        "m needs the sizes D and K: compile(…, D=…, K=…), or --size in the shell",
+    ),
+    (
+        lambda: unfold.compile(MODEL, D=3),
+        "m needs the size K: compile(…, K=…), or --size in the shell",
+    ),
     (
         lambda: unfold.compile(MODEL, D=3, K=4, Alpha=2),
         "m has no size or constant Alpha; did you mean `alpha`?",

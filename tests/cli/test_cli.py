@@ -144,7 +144,10 @@ def test_show_prints_every_stage(run: Run, stage: str, sign: str) -> None:
 def test_stages_that_need_sizes_ask_for_them(run: Run) -> None:
     status, _, err = run("show", ELMAN, "--after", "plan", "--size", "D=3")
     assert status == 1
-    assert err == "error: elman needs the sizes H and K: compile(…, H=…, K=…)\n"
+    assert (
+        err
+        == "error: elman needs the sizes H and K: compile(…, H=…, K=…), or --size in the shell\n"
+    )
 
 
 @pytest.mark.parametrize("suffix", ["svg", "dot"])
@@ -229,7 +232,7 @@ def test_run_starts_from_initial_parameters_when_none_are_given(
     status, _, err = run("run", ELMAN, "--data", data)
     assert (status, err) == (
         1,
-        "error: elman needs the sizes H and K: compile(…, H=…, K=…)\n",
+        "error: elman needs the sizes H and K: compile(…, H=…, K=…), or --size in the shell\n",
     )
     status, out, _ = run(
         "run", ELMAN, "--data", data, "--size", "H=4", "--size", "K=2", "--seed", 3, "--json"
@@ -403,3 +406,22 @@ def test_bench_sets_times_beside_the_machine(run: Run) -> None:
     status, out, _ = run("bench", INVENTORY, "--steps", 20)
     assert status == 0
     assert "value and gradient" in out
+
+
+@pytest.mark.parametrize("command", ["run", "grad"])
+def test_what_is_not_finite_is_null_in_json(run: Run, tmp_path: Path, command: str) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    model, data = tmp_path / "m.rec", tmp_path / "data.npz"
+    model.write_text(
+        "model m:\n    input x[t]: real\n    param a: real = 1\n    y[t] = a * x[t]\n"
+        "    output y[t]\n    minimize sum[t](y[t])\n"
+    )
+    np.savez(data, x=np.array([1.0, np.nan, np.inf]))
+    status, out, _ = run(command, model, "--data", data, "--json")
+    found = json.loads(out, parse_constant=refuse)
+    assert status == 0
+    assert found["loss" if command == "grad" else "y"] == (
+        None if command == "grad" else [1.0, None, None]
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -199,13 +200,16 @@ def write_arrays(path: str, arrays: Mapping[str, Any]) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Plain data, on standard output; arrays as lists."""
+    """Plain data, on standard output; arrays as lists, and null for what is not finite: JSON has
+    no NaN."""
 
     def plain(item: Any) -> Any:
-        if isinstance(item, np.ndarray):
-            return item.tolist()
-        if isinstance(item, np.generic):
-            return item.item()
-        raise TypeError(type(item).__name__)
+        if isinstance(item, Mapping):
+            return {str(name): plain(part) for name, part in item.items()}
+        if isinstance(item, (np.ndarray, np.generic)):
+            item = item.tolist()
+        if isinstance(item, (list, tuple)):
+            return [plain(part) for part in item]
+        return None if isinstance(item, float) and not math.isfinite(item) else item
 
-    click.echo(json.dumps(value, default=plain, indent=2))
+    click.echo(json.dumps(plain(value), indent=2, allow_nan=False))
