@@ -57,7 +57,8 @@ ARROWS = """
     rollout, vocabulary             : streaming
     sampling                        : rollout stages
     debug                           : compiler graph
-    function, stepper, jacobian, generate : state forward shortcut cost debug sampling vocabulary
+    evaluation                      : forward shortcut
+    function, stepper, jacobian, generate : state evaluation cost debug sampling vocabulary
     model                           : graph check draw
     api, gradcheck, roofline        : function model stages
     train                           : api parameters

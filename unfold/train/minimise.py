@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ..compiler import merged
 from ..errors import InputError
-from ..function import REDUCTIONS, Function
+from ..evaluation import REDUCTIONS
+from ..function import Function
 from ..inputs import kind_of, listed, nearest
 from ..jacobian import Element, element_value, with_probe
 from .losses import weighted

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from .. import buffers
 from ..compiler import merged
 from ..errors import DivergenceError, InputError, UnfoldError
-from ..function import Function, added, reduced
+from ..evaluation import added, reduced
+from ..function import Function
 from ..inputs import bind, kind_of, listed, nearest, signature
 from ..shortcut import Shortcut
 from .losses import weighted
