@@ -374,10 +374,12 @@ def test_cost_tells_the_bill_without_running(run: Run) -> None:
     first, second, *rows = out.splitlines()
     assert first == "inventory at T = 50, batch 4, float32"
     assert second == "3 parameters"
-    assert [r.split("  ")[0] for r in rows[2:]] == [
-        "floating-point operations", "special functions", "bytes in", "bytes out",
-        "stored for the way back", "operations per byte",
+    table = rows[2 : rows.index("", 2)]
+    assert [r.strip().split("  ")[0] for r in table] == [
+        "floating-point operations", "of them backward", "special functions", "of them backward",
+        "bytes in", "bytes out", "stored for the way back", "operations per byte",
     ]  # fmt: skip
+    assert rows[rows.index("", 2) + 1].startswith("memory of a gradient")
 
 
 def test_cost_as_data(run: Run) -> None:

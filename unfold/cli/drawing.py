@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..draw import COLUMNS, FORMATS, ROWS, VIEWS, draw_views
+from ..errors import InputError
 from ..transform import Horizon, Window
 from .common import (
     file_argument,
@@ -106,7 +107,7 @@ def graph_command(
     for name in sizes:
         if name not in known_lengths:
             there = f"only {', '.join(known_lengths)}" if known_lengths else "it has none"
-            raise click.UsageError(f"{loaded.name} has no length {name}, {there}")
+            raise InputError(f"{loaded.name} has no length {name}, {there}")
     lengths = dict.fromkeys(known_lengths, steps) | {n: int(v) for n, v in sizes.items()}
     drawn = loaded.adjoint(wrt) if adjoint else loaded
     draw_views(
