@@ -37,7 +37,7 @@ OUT = EXAMPLES / "out"
 VOCABULARY = ["\n", *map(chr, range(32, 127))]
 PLAIN = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "..."})
 BATCH, WINDOW = 32, 64  # streams side by side, and characters of each to an update
-PROMPT = "The "
+PROMPT = "The value of "
 TEMPERATURES = 0.3, 0.7, 1.0
 
 Tokens = NDArray[np.int64]
