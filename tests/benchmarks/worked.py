@@ -48,7 +48,7 @@ class Training:
         fn, params: the model, and where it starts.
         feed, epochs: the updates.
         judge, measure: a figure for parameters, and what it is.
-        optimiser, clip_norm: as for `unfold.fit`.
+        optimiser, clip_norm, schedule: as for `unfold.fit`.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Training:
     measure: str
     optimiser: Any
     clip_norm: float | None = None
+    schedule: Callable[[int], float] | None = None
 
     def updates(self) -> Iterable[Update]:
         for epoch in range(self.epochs):
@@ -99,8 +100,9 @@ def ours(training: Training) -> tuple[Array, Params, float]:
 
     def trainer() -> Any:
         return feed.function.trainer(
-            training.params, training.optimiser, clip_norm=training.clip_norm, keep=feed.keep
-        )
+            training.params, training.optimiser, clip_norm=training.clip_norm,
+            schedule=training.schedule, keep=feed.keep,
+        )  # fmt: skip
 
     first = next(iter(training.updates())).batch
     trainer().step(first.inputs, lengths=first.lengths)  # compiles
@@ -164,7 +166,9 @@ def torchs(training: Training) -> tuple[Array, Params, float]:
 
     losses, carried = [], None
     start = time.perf_counter()
-    for update in training.updates():
+    for k, update in enumerate(training.updates()):
+        if training.schedule is not None:
+            optimiser.param_groups[0]["lr"] = o.rate * training.schedule(k)
         loss, carried = step(update, carried if update.start else None)
         losses.append(loss)
     seconds = time.perf_counter() - start
@@ -295,7 +299,7 @@ def training(
     feed = Batches(fn, data, size, seed) if carry is None else Windows(fn, data, size, seed, carry)
     return Training(
         name, model, fn, fn.init(seed), feed, call["epochs"], judge, measure,
-        call["optimiser"], call.get("clip_norm"),
+        call["optimiser"], call.get("clip_norm"), call.get("schedule"),
     )  # fmt: skip
 
 
