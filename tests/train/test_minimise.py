@@ -200,3 +200,27 @@ def test_without_scipy_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(unfold.InputError, match=r"unfold-rec\[scipy\]"):
         unfold.minimize(pendulum, pendulum.init(), {**START, "u": np.zeros(T)}, wrt="u")
+
+
+def test_a_search_ends_where_beginning_again_gains_nothing(pendulum: unfold.Function) -> None:
+    """After one poor step SciPy's L-BFGS-B stops wherever it is."""
+    steps, weights = (
+        240,
+        {"q_theta": 0.0, "q_omega": 0.0, "r_u": 0.1, "s_theta": 100.0, "s_omega": 20.0},
+    )
+    params = {**pendulum.init(), **weights}
+    data = {"dt": 6 / steps, "grav": GRAV, "theta_ref": np.pi}
+    u = np.sin(np.sqrt(GRAV) * 6 / steps * np.arange(steps))
+
+    def value(x: Array) -> tuple[float, Array]:
+        loss, grads = pendulum.value_and_grad(params, data, u=x, wrt="u")
+        return float(loss), grads["u"]
+
+    def alone(x: Array) -> float:
+        bounds = optimize.Bounds(-2, 2)
+        return float(optimize.minimize(value, x, jac=True, method="L-BFGS-B", bounds=bounds).fun)
+
+    found = unfold.minimize(pendulum, params, data, u=u, wrt="u", bounds={"u": (-2, 2)})
+    assert found.loss <= alone(u)
+    assert found.loss - alone(found.inputs["u"]) <= 2.3e-9
+    assert str(found).startswith(f"<Minimum: loss {found.loss:.6g}; CONVERGENCE")

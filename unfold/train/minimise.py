@@ -52,6 +52,10 @@ class Minimum:
     message: str
     result: Any
 
+    def __repr__(self) -> str:
+        end = "" if self.success else "no success: "
+        return f"<Minimum: loss {self.loss:.6g}; {end}{self.message}>"
+
 
 def minimize(
     fn: Function,
@@ -77,7 +81,8 @@ def minimize(
     Args:
         params, data, inputs, lengths, seed: as for `Function.value_and_grad`; where it starts.
         wrt: the parameters and inputs that are moved; default: all parameters.
-        method: default ``"L-BFGS-B"``, and ``"SLSQP"`` with constraints. ``"trust-constr"``,
+        method: default ``"L-BFGS-B"``, begun again where it stops as long as that brings
+            something, and ``"SLSQP"`` with constraints. ``"trust-constr"``,
             ``"Newton-CG"``, ``"trust-ncg"`` and ``"trust-krylov"`` are given Hessian products,
             ``"trust-exact"`` and ``"dogleg"`` the Hessian made of them.
         bounds: ``{"u": (-2, 2)}``; each bound a number, an array of the shape of what is bounded,
@@ -137,15 +142,45 @@ def minimize(
     if callback is not None:
         more["callback"] = lambda x, *_: callback(moved.parts(np.array(x)))
     has_gradient = method.lower() in _GRADIENTS
-    result = optimize.minimize(
-        value if has_gradient else lambda x: value(x)[0], start, jac=has_gradient or None,
-        method=method, tol=tol, options=dict(options or {}), **more,
-    )  # fmt: skip
+    objective = value if has_gradient else lambda x: value(x)[0]
+
+    def search(x: Vector, options: Mapping[str, Any]) -> Any:
+        return optimize.minimize(
+            objective, x, jac=has_gradient or None, method=method, tol=tol, options=dict(options),
+            **more,
+        )  # fmt: skip
+
+    result = search(start, options or {})
+    if method.lower() == "l-bfgs-b":
+        result = _to_the_end(search, result, options or {}, tol)
     there, inside = moved.arguments(np.asarray(result.x, np.float64))
     return Minimum(
         {n: np.array(a) for n, a in there.items()}, {n: np.array(a) for n, a in inside.items()},
         float(result.fun), bool(result.success), str(result.message), result,
     )  # fmt: skip
+
+
+def _to_the_end(
+    search: Callable[[Vector, Mapping[str, Any]], Any],
+    result: Any,
+    options: Mapping[str, Any],
+    tol: float | None,
+) -> Any:
+    """L-BFGS-B stops after one poor step, wherever it is: it begins again from there, without what
+    it remembers of the curvature, as long as that brings more than its tolerance."""
+    least = options.get("ftol", 2.2e-9 if tol is None else tol)
+    while "RELATIVE REDUCTION" in str(result.message):
+        left = options.get("maxiter", 15_000) - result.nit
+        if left < 1:
+            break
+        again = search(result.x, {**options, "maxiter": left})
+        gain = (result.fun - again.fun) / max(abs(result.fun), abs(again.fun), 1.0)
+        for count in ("nit", "nfev", "njev"):
+            again[count] += result[count]
+        result = again
+        if gain <= least:
+            break
+    return result
 
 
 def _scipy() -> Any:
