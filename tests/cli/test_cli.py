@@ -427,3 +427,12 @@ def test_what_is_not_finite_is_null_in_json(run: Run, tmp_path: Path, command: s
     assert found["loss" if command == "grad" else "y"] == (
         None if command == "grad" else [1.0, None, None]
     )
+
+
+def test_arrays_are_written_to_files_that_are_called_so(run: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "in.npz", x=np.zeros(3), d=np.zeros(3))
+    out = tmp_path / "out.csv"
+    status, _, err = run("run", INVENTORY, "--data", tmp_path / "in.npz", "-o", out)
+    assert status == 2
+    assert "out.csv: arrays are written to an .npz or a .safetensors" in err
+    assert not out.exists()

@@ -14,6 +14,7 @@ from ..function import Function
 from ..gradcheck import GradCheck, cells, grad_check
 from ..sizes import inferred_sizes
 from .common import (
+    ArraysPath,
     F,
     Failed,
     compile_options,
@@ -44,9 +45,7 @@ def params_option(required: bool) -> Callable[[F], F]:
 
 
 def output_option(what: str) -> Callable[[F], F]:
-    return click.option(
-        "-o", "--output", type=click.Path(dir_okay=False), metavar="OUT.npz", help=what
-    )
+    return click.option("-o", "--output", type=ArraysPath(), metavar="OUT.npz", help=what)
 
 
 @click.command("run")

@@ -188,8 +188,21 @@ def read_arrays(path: str | None) -> dict[str, Array]:
     return {} if path is None else load_params(path)
 
 
+class ArraysPath(click.Path):
+    """A file of arrays to write: its suffix says of which kind."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        if Path(path).suffix.lower() not in (".npz", ".safetensors"):
+            self.fail(f"{path}: arrays are written to an .npz or a .safetensors", param, ctx)
+        return path
+
+
 def write_arrays(path: str, arrays: Mapping[str, Any]) -> None:
-    """Write a `.safetensors`, or else an `.npz`, whole or not at all."""
+    """Write a `.safetensors` or an `.npz`, whole or not at all."""
     try:
         if Path(path).suffix.lower() == ".safetensors":
             save_params(path, arrays)

@@ -16,6 +16,7 @@ from ..program import Program
 from ..sizes import inferred_sizes
 from .calls import params_option
 from .common import (
+    ArraysPath,
     compile_options,
     file_argument,
     json_option,
@@ -81,7 +82,7 @@ def fed(_context: Any, _parameter: Any, value: str | None) -> dict[str, str] | N
 @compile_options
 @model_option
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False), metavar="OUT.npz",
+    "-o", "--output", type=ArraysPath(), metavar="OUT.npz",
     help="Where the values, their probabilities and the outputs go.",
 )  # fmt: skip
 @json_option
