@@ -194,8 +194,8 @@ class ArraysPath(click.Path):
     def __init__(self) -> None:
         super().__init__(dir_okay=False)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = super().convert(value, param, ctx)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        path = str(super().convert(value, param, ctx))
         if Path(path).suffix.lower() not in (".npz", ".safetensors"):
             self.fail(f"{path}: arrays are written to an .npz or a .safetensors", param, ctx)
         return path
