@@ -5,11 +5,11 @@
 The two tasks that the LSTM was made for (`adding.rec`, `copying.rec`; Hochreiter and Schmidhuber
 1997, Arjovsky et al. 2016), at lengths from 50 to 400, with an Elman network, a GRU and an LSTM.
 All have the same number of units, the same data, Adam, clipped gradients, and at most the same
-number of updates; a run ends before that when its task is solved. What differs is in favour of
-each: the rate is the best of 0.001, 0.003, 0.01 and 0.02 in runs with one seed (for the Elman
-network at length 50, where it learns at all, for the others at 100 and 400); an Elman network
-starts with an orthogonal matrix; and gates start so that memories span times from 1 to T, evenly by
-their orders of magnitude (Tallec and Ollivier, "Can recurrent neural networks warp time?", 2018).
+number of updates; a run ends before that when its task is solved. The rate of each cell is the best
+of 0.001, 0.003, 0.01 and 0.02 on a seed that is not shown (an Elman network at length 50, the
+others at 100). An Elman network starts with an orthogonal matrix; gates start so that memories span
+times from 1 to T, evenly by their orders of magnitude (after Tallec and Ollivier, "Can recurrent
+neural networks warp time?", 2018). README.md says what was tried before.
 `--quick` takes two lengths and one seed.
 """
 
