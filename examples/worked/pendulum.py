@@ -88,7 +88,7 @@ def run(steps: int = 240, most: int = 2000) -> dict[str, Swing]:
         u=u,
         wrt="u",
         bounds=bounds,
-        options={"maxiter": most},
+        options={"maxiter": most, "ftol": 1e-12},
     )
     held = unfold.minimize(
         fn, params, data, u=penalised.inputs["u"], wrt="u", bounds=bounds,
