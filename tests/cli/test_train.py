@@ -131,7 +131,12 @@ def test_ctrl_c_writes_what_there_is_and_ends_with_130(
     monkeypatch.setattr(unfold.train.fitting._Run, "update", stopped)
     out = tmp_path / "p.npz"
     given = ["train", files["model"], "--data", files["data"], "--size", "H=3", "-o", out, *NUMPY]
-    status, said, err = run(*given)
+    # A job in the background has Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        status, said, err = run(*given)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (status, said) == (130, "")
     assert err == f"stopped after 1 of 2 epochs and 1 update; wrote {out}\n"
     assert set(unfold.load_params(out)) == {"W", "v"}

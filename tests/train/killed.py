@@ -129,6 +129,8 @@ def loop(count: int) -> None:
 
 
 if __name__ == "__main__":
+    # A job in the background has Ctrl-C ignored, and hands that on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.argv[1] == "--loop":
         loop(int(sys.argv[2]))
     else:
