@@ -64,8 +64,8 @@ ARROWS = """
     train                           : api parameters
     analysis                        : api
     view                            : api draw parameters
-    __init__                        : train pytorch view
-    cli                             : __init__ draw analysis
+    __init__                        : train pytorch view analysis
+    cli                             : __init__ draw
 """
 
 # What may be imported inside a function, when it is needed, against the direction of the picture.

@@ -27,6 +27,7 @@ fn.value_and_grad(fn.init(), x=[1.0, 2.0])
 """
 #: What reads, checks and derives models, and what draws and trains them.
 LATE = ("networkx", "lark", "unfold.check", "unfold.show", "unfold.train", "unfold.generate",
+        "unfold.analysis",
         "unfold.graph", "unfold.draw", "unfold.segments", "scipy", "matplotlib")  # fmt: skip
 
 

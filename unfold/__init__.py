@@ -20,6 +20,7 @@ from .outputs import Outputs
 from .view import view
 
 if TYPE_CHECKING:
+    from . import analysis
     from .generate import Generated
     from .gradcheck import GradCheck, grad_check
     from .graph import Graph
@@ -69,6 +70,7 @@ __all__ = [
     "Trainer",
     "UnfoldError",
     "Window",
+    "analysis",
     "compile",
     "fit",
     "from_torch",
@@ -102,6 +104,8 @@ _HOME = {name: module for module, names in _LATE.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "analysis":
+        return import_module(".analysis", __name__)  # which makes it an attribute
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOME[name]}", __name__), name)
