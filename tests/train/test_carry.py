@@ -201,3 +201,98 @@ def test_what_needs_more_than_a_window_is_refused_with_its_equation() -> None:
     none = "model m:\n    param a: real = 1\n    loss = a ** 2\n    minimize loss\n"
     with pytest.raises(unfold.InputError, match="no sequence over t"):
         carried(unfold.compile(none, backend="numpy").program)
+
+
+# Each step is held against later inputs, up to two steps ahead; the last two have none.
+AHEAD = """
+model m(D):
+    input  x[t]: real[D]
+    input  y[t]: real
+    param  a: real    = 0.6
+    param  v: real[D] ~ normal(1)
+    s[0] = 0
+    s[t] = tanh(a * s[t-1] + v @ x[t] + 0.01 * t)
+    loss = sum[t <= T-2]((s[t] - y[t+2] + 0.1 * y[t+1] * s[t-1]) ** 2 * (1 + 0.1 * t))
+    minimize loss
+"""
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 50])
+def test_windows_of_a_loss_that_looks_ahead_overlap(steps: int) -> None:
+    """Every step counts once, the windows' last ones too, in sequences of unequal length."""
+    fn, params, data = example(AHEAD, steps, {"D": 2}, 9, 4)
+    lengths = [9, 3, 8, 5]
+    ragged = {n: [a[k, :T] for k, T in enumerate(lengths)] for n, a in data.items()}
+    total, _ = windows(fn, ragged, params, steps)
+    expected = [fn(params, {n: a[k] for n, a in ragged.items()}).loss for k in range(4)]
+    np.testing.assert_allclose(total, sum(expected), rtol=1e-12)
+
+
+def test_gradients_of_overlapping_windows_are_those_of_truncation() -> None:
+    text = AHEAD.replace(" * s[t-1])", ")")  # a loss's own read of the last step is not cut
+    fn, params, data = example(text, 3, {"D": 2}, 11, 2)
+    cut = unfold.compile(text, backend="numpy", D=2, truncate=unfold.Window(3))
+    _, expected = cut.value_and_grad(params, data, reduce="sum")
+    _, grads = windows(fn, data, params, 3)
+    for name, grad in expected.items():
+        np.testing.assert_allclose(grads[name], grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("carry", [1, 4, 100])
+def test_a_stream_that_looks_ahead_has_the_loss_of_the_whole(carry: int) -> None:
+    """The streams that one is cut into overlap as well: 4 times 15 steps count of 62."""
+    fn, params, data = example(AHEAD, carry, {"D": 2}, 62, 1)
+    feed = Windows(fn, sequences(fn, {n: a[0] for n, a in data.items()}), 4, 0, carry)
+    counted = sum(update.weight for update in feed.updates(0, 0))
+    assert counted == 60
+    fit = unfold.fit(
+        AHEAD.replace("sum[", "mean["), {n: a[0] for n, a in data.items()}, params=params,
+        carry=carry, batch=1, epochs=1, optimiser=unfold.SGD(rate=1e-13), backend="numpy",
+    )  # fmt: skip
+    whole = fn(params, {n: a[0] for n, a in data.items()}).loss / 60
+    np.testing.assert_allclose(fit.history[0]["loss"], whole, rtol=1e-10)
+
+
+def test_losses_that_windows_do_not_add_up_to_are_refused() -> None:
+    state = "h[0] = 0\n    h[t] = a * h[t-1] + x[t]\n    "
+    last = refused(state + "loss = h[T] ** 2")
+    assert "this equation reads the end of h, which only the last window has" in last
+    assert "a loss is the sum or mean of a value for each step" in last
+    assert "loss = h[T] ** 2" in last
+    assert "a max over all steps" in refused(state + "loss = max[t](h[t])")
+    assert "another order" in refused(state + "loss = sum[t](h[t] * x[T+1-t])")
+    assert "pairs of steps" in refused(state + "axis s: T\n    loss = sum[t, s <= t](h[t] * h[s])")
+    assert "pairs of steps" in refused(state + "loss = sum[t]((h[t] - mean[s](h[s])) ** 2)\n"
+                                       "    axis s: T")  # fmt: skip
+    centre = state + "m = mean[t](h[t])\n    loss = sum[t]((h[t] - m) ** 2)"
+    assert "needs m at every step" in refused(centre)
+    assert "how far the sequence's end is" in refused(state + "loss = sum[t](h[t] * (T - t))")
+    some = refused(state + "loss = sum[t](h[t] if t > 3 else 0)")
+    assert "it counts some steps and not others, by number" in some
+    whole = refused("m = mean[t](x[t])\n    h[t] = a * (x[t] - m)\n    loss = sum[t](h[t] ** 2)")
+    assert "this equation needs m, of the whole sequence" in whole
+    mixed = refused(state + "near = mean[t < T]((h[t] - x[t+1]) ** 2)\n"
+                    "    small = mean[t](h[t] ** 2)\n    loss = near + small")  # fmt: skip
+    assert "the last step that counts is T in this equation and T - 1 in that of near" in mixed
+    assert "small = " in mixed
+    assert "let both end at T - 1" in mixed
+
+
+@pytest.mark.parametrize("carry", [None, 2])
+def test_a_sequence_too_short_for_a_mean_is_named(carry: int | None) -> None:
+    """0 / 0 would be the loss of the whole batch."""
+    text = AHEAD.replace("sum[", "mean[")
+    rows = {n: [np.zeros((T, *s)) for T in (5, 2, 4)] for n, s in {"x": (2,), "y": ()}.items()}
+    options: dict[str, Any] = {"D": 2, "backend": "numpy", "carry": carry}
+    with pytest.raises(unfold.InputError, match="data: sequence 1 has 2 steps, too few") as error:
+        unfold.fit(text, rows, **options)
+    assert "loss = sum[t <= T-2]" in str(error.value)
+    good = {n: [a[0], a[2]] for n, a in rows.items()}
+    with pytest.raises(unfold.InputError, match="validation: sequence 1 has 2 steps, too few"):
+        unfold.fit(text, good, validation=rows, **options)
+    stream = {n: np.zeros((50, *a[0].shape[1:])) for n, a in rows.items()}
+    with pytest.raises(unfold.InputError, match=r"validation=0\.04: sequence 0 has 2 steps"):
+        unfold.fit(text, stream, validation=0.04, **options)
+    if carry is not None:
+        with pytest.raises(unfold.InputError, match="none of them counts in loss, which ends at"):
+            unfold.fit(AHEAD, rows, **options)

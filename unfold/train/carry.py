@@ -7,13 +7,16 @@ after:   h[0] = where(done == 0, h0, h_before[0])          (the same over one wi
          h_after[t] = h[T+t] for t in 0..0
          with the inputs `h_before`, and `done`: how many steps the windows before had
 requires: what the losses need reads no later step but of inputs, no end of the sequence, and a
-fixed number of earlier steps. Losses themselves may read all of the window.
+fixed number of earlier steps. Losses themselves add up a value for each step (see `counted`).
 
 `h_after` of one window is `h_before` of the next: values are those of the whole sequence, and no
 derivative passes from one window to the one before (Williams and Peng 1990, "An efficient
 gradient-based algorithm for on-line training of recurrent network trajectories"). A parameter that
 the state starts from has its gradient in the first window. Numbers of steps (``t``, ``for t >= 3``)
 are those of the whole sequence; ``T``, in a mean over time say, is the length of the window.
+
+Where the losses leave out the last steps, as a sum over `t < T` does, windows overlap by these: the
+state that goes on is that of the last step which counts, `h_after[t] = h[T-1+t]`.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ from ..program import Axis, Equation, Output, Program, Var, equation, verify
 from ..streaming import TIME, time_axis
 from ..transform import simplify
 from ..transform.common import prune
+from .counted import left_out, over_steps
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,14 @@ class Carried:
         done: the input that counts the steps of the windows before.
         first: of each input that is a sequence the position, 1 at the window's first step, that its
             array begins with: those of earlier steps that are read belong to it.
+        overlap: how many steps at a window's end are those that the next one begins with.
     """
 
     program: Program
     states: tuple[CarriedState, ...]
     done: str
     first: dict[str, int]
+    overlap: int
 
 
 def carried(program: Program) -> Carried:
@@ -109,6 +115,8 @@ class _Carrying:
                 self.depth[name] = max(0, 1 - lo)
         for eq in p.equations:
             self._look_back(eq)
+        overlap = left_out(p, self.time, self.refuse)
+        end = Poly.symbol(TIME) - overlap
         static = [eq for eq in p.equations if self.time[eq.name] is None]
         equations = [replace(eq, rhs=self._whole(eq)) for eq in static]
         variables = dict(p.vars)
@@ -150,7 +158,7 @@ class _Carrying:
             variables[state.after] = Var(state.after, "variable", axes, v.shape, v.type)
             equations += self._start(v, k, state.before)
             here = [Poly.symbol(i.index) for i in axes]
-            at = tuple(q + TIME if j == k else q for j, q in enumerate(here))
+            at = tuple(q + end if j == k else q for j, q in enumerate(here))
             domain = Domain()
             for axis in axes:
                 domain = domain & Domain.range(axis.index, axis.lo, axis.hi)
@@ -161,7 +169,7 @@ class _Carrying:
             vars=variables,
             equations=tuple(equations),
             outputs=tuple(outputs),
-            minimum={**p.minimum, TIME: 1},
+            minimum={**p.minimum, TIME: 1 + overlap},
         )
         sequences = [v for v in made.inputs if time_axis(v) is not None and v.name in p.vars]
         return Carried(
@@ -169,6 +177,7 @@ class _Carrying:
             tuple(states),
             self.done,
             {v.name: self._first(v) for v in sequences},
+            overlap,
         )
 
     def _first(self, v: Var) -> int:
@@ -186,11 +195,7 @@ class _Carrying:
         """Note which earlier steps an equation reads; refuse what is no fixed number of them."""
         k = self.time[eq.name]
         if k is None:
-            for read in reads(eq.rhs):
-                j = self.time.get(read.ref.name)
-                if j is not None and read.ref.index[j].constant is not None:
-                    raise self.refuse(eq, f"this equation reads one fixed step of {read.ref.name}")
-            return
+            return  # `left_out` looks at it
         t = eq.indices[k]
         inside = eq.domain & Domain.range(t, 1, TIME)
         if inside.is_empty(self.program.given):
@@ -237,26 +242,15 @@ class _Carrying:
 
     def _whole(self, eq: Equation) -> Expr:
         """A right-hand side that is no sequence: a loss, or what it is made of."""
-        over = {
-            s
-            for read in reads(eq.rhs)
-            if (j := self.time.get(read.ref.name)) is not None
-            for s in read.ref.index[j].symbols & set(read.bound)
-        }
 
-        def go(e: Expr) -> Expr:
+        def go(e: Expr, over: frozenset[str]) -> Expr:
             if isinstance(e, Position):
                 return self._position(e.poly, over)
-            if isinstance(e, (Reduce, Guard)):
-                usual = self.program.given
-                for i in over:
-                    usual = usual & Domain.range(i, 1, TIME)
-                for q in e.domain.gist(usual).constraints:
-                    if q.symbols & over and TIME not in q.symbols and q.offset:
-                        raise self.refuse(eq, "it counts some steps and not others, by number")
-            return with_children(e, tuple(go(c) for c in children(e)))
+            if isinstance(e, Reduce):
+                over |= {*over_steps(e, over)}
+            return with_children(e, tuple(go(c, over) for c in children(e)))
 
-        return go(eq.rhs)
+        return go(eq.rhs, frozenset())
 
     def _running(self, name: str, k: int) -> list[Equation]:
         """The pieces of a sequence at 1..T, and those behind its end as they are."""

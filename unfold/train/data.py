@@ -25,6 +25,7 @@ from ..inputs import Spec, kind_of, listed, nearest, signature, spec
 from ..poly import Poly
 from ..program import Program
 from ..streaming import TIME
+from .counted import divides_by_none
 
 Array = NDArray[Any]
 #: How many batches are sorted by length at a time.
@@ -129,6 +130,8 @@ def sequences(fn: Function, data: Any, lengths: Any = None, what: str = "data") 
     for n, every in arrays.items():
         _in_range(specs[n], every, count)
     steps, other = _lengths(specs, arrays, sig.lengths, sig.minimum, count)
+    if steps is not None:
+        _means_of_some(fn.program, steps, what)
     return Sequences(arrays, steps, dims, other)
 
 
@@ -336,6 +339,24 @@ def _lengths(
     return np.asarray(steps, dtype=np.int64) if timed else None, other
 
 
+def _means_of_some(program: Program, steps: NDArray[np.int64], what: str) -> None:
+    """Refuse sequences that are too short for a mean: 0 / 0 would be the loss of all."""
+    from ..show import equation_text
+
+    for own in np.unique(steps):
+        if (eq := divides_by_none(program, int(own))) is not None:
+            k = int(np.flatnonzero(steps == own)[0])
+            raise InputError(
+                f"{what}: sequence {k} has {steps_of(own)}, too few for this mean, which is one of "
+                f"no step then:\n    {equation_text(program, eq)}"
+            )
+
+
+def steps_of(count: int | np.integer[Any]) -> str:
+    """A number of steps in words."""
+    return f"{count} step{'' if count == 1 else 's'}"
+
+
 # --- batches ----------------------------------------------------------------------------------
 
 
@@ -402,7 +423,11 @@ def _ends(data: Sequences, share: float, program: Program) -> tuple[Sequences, S
     border = steps - max(1, round(share * steps))
     if border < program.minimum.get(TIME, 1) or steps - border < program.minimum.get(TIME, 1):
         raise InputError(f"validation={share!r} of one sequence of {steps} steps leaves too few")
-    return window(data, 0, 0, border), window(data, 0, border, steps - border)
+    parts = window(data, 0, 0, border), window(data, 0, border, steps - border)
+    for part, what in zip(parts, ("data", f"validation={share!r}"), strict=True):
+        assert part.steps is not None
+        _means_of_some(program, part.steps, what)
+    return parts
 
 
 def window(data: Sequences, row: int, start: int, steps: int) -> Sequences:
@@ -421,4 +446,5 @@ def window(data: Sequences, row: int, start: int, steps: int) -> Sequences:
     return Sequences(arrays, np.array([steps]), data.dims, [data.other[row]])
 
 
-__all__ = ["Batch", "Sequences", "batches", "check_names", "held_out", "sequences", "window"]
+__all__ = ["Batch", "Sequences", "batches", "check_names", "held_out", "sequences", "steps_of",
+           "window"]  # fmt: skip

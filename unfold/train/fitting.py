@@ -130,7 +130,8 @@ def fit(
         carry: truncated backpropagation over long sequences: cut them into windows of so many
             steps, an update for each, which begins with the state that the window before ended in.
             A single stream is first cut into ``batch`` streams of equal length, side by side (into
-            fewer, where they would be shorter than a window).
+            fewer, where they would be shorter than a window). Where a loss leaves out the last
+            steps (`mean[t < T]`), windows overlap by these.
         params: where to start; default: the model's initial parameters.
         folder: where the run is kept: its state at every epoch's end, and every ``save_every``
             seconds, on Ctrl-C too; ``metrics.jsonl``; and ``params.safetensors``, the result.

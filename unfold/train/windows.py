@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..function import Function
+from ..inputs import listed
 from ..program import Program
 from ..streaming import TIME, time_axis
 from .carry import Carried, carried
-from .data import Batch, Sequences, batches, padded, window
+from .data import Batch, Sequences, batches, padded, steps_of, window
 
 Array = NDArray[Any]
 State = dict[str, Array]
@@ -81,15 +82,18 @@ class Windows:
         self.state: State = {}
         self.keep: tuple[str, ...] = tuple(s.after for s in found.states)
         self._carried = found
-        self._data = streams(data, size, steps) if len(data) == 1 else data
+        _long_enough(fn.program, data, found.overlap)
+        self._data = streams(data, size, steps, found.overlap) if len(data) == 1 else data
+        assert self._data.steps is not None
+        # The steps of each sequence that count: behind them are those that only others read.
+        self._own = self._data.steps - found.overlap
         self._size, self._seed, self._steps = size, seed, steps
         self._cuts = _cuts(fn.program, found)
 
     def _groups(self, epoch: int) -> list[tuple[list[int], int]]:
         """The rows of each group of sequences, and how many windows the longest has."""
-        assert self._data.steps is not None
         groups = batches(self._data, self._size, self._seed, epoch)
-        return [(g, -(-int(self._data.steps[g].max()) // self._steps)) for g in groups]
+        return [(g, -(-int(self._own[g].max()) // self._steps)) for g in groups]
 
     def count(self, epoch: int) -> int:
         return sum(windows for _, windows in self._groups(epoch))
@@ -103,8 +107,7 @@ class Windows:
                 yield self._update(rows, w * self._steps)
 
     def _update(self, group: list[int], start: int) -> Update:
-        assert self._data.steps is not None
-        own = self._data.steps
+        own = self._own
         rows = [i for i in group if own[i] > start]
         if start == 0:
             self.state = self._zeros(len(rows))
@@ -113,7 +116,8 @@ class Windows:
             keep = [k for k, i in enumerate(before) if own[i] > start]
             if len(keep) < len(before):
                 self.state = {n: a[keep] for n, a in self.state.items()}
-        lengths = np.minimum(own[rows] - start, self._steps)
+        counted = np.minimum(own[rows] - start, self._steps)
+        lengths = counted + self._carried.overlap
         inputs = {
             n: padded([self._part(n, i, start, int(k)) for i, k in zip(rows, lengths, strict=True)])
             for n in self._data.arrays
@@ -121,7 +125,7 @@ class Windows:
         inputs |= self.state
         inputs[self._carried.done] = np.full(len(rows), start, np.int64)
         ragged = None if (lengths == lengths[0]).all() else lengths
-        return Update(Batch(inputs, ragged), float(lengths.sum()), rows, start)
+        return Update(Batch(inputs, ragged), float(counted.sum()), rows, start)
 
     def _part(self, name: str, row: int, start: int, steps: int) -> Array:
         """The elements of an input that a window reads, with zeros for those before the first."""
@@ -188,17 +192,30 @@ def _timed(v: Any) -> list[Any]:
     return [a for a in v.axes if TIME in (a.lo.symbols | a.hi.symbols)]
 
 
-def streams(data: Sequences, size: int, steps: int) -> Sequences:
+def _long_enough(program: Program, data: Sequences, overlap: int) -> None:
+    """Raise `InputError` for sequences without a step that counts."""
+    if data.steps is None:
+        return
+    for k in np.flatnonzero(data.steps <= overlap)[:1]:
+        raise InputError(
+            f"data: sequence {k} has {steps_of(data.steps[k])}, and none of them counts in "
+            f"{listed(program.losses)}, which ends at T-{overlap}: leave it out"
+        )
+
+
+def streams(data: Sequences, size: int, steps: int, overlap: int = 0) -> Sequences:
     """One long sequence cut into ``size`` of equal length, or into fewer of a window at least;
-    steps that are left over at the end are not used."""
+    steps that are left over at the end are not used. ``overlap`` steps at the end of one are those
+    that the next begins with."""
     if data.steps is None:
         return data
-    total = int(data.steps[0])
+    total = int(data.steps[0]) - overlap
     count = max(1, min(size, total // steps))
-    parts = [window(data, 0, k * (total // count), total // count) for k in range(count)]
+    own = total // count
+    parts = [window(data, 0, k * own, own + overlap) for k in range(count)]
     return Sequences(
         {n: [p.arrays[n][0] for p in parts] for n in data.arrays},
-        np.full(count, total // count),
+        np.full(count, own + overlap),
         data.dims,
         data.other * count,
     )
