@@ -315,6 +315,10 @@ def _hull(domains: tuple[Domain, ...], index: str, given: Domain) -> tuple[Poly,
     live = [d for d in domains if not d.is_empty(given)]
     lows = sorted({b for d in live for b in d.bounds(index)[0]}, key=lambda p: p.terms)
     highs = sorted({b for d in live for b in d.bounds(index)[1]}, key=lambda p: p.terms)
+    if live and all(len(ends) == 1 for d in live for ends in d.bounds(index)):
+        first, last = ([n for b in ends if (n := b.constant) is not None] for ends in (lows, highs))
+        if len(first) == len(lows) and len(last) == len(highs):  # fixed ranges, perhaps many
+            return Poly.const(min(first)), Poly.const(max(last))
     i = Poly.symbol(index)
     for outside in range(_OUTSIDE + 1):
         lo = [c for b in lows if all(d.implies(i - (c := b - outside), given) for d in live)]

@@ -4,12 +4,17 @@ before:  h[0] = 0                          (a program over t = 1..T)
          h[t] = tanh(W @ x[t] + U @ h[t-1])
 after:   h = tanh(W @ x + U @ h_lag1)      (a program without time; h_lag1 is an input)
          and the start value: h[0] = 0
-requires: what the outputs over t need reads no later step, no end of the sequence, and a fixed
-number of earlier steps.
+requires: what the outputs over t need reads no later step, no end of the sequence, and a bounded
+number of earlier steps. Those that are read at distances which vary stand side by side in the step:
+
+before:  y[t] = sum[k](R[k] * s[t-k])      with k in 0..2; or sum[t-2 <= s <= t](…), by its distance
+after:   s_window[0] = s, s_window[1] = s_lag1, s_window[2] = s_lag2
+         y = sum[k](R[k] * s_window[k])
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -29,15 +34,20 @@ from .expr import (
     fresh,
     names,
     reads,
+    subs_positions,
     with_children,
 )
 from .ops.record import compare, where
 from .poly import Poly
-from .program import Equation, Output, Program, Var, verify
+from .program import Axis, Equation, Output, Program, Var, verify
 from .transform import simplify
 from .transform.common import prune
 
 TIME = "T"
+PAST = (
+    "a running total is an equation of its own, `m[t] = m[t-1] + x[t]`, and the last steps are an "
+    "axis: `axis k: 0..9`, and `x[t-k]` under `sum[k]`"
+)
 
 
 @dataclass(frozen=True)
@@ -92,15 +102,20 @@ class _Stepping:
         self.declared = declared
         self.time = {name: time_axis(v) for name, v in program.vars.items()}
         self.depth: dict[str, int] = {}
+        #: Of variables that are read at distances which vary the least and the largest.
+        self.windows: dict[str, tuple[int, int]] = {}
+        #: Of equations by distance what they were.
+        self.original: dict[Equation, Equation] = {}
         self.clock = fresh("step", program.vars)
         self.ticks = False
 
-    def refuse(self, eq: Equation, why: str) -> InputError:
+    def refuse(self, eq: Equation, why: str, cure: str = "") -> InputError:
         from .show import equation_text
 
         return InputError(
             f"{self.program.name} cannot run one step at a time: {why}\n"
-            f"    {equation_text(self.program, eq)}"
+            f"    {equation_text(self.program, self.original.get(eq, eq))}"
+            + (f"\n{cure}" if cure else "")
         )
 
     def run(self) -> StepProgram:
@@ -111,6 +126,9 @@ class _Stepping:
                 f"{p.name} cannot run one step at a time: none of its outputs is a sequence over t"
             )
         needed = self._needed(shown)
+        for name in needed:
+            for eq in self._running(name):
+                self._look_back(eq)
         equations = [eq for name in needed for eq in self._step_equations(name)]
         if self.ticks:
             self.depth[self.clock] = 1
@@ -136,6 +154,9 @@ class _Stepping:
             value = Ref(v.name, at, v.shape, v.type)
             indices_of = tuple(a.index for a in v.axes)
             equations.append(Equation(state.newest, indices_of, v.domain, value))
+        for name in self.windows:
+            variables[self.window(name)] = self._window_of(p.vars[name])
+            equations += self._window_equations(variables[name])
         outputs = [self._output(o) for o in p.outputs if o.name in shown]
         for state in states:
             axes = variables[state.newest].axes
@@ -176,6 +197,9 @@ class _Stepping:
     def lag(self, name: str, k: int) -> str:
         return fresh(f"{name}_lag{k}", self.program.vars)
 
+    def window(self, name: str) -> str:
+        return fresh(f"{name}_window", self.program.vars)
+
     def newest(self, name: str) -> str:
         return fresh(f"{name}_lag0", self.program.vars)
 
@@ -206,8 +230,64 @@ class _Stepping:
         running = []
         for eq in pieces:
             if not (eq.domain & Domain.range(eq.indices[k], 1, TIME)).is_empty(given):
-                running.append(eq)
+                near = replace(eq, rhs=by_distance(eq, eq.indices[k], given))
+                self.original[near] = eq
+                running.append(near)
         return running
+
+    # --- windows ---
+
+    def _look_back(self, eq: Equation) -> None:
+        """Note the distances of reads, where they vary and are bounded."""
+        k = self.time[eq.name]
+        if k is None:
+            return
+        t, given = eq.indices[k], self.program.given
+        for read in reads(eq.rhs):
+            j = self.time.get(read.ref.name)
+            if j is None or self.program.vars[read.ref.name].role == "param":
+                continue
+            behind = eq.pins.get(t, Poly.symbol(t)) - read.ref.index[j]
+            if behind.constant is not None or {t, TIME} & behind.symbols:
+                continue  # `_read` says what is wrong
+            least, most = distances(behind, read.domain & eq.domain & given)
+            if most is None:
+                continue
+            if least is None or least < 0:
+                raise self.refuse(eq, "this equation looks ahead")
+            name = read.ref.name
+            known = self.windows.get(name, (least, most))
+            self.windows[name] = (min(known[0], least), max(known[1], most))
+            if most:
+                self.depth[name] = max(self.depth.get(name, 0), most)
+
+    def _window_of(self, v: Var) -> Var:
+        """The variable over its last steps: the axis of time is that of the distance."""
+        k = self.time[v.name]
+        assert k is not None
+        least, most = self.windows[v.name]
+        axis = Axis(v.axes[k].index, Poly.const(least), Poly.const(most))
+        axes = (*v.axes[:k], axis, *v.axes[k + 1 :])
+        return Var(self.window(v.name), "variable", axes, v.shape, v.type, generated=True)
+
+    def _window_equations(self, v: Var) -> list[Equation]:
+        """Each of the last values in its place; ``v`` is the variable without time."""
+        k = self.time[v.name]
+        assert k is not None
+        least, most = self.windows[v.name]
+        t = self.program.vars[v.name].axes[k].index
+        indices = tuple(a.index for a in v.axes)
+        at = tuple(Poly.symbol(i) for i in indices)
+        places = (*indices[:k], t, *indices[k:])
+        return [
+            Equation(
+                self.window(v.name),
+                places,
+                v.domain & Domain.point(t, lag),
+                Ref(self.lag(v.name, lag) if lag else v.name, at, v.shape, v.type),
+            )
+            for lag in range(least, most + 1)
+        ]
 
     # --- equations ---
 
@@ -249,9 +329,8 @@ class _Stepping:
             elif p.symbols == {t}:
                 now.append(p)
             else:
-                raise self.refuse(
-                    eq, "it has more elements at every step: all of the past, not a fixed part"
-                )
+                why = "it has more elements at every step: all of the past, not a fixed part"
+                raise self.refuse(eq, why, PAST)
         # `t <= T` may be a bound that the declared range does not give: t in 0..T-1.
         if not (eq.domain & Domain.of((here - TIME,))).is_empty(self.program.given):
             return now, Domain.of(rest)
@@ -310,7 +389,8 @@ class _Stepping:
                 return where(self._all(now, t), body, Const(0.0)) if now else body
             if isinstance(e, Reduce):
                 if t in e.domain.symbols or TIME in e.domain.symbols:
-                    raise self.refuse(eq, "this equation reads all of the past, not a fixed part")
+                    why = "this equation reads all of the past, not a fixed part"
+                    raise self.refuse(eq, why, PAST)
                 return Reduce(e.op, e.indices, e.domain, go(e.body))
             return with_children(e, tuple(go(c) for c in children(e)))
 
@@ -325,6 +405,10 @@ class _Stepping:
         # An equation for one step, h[1] = …, speaks of steps by their numbers.
         lag = (eq.pins.get(t, Poly.symbol(t)) - e.index[k]).constant
         index = e.index[:k] + e.index[k + 1 :]
+        behind = eq.pins.get(t, Poly.symbol(t)) - e.index[k]
+        if lag is None and e.name in self.windows and not {t, TIME} & behind.symbols:
+            place = (*e.index[:k], behind, *e.index[k + 1 :])
+            return Ref(self.window(e.name), place, e.shape, e.type)
         if lag is None:
             what = "one fixed step of"
             if TIME in e.index[k].symbols:
@@ -335,7 +419,7 @@ class _Stepping:
         if self.program.vars[e.name].role == "param":
             raise self.refuse(eq, f"the parameter {e.name} has a value for every step")
         if any(t in p.symbols for p in index):
-            raise self.refuse(eq, f"another index of {e.name} changes with the step")
+            raise self.refuse(eq, f"another index of {e.name} changes with the step", PAST)
         if lag < 0:
             raise self.refuse(eq, "this equation looks ahead")
         if lag == 0:
@@ -370,3 +454,55 @@ class _Stepping:
                     raise self.refuse(eq, f"the start reads the sequence {v.name}")
         kept = {n: v for n, v in start.vars.items() if v.role in ("variable", "param") or n in used}
         return verify(start.with_(vars=kept))
+
+
+# --- distances ------------------------------------------------------------------------------------
+
+#: What changes no result of a reduction.
+_NEUTRAL = {"sum": 0.0, "max": -math.inf, "min": math.inf, "logsumexp": -math.inf}
+
+
+def by_distance(eq: Equation, t: str, given: Domain) -> Expr:
+    """The right-hand side with reductions over a part of the past by the distance from ``t``.
+
+    before:  sum[t-2 <= s <= t](x[s])
+    after:   sum[0 <= s <= 2](x[t-s] if t - s >= 1 else 0)
+    requires: a bounded distance; other reductions stay as they are.
+    """
+    usual = eq.domain & given & Domain.range(t, 1, TIME)
+
+    def go(e: Expr) -> Expr:
+        e = with_children(e, tuple(go(c) for c in children(e)))
+        if not isinstance(e, Reduce) or t not in e.domain.symbols or e.op not in _NEUTRAL:
+            return e
+        away = {
+            i: Poly.symbol(t) - Poly.symbol(i)
+            for i in e.indices
+            if any(q.coefficient(i) and q.coefficient(t) for q in e.domain.constraints)
+        }
+        domain = e.domain.subs(away)
+        fixed = Domain.of(q for q in domain.constraints if t not in q.symbols)
+        if any(distances(Poly.symbol(i), fixed)[1] is None for i in away):
+            return e
+        body = subs_positions(e.body, away)
+        for q in domain.gist(usual & fixed).constraints:
+            if TIME in q.symbols:
+                return e
+            holds = compare("ge", Position(q), Const(0, (), INT))
+            body = where(holds, body, Const(_NEUTRAL[e.op]))
+        return Reduce(e.op, e.indices, fixed, body)
+
+    return go(eq.rhs)
+
+
+def distances(behind: Poly, domain: Domain) -> tuple[int | None, int | None]:
+    """The least and the largest value of an affine expression over a domain, where they are the
+    same at every length."""
+    name = fresh("distance", domain.symbols | behind.symbols)
+    found = (domain & Domain.point(name, behind)).project_out(
+        sorted((domain.symbols | behind.symbols) - {name})
+    )
+    lower, upper = found.bounds(name)
+    lo = [b.constant for b in lower if b.constant is not None]
+    hi = [b.constant for b in upper if b.constant is not None]
+    return max(lo, default=None), min(hi, default=None)
