@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ARROWS = """
-    grammar, cells, intern, noise   :
+    grammar, cells, intern, noise, later :
     digest                          : intern
     cache                           : digest
     schemes                         :
@@ -42,7 +42,7 @@ ARROWS = """
     stages                          : check plan cache
     backends.numpy                  : graph errors
     cost                            : plan errors
-    backends.llvm                   : cost cache
+    backends.llvm                   : cost cache later
     files                           :
     inputs, outputs, init, sizes    : program errors noise
     parameters                      : inputs sizes files

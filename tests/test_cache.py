@@ -18,6 +18,7 @@ import pytest
 
 import unfold
 from unfold import cache
+from unfold.backends import llvm
 from unfold.backends.llvm import jit
 from unfold.cli import main
 from unfold.digest import digest
@@ -219,7 +220,8 @@ def test_code_for_another_machine_is_not_loaded(
     ):
         if other == machine:
             continue
-        monkeypatch.setattr(jit, "host", lambda other=other: other)
+        for module in (jit, llvm):
+            monkeypatch.setattr(module, "host", lambda other=other: other)
         gradient(compiled())
         assert generated.new() == 1
 

@@ -55,6 +55,20 @@ def test_what_comes_from_the_cache_needs_neither_parser_nor_checker(tmp_path: Pa
     assert modules.isdisjoint(LATE)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere LLVM loads object code")
+def test_what_comes_from_the_cache_needs_neither_llvm_nor_what_generates_code(
+    tmp_path: Path,
+) -> None:
+    """Loading LLVM alone takes ten times as long as all that is done until the first gradient."""
+    assert "llvmlite.binding" in imported(CALL, tmp_path)
+    modules = imported(CALL, tmp_path)
+    assert "unfold.backends.llvm.elf" in modules
+    generating = {f"unfold.backends.llvm.{n}" for n in ("code", "jit", "lanes", "tiles", "choose")}
+    assert modules.isdisjoint(
+        {"llvmlite.binding", "llvmlite.ir", "unfold.plan", "unfold.transform", *generating}
+    )
+
+
 @pytest.mark.parametrize("name", unfold.__all__)
 def test_every_name_of_the_package_is_there(name: str) -> None:
     assert name in dir(unfold)

@@ -34,7 +34,7 @@ SIZES = {"D": 3, "H": 5, "K": 2}
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A backend by name; "tiles" makes native code keep every component in memory."""
     if request.param == "tiles":
-        monkeypatch.setattr("unfold.backends.llvm.is_small", lambda program: False)
+        monkeypatch.setattr("unfold.backends.llvm.choose.is_small", lambda program: False)
     return str(request.param)
 
 

@@ -20,6 +20,7 @@ from .arrival import Watched, watched
 from .buffers import check
 from .errors import InputError
 from .inputs import Call, Signature, bind, signature
+from .later import Later
 from .program import Output, Program, verify
 
 if TYPE_CHECKING:
@@ -58,10 +59,15 @@ class Derived:
     ``names`` maps what the user asked for to the outputs that hold it (``W`` to ``W_bar``).
     """
 
-    program: Program
+    packed: Later[Program]  # most calls ask for nothing of it
     kernel: Kernel
     signature: Signature
     names: dict[str, str]
+
+    @property
+    def program(self) -> Program:
+        """What is computed."""
+        return self.packed.value
 
 
 class Compiler:
@@ -200,7 +206,7 @@ class Compiler:
                 verify(program), dtype=o.dtype, threads=1, sum_adjoints=False, entry=entry
             )
             sig = signature(program, self.declared, self.sizes, o.dtype)
-            return Derived(program, kernel, sig, names)
+            return Derived(Later(program), kernel, sig, names)
 
         key = ("observed", *key)
         with self._lock:
@@ -273,7 +279,7 @@ class Compiler:
             o.check_finite,
             labels,
         )
-        return Derived(program, kernel, sig, names or {})
+        return Derived(Later(program), kernel, sig, names or {})
 
     def run(
         self,

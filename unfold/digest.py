@@ -41,6 +41,9 @@ def _write(value: Any, out: Callable[[str], None], numbers: dict[Any, int]) -> N
         out(f"{kind.__name__} {len(value)}")
         for item in value:
             _write(item, out, numbers)
+    elif isinstance(value, tuple):  # a named one
+        out(f"{kind.__module__}.{kind.__qualname__}")
+        _write(tuple(value), out, numbers)
     elif isinstance(value, Value):
         # A shared part is written once: its number stands for it from then on.
         number = numbers.get(value)

@@ -3,18 +3,21 @@
 A plan is lowered to LLVM IR, compiled for the machine at hand and called with one pointer. The
 number of steps and the batch are run-time numbers: code size and compile time do not depend on
 them.
+
+What generates code is imported when code is generated: a process that finds all it calls in the
+cache loads neither it nor LLVM.
 """
 
 from __future__ import annotations
 
-import llvmlite
+from typing import TYPE_CHECKING
 
-from unfold.plan import hoist, retime, settle
-from unfold.program import Program
+from .machine import host, llvm_version
 
-from . import jit
-from .choose import arranged, is_small
-from .kernel import Kernel, Source
+if TYPE_CHECKING:
+    from unfold.program import Program
+
+    from .kernel import Kernel
 
 
 def compile(  # noqa: A001 - the name every backend has
@@ -34,21 +37,25 @@ def compile(  # noqa: A001 - the name every backend has
         sum_adjoints: whether outputs that are adjoints of parameters are summed over the batch.
         entry: the name of this program with these arguments in the cache, if its code is kept.
 
-    Code is generated at the first call of each kind; ``KeyError`` then names an op that has no
-    lowering.
+    Code is generated at the first call of each kind.
 
     Raises:
         CausalityError: no order exists.
+        KeyError: an op has no lowering; the argument is its name. (At the first call, if all else
+            about the op is known.)
     """
-    program = settle(program)
-    small = is_small(program)
-    made = arranged(program if small else retime(hoist(program)), small)
-    return Kernel(Source(made, small, dtype, threads, sum_adjoints), entry)
+    from unfold.later import Later
+
+    from .code import source
+    from .kernel import Kernel
+
+    made = source(program, dtype, threads, sum_adjoints)
+    return Kernel(made.facts, Later(made), entry)
 
 
 def target() -> tuple[object, ...]:
     """What code depends on beside its program: the machine, and the version of LLVM."""
-    return jit.host(), llvmlite.__version__
+    return host(), llvm_version()
 
 
-__all__ = ["Kernel", "compile", "target"]
+__all__ = ["compile", "target"]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .record import data_offset
+from .block import data_offset
 
 #: What native code calls, in the order of its table; then NumPy's, then objects.
 FUNCTIONS = (

@@ -6,13 +6,18 @@ so the last bits of gradients. It must not depend on the clock: equal calls have
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TypeAlias
 
 from unfold.cost.work import Work, size, work
 from unfold.domain import Domain
 from unfold.expr import Call, Expr, Reduce, children
 from unfold.plan import Plan
+from unfold.poly import Poly
 from unfold.program import Equation
+
+from .facts import Term
+
+Ranges: TypeAlias = tuple[tuple[tuple[Poly, ...], tuple[Poly, ...]], ...]
 
 #: Nanoseconds of an operation in a chain of operations that wait for each other.
 _LATENT = 1.0
@@ -24,37 +29,50 @@ _FUNCTION = 6.0
 _ITERATIONS = 10
 
 
-def microseconds(plan: Plan, lengths: Mapping[str, int], groups: int, lanes: int | None) -> float:
-    """About how long a plan takes on one core.
+def effort(plan: Plan, lanes: int | None) -> tuple[Term, ...]:
+    """What the time of one sequence, or of a register full of them, is made of.
 
     Args:
-        lengths: the value of every length.
-        groups: how often the program runs: the number of sequences, divided by how many of them
-            run side by side.
         lanes: how many numbers fill a register, where every row of a tile is computed with full
             registers; ``None`` where every component is a value of its own.
     """
-    total = 0.0
+    total: dict[Ranges, float] = {}
     for eq in plan.program.equations:
-        times = _points(eq.domain, eq.indices, lengths)
-        times *= _ITERATIONS if eq.solver is not None else 1
-        total += times * _cost(eq, lengths, lanes)
-    return total * groups / 1e3
+        times = 1 if eq.solver is None else _ITERATIONS
+        for ranges, cost in _costs(eq, lanes).items():
+            total[ranges] = total.get(ranges, 0.0) + times * cost
+    return tuple(Term(cost, ranges) for ranges, cost in total.items() if cost)
 
 
-def _cost(eq: Equation, lengths: Mapping[str, int], lanes: int | None) -> float:
-    """Nanoseconds of one element, bodies of reductions as often as they run."""
+def _costs(eq: Equation, lanes: int | None) -> dict[Ranges, float]:
+    """Nanoseconds of the elements, bodies of reductions as often as they run."""
     seen: set[Expr] = set()
+    found: dict[Ranges, float] = {}
 
-    def of(e: Expr, times: float) -> float:
+    def visit(e: Expr, ranges: Ranges) -> None:
         if e in seen:
-            return 0.0
+            return
         seen.add(e)
         if isinstance(e, Reduce):
-            times *= _points(e.domain, e.indices, lengths)
-        return times * _node(e, lanes) + sum(of(c, times) for c in children(e))
+            ranges = ranges + _ranges(e.domain, e.indices)
+        found[ranges] = found.get(ranges, 0.0) + _node(e, lanes)
+        for c in children(e):
+            visit(c, ranges)
 
-    return of(eq.rhs, 1.0)
+    visit(eq.rhs, _ranges(eq.domain, eq.indices))
+    return found
+
+
+def _ranges(domain: Domain, indices: tuple[str, ...]) -> Ranges:
+    """What bounds each index."""
+    found = []
+    for index in indices:
+        try:
+            lows, highs = domain.bounds(index)
+        except ValueError:  # every second position, say
+            lows, highs = (), ()
+        found.append((tuple(lows), tuple(highs)))
+    return tuple(found)
 
 
 def _node(e: Expr, lanes: int | None) -> float:
@@ -67,21 +85,4 @@ def _node(e: Expr, lanes: int | None) -> float:
     return alone / lanes
 
 
-def _points(domain: Domain, indices: tuple[str, ...], lengths: Mapping[str, int]) -> float:
-    """About how many points a domain has: what bounds an index by another one is left out."""
-    total, known = 1.0, set(lengths)
-    for index in indices:
-        try:
-            lows, highs = domain.bounds(index)
-        except ValueError:  # every second position, say
-            lows, highs = (), ()
-        least = [p.evaluate(lengths) for p in lows if p.symbols <= known]
-        most = [p.evaluate(lengths) for p in highs if p.symbols <= known]
-        if least and most:
-            total *= max(0, min(most) - max(least) + 1)
-        else:
-            total *= max(lengths.values(), default=1)
-    return total
-
-
-__all__ = ["microseconds"]
+__all__ = ["effort"]

@@ -11,99 +11,37 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import llvmlite.binding as llvm
 
-#: Bytes of one number by the name of its type.
-ITEMSIZE = {"float32": 4, "float64": 8, "int64": 8}
+from .loading import Library, load_object
+from .machine import HostTarget, host
 
 # llvmlite compiles one module at a time; LLVM's lazy set-up and the linker are behind it as well.
 _LOCK = threading.RLock()
 _SERIAL = itertools.count()
 
 
-@dataclass(frozen=True)
-class HostTarget:
-    """What code generation needs to know of a machine.
-
-    ``features`` is LLVM's list (``+avx2,-avx512f``), which is trusted; the name of the processor
-    is not used, for virtual machines and new parts are often misnamed. ``vector_bytes`` is the
-    width of a vector register (64 with AVX-512, 32 with AVX, 16 with SSE2 and NEON), ``registers``
-    their number.
-    """
-
-    triple: str
-    features: str
-    vector_bytes: int
-    registers: int
-
-    def lanes(self, dtype: str) -> int:
-        """How many numbers of the type ``float32``, ``float64`` or ``int64`` fill a register."""
-        return self.vector_bytes // ITEMSIZE[dtype]
-
-    def has(self, feature: str) -> bool:
-        """Whether the machine has the named feature (LLVM's name, such as ``fma``)."""
-        return f"+{feature}" in self.features.split(",")
-
-    @property
-    def scales(self) -> bool:
-        """Whether one instruction multiplies by powers of two, also out of the normal numbers."""
-        return self.has("avx512f") and self.has("avx512vl") and self.has("avx512dq")
-
-    @property
-    def masks(self) -> bool:
-        """Whether some lanes of a vector of any type are read and written as fast as all."""
-        return self.has("avx512f") and self.has("avx512vl") and self.has("avx512bw")
-
-    def narrow(self, vector_bytes: int) -> HostTarget:
-        """The same machine without its vectors wider than ``vector_bytes`` (16, 32 or 64).
-
-        For tests: what is generated for it runs on this machine. ValueError for other widths.
-        """
-        if vector_bytes not in (16, 32, 64):
-            raise ValueError(f"vectors have 16, 32 or 64 bytes, not {vector_bytes}")
-        if vector_bytes >= self.vector_bytes:
-            return self
-        wide: tuple[str, ...] = ("avx512", "avx10", "evex512")
-        if vector_bytes == 16:
-            wide = ("avx", "fma", "f16c", "xop", "vaes", "vpclmulqdq", *wide)
-        kept = [f"-{f[1:]}" if f[1:].startswith(wide) else f for f in self.features.split(",") if f]
-        registers = 16 if self.triple.startswith("x86_64") else self.registers
-        return replace(
-            self, features=",".join(kept), vector_bytes=vector_bytes, registers=registers
-        )
-
-
-@lru_cache(maxsize=1)
-def host() -> HostTarget:
-    """The machine that runs this process."""
+def described() -> tuple[str, dict[str, bool]]:
+    """What LLVM says of this machine: its triple, and which features it has."""
     with _LOCK:
-        triple = str(llvm.get_process_triple())
-        features: dict[str, bool] = llvm.get_host_cpu_features()
-    text = ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(features.items()))
-    if features.get("avx512f") and features.get("avx512vl") and features.get("avx512dq"):
-        return HostTarget(triple, text, 64, 32)
-    if features.get("avx2"):
-        return HostTarget(triple, text, 32, 16)
-    return HostTarget(triple, text, 16, 16 if triple.startswith("x86_64") else 32)
+        return str(llvm.get_process_triple()), dict(llvm.get_host_cpu_features())
 
 
-class Library:
-    """Machine code in this process, for as long as this object lives.
+class Linked:
+    """Object code that LLVM has linked into the process, for as long as this object lives.
 
-    ``object_code`` holds the bytes that `load_object` accepts, in this process or another one on
-    an equal machine.
+    Raises:
+        RuntimeError: it is no object code of this platform.
     """
 
-    def __init__(self, object_code: bytes, target: HostTarget) -> None:
-        self.object_code = object_code
+    def __init__(self, object_code: bytes, target: HostTarget | None) -> None:
         self._name = f"unfold.{next(_SERIAL)}"
         self._addresses: dict[str, int] = {}
         with _LOCK:
-            self._jit = _linker(target)
+            self._jit = _linker(target or host())
             builder = llvm.JITLibraryBuilder().add_object_img(object_code).add_current_process()
             self._trackers: list[Any] = [builder.link(self._jit, self._name)]
 
@@ -146,15 +84,6 @@ def object_code(ir_text: str, *, optimise: bool = False, target: HostTarget | No
         with _quick(not optimise):
             code: bytes = machine.emit_object(module)
         return code
-
-
-def load_object(object_code: bytes, *, target: HostTarget | None = None) -> Library:
-    """Load what `Library.object_code` once held.
-
-    Raises:
-        RuntimeError: it is no object code of this platform.
-    """
-    return Library(object_code, target or host())
 
 
 def assembly(ir_text: str, *, optimise: bool = False, target: HostTarget | None = None) -> str:
@@ -225,3 +154,7 @@ def _machine(target: HostTarget) -> Any:
 @lru_cache
 def _linker(target: HostTarget) -> Any:
     return llvm.create_lljit_compiler(_machine(target), use_jit_link=sys.platform != "win32")
+
+
+__all__ = ["HostTarget", "Library", "Linked", "assembly", "compile_ir", "described", "host",
+           "load_object", "object_code"]  # fmt: skip

@@ -1,4 +1,8 @@
-"""Compiled programs as Python callables: records, workspaces, code for each kind of call."""
+"""Compiled programs as Python callables: records, workspaces, code for each kind of call.
+
+What a process needs that finds its code in the cache is here; what generates code is imported when
+code is generated.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +10,25 @@ import ctypes
 import struct
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unfold import cache
-from unfold.plan import Plan
+from unfold.later import Later
 
-from . import jit, lanes, solving, tiles
-from .choose import arranged, is_light
-from .effort import microseconds
-from .elementwise import Formats
-from .lanes import Variant
-from .quick import Argument, Quick, Request, possible
-from .record import Record, data_offset, numbers, record, sizing
+from . import loading
+from .block import Record, Storage, data_offset
+from .facts import Facts, Variant, microseconds
+from .machine import host
 from .slots import Slot, number_type, result_kinds, shapes
-from .team import Team
-from .tiles.storage import Layout
-from .update import Update
+
+if TYPE_CHECKING:
+    from .code import Source
+    from .quick import Quick
+    from .team import Team
+    from .update import Update
 
 Array = NDArray[Any]
 
@@ -33,31 +36,6 @@ Array = NDArray[Any]
 _WORTHWHILE = 50.0
 #: When idle workspaces hold more bytes than this, they are given back.
 _KEPT = 2**28
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a kernel is made from, and how.
-
-    Attributes:
-        plan: the plan; with matrix products hoisted unless ``small``.
-        small: whether every component becomes a value of its own (`unfold.backends.llvm.lanes`)
-            or stays in memory (`unfold.backends.llvm.tiles`).
-        dtype: ``"float64"`` or ``"float32"``.
-        threads: how many threads a call may use.
-        sum_adjoints: whether adjoints of parameters are summed over the batch.
-    """
-
-    plan: Plan
-    small: bool
-    dtype: str
-    threads: int
-    sum_adjoints: bool
-
-    @property
-    def formats(self) -> Formats:
-        """The machine's number formats."""
-        return Formats("double" if self.dtype == "float64" else "float")
 
 
 class Kernel:
@@ -69,21 +47,26 @@ class Kernel:
     unless the cache holds it beside ``entry``.
     """
 
-    def __init__(self, source: Source, entry: str | None = None) -> None:
-        self.source = source
+    def __init__(self, facts: Facts, source: Later[Source], entry: str | None = None) -> None:
+        self.facts = facts
         self.entry = entry
+        self._source = source
         self._lock = threading.Lock()
         self._entries: dict[Variant, Entry] = {}
         self._pool: dict[tuple[Any, ...], list[Slot | Team]] = {}
         self._shapes: dict[tuple[Any, ...], dict[str, tuple[tuple[int, ...], np.dtype[Any]]]] = {}
-        self._width = jit.host().lanes(source.dtype)
-        self._light: bool | None = None
-        self._sizing = sizing(source.plan)
-        known = enumerate(source.plan.lengths)
+        self._width = host().lanes(facts.dtype)
+        self._sizing = facts.sizing
+        known = enumerate(facts.lengths)
         self._other = [(k, n) for k, n in known if n not in self._sizing]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Kernel, (self.source, self.entry)
+        return Kernel, (self.facts, self._source, self.entry)
+
+    @property
+    def source(self) -> Source:
+        """What the kernel is made from."""
+        return self._source.value
 
     def __call__(
         self,
@@ -120,7 +103,7 @@ class Kernel:
         if into:
             results = [into.get(n, a) for n, a in zip(entry.names, results, strict=True)]
         given = [arrays[n] for n in entry.given]
-        if ragged is not None and entry.code.falling:
+        if ragged is not None and entry.image.falling:
             in_falling_order(slot, given, results, ragged)
         else:
             slot.run(given, results, ragged)
@@ -143,28 +126,28 @@ class Kernel:
         self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False
     ) -> Slot | Team:
         """What calls of a size need."""
-        source = self.source
+        facts = self.facts
         count = 1 if batch is None else batch
         grain = self._grain(count, ragged)
-        entry = self._entry(Variant(grain, ragged, source.sum_adjoints))
+        entry = self._entry(Variant(grain, ragged, facts.sum_adjoints))
         groups = -(-count // grain)
-        if source.threads > 1 and groups > 1:
+        if facts.threads > 1 and groups > 1:
             parts = int(self.microseconds(lengths, batch, ragged) / _WORTHWHILE)
-            parts = min(source.threads, groups, parts)
+            parts = min(facts.threads, groups, parts)
             if parts > 1:
-                return Team(source, entry, dict(lengths), count, ragged, parts, grain)
-        return Slot(source, entry, dict(lengths), batch)
+                from .team import Team
+
+                return Team(facts, entry, dict(lengths), count, ragged, parts, grain)
+        return Slot(facts, entry, dict(lengths), batch)
 
     def _grain(self, count: int, ragged: bool) -> int:
         """How many sequences run side by side."""
         # Half-filled registers still beat one sequence at a time.
-        if not self.source.small or ragged or 2 * count <= self._width:
+        if not self.facts.small or ragged or 2 * count <= self._width:
             return 1
         if count <= self._width:
             return self._width
-        if self._light is None:
-            self._light = is_light(self.source.plan.program)
-        return 2 * self._width if self._light else self._width
+        return 2 * self._width if self.facts.doubled else self._width
 
     def microseconds(
         self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False
@@ -172,8 +155,7 @@ class Kernel:
         """About how long a call takes on one core."""
         count = 1 if batch is None else batch
         groups = -(-count // self._grain(count, ragged))
-        lanes = None if self.source.small else self._width
-        return microseconds(self.source.plan, lengths, groups, lanes)
+        return microseconds(self.facts.effort, lengths, groups)
 
     def shapes(
         self, lengths: Mapping[str, int], batch: int | None
@@ -182,9 +164,8 @@ class Kernel:
         key = (*lengths.items(), batch)
         found = self._shapes.get(key)
         if found is None:
-            made = self.source.plan
-            listed = shapes(self.source, made, dict(lengths), batch)
-            found = {r.name: listed[k][:2] for k, r in enumerate(made.results)}
+            listed = shapes(self.facts, lengths, batch)
+            found = {r.name: listed[k][:2] for k, r in enumerate(self.facts.results)}
             if len(self._shapes) > 64:
                 self._shapes.clear()
             self._shapes[key] = found
@@ -192,7 +173,7 @@ class Kernel:
 
     def kinds(self) -> dict[str, np.dtype[Any]]:
         """The dtypes of the results, by name."""
-        return result_kinds(self.source)
+        return result_kinds(self.facts)
 
     def quick(
         self, arguments: Sequence[tuple[str, str, str, int | None, bool, str]], **request: Any
@@ -206,19 +187,23 @@ class Kernel:
             request: what is to be returned, see `unfold.backends.llvm.quick.Request`.
         """
 
+        from .quick import Argument, Quick, Request, possible
+
         def number(kind: str) -> np.dtype[Any] | None:
-            return None if kind == "length" else number_type(self.source, kind)
+            return None if kind == "length" else number_type(self.facts, kind)
 
         listed = tuple(
             Argument(n, role, number(kind), bound, finite, variable)
             for n, role, kind, bound, finite, variable in arguments
         )
         wanted = Request(listed, **request)
-        base = record(self.source.plan, 1)
+        base = self.facts.record
         return Quick(self, wanted, base) if possible(wanted, base.results) else None
 
     def update(self, *args: Any, **options: Any) -> Update:
         """This program as the step of an optimiser; see `unfold.backends.llvm.update.Update`."""
+        from .update import Update
+
         return Update(self, *args, **options)
 
     def workspace(
@@ -227,24 +212,29 @@ class Kernel:
         """The bytes of each storage that a call in one thread needs beside its arguments and
         results."""
         count = 1 if batch is None else batch
-        variant = Variant(self._grain(count, ragged), ragged, self.source.sum_adjoints)
-        code = self._entry(variant).code
-        sizes = code.bytes(dict(lengths), count)
-        return dict(zip(code.record.work, sizes, strict=True))
+        variant = Variant(self._grain(count, ragged), ragged, self.facts.sum_adjoints)
+        image = self._entry(variant).image
+        return dict(zip(image.record.work, image.bytes(lengths, count), strict=True))
 
     def _entry(self, variant: Variant) -> Entry:
         with self._lock:
             found = self._entries.get(variant)
             if found is None:
-                known = {"source": self.source, "plan": self.source.plan}
                 entry = None if self.entry is None else cache.key(self.entry, variant)
-                image = cache.remember(entry, lambda: compiled(self.source, variant), known)
+                image = cache.remember(entry, lambda: self._compiled(variant))
                 found = self._entries[variant] = Entry(image)
             return found
 
+    def _compiled(self, variant: Variant) -> Image:
+        from .code import compiled
+
+        return compiled(self.source, variant)
+
     def ir(self, variant: Variant | None = None) -> str:
         """The LLVM IR of a variant, by default that for a single sequence."""
-        wanted = variant or Variant(1, False, self.source.sum_adjoints)
+        from .code import Code
+
+        wanted = variant or Variant(1, False, self.facts.sum_adjoints)
         return Code(self.source, wanted).text
 
 
@@ -256,7 +246,7 @@ def in_falling_order(
     if (order[1:] > order[:-1]).all():
         slot.run(given, results, ragged)
         return
-    inputs = len(slot.entry.code.record.inputs)
+    inputs = len(slot.entry.image.record.inputs)
     given = [a[order] if k < inputs else a for k, a in enumerate(given)]
     own = [
         a if summed else np.empty_like(a) for a, summed in zip(results, slot.summed, strict=True)
@@ -267,77 +257,36 @@ def in_falling_order(
             to[order] = made
 
 
-class Code:
-    """The IR of one variant, and how large its storages are for a call."""
+class Image(NamedTuple):
+    """The machine code of one variant, and how it is called.
 
-    def __init__(self, source: Source, variant: Variant) -> None:
-        self.source = source
-        self.variant = variant
-        self.layout: Layout | None = None
-        self.alone = variant.ragged
-        self.falling = False
-        self.plan = source.plan
-        if variant.ragged:
-            self.plan = arranged(source.plan.program, source.small, own="T")
-        if source.small:
-            self.record: Record = record(self.plan, variant.lanes)
-            self.text = lanes.generate(self.plan, source.formats, variant)
-        else:
-            width = jit.host().lanes(source.dtype)
-            made = tiles.generate(
-                self.plan, source.formats, width, variant.ragged, variant.sum_adjoints
-            )
-            self.text, self.layout = made.text, made.layout
-            self.alone, self.falling = made.alone, made.falling
-            self.record = made.layout.record
+    Attributes:
+        record: the fields of a call.
+        storages: the sizes of the record's workspace, in its order.
+        falling: whether sequences must come in falling order of their lengths.
+    """
 
-    def bytes(self, lengths: dict[str, int], batch: int) -> list[int]:
-        """The size of each storage in the workspace."""
-        formats = self.source.formats
-        if self.layout is not None:
-            found = self.layout.bytes(formats, lengths, 1 if self.alone else batch)
-            if solving.FIELD in self.record.work:
-                at = self.record.work.index(solving.FIELD)
-                found[at] = solving.words(self.plan, batch, 1)
-            return found
-        found = []
-        for n in self.record.work:
-            if n == solving.FIELD:
-                found.append(solving.words(self.plan, batch, self.variant.lanes))
-                continue
-            b = self.plan.buffers[n]
-            width = 1 if b.shared else self.variant.lanes
-            found.append(numbers(b, lengths) * width * formats.bytes(b.type.kind))
-        return found
-
-
-@dataclass(frozen=True)
-class Image:
-    """The machine code of one variant, and what it was made from, without the text."""
-
-    code: Code
+    record: Record
+    storages: tuple[Storage, ...]
+    falling: bool
     object_code: bytes
 
-
-def compiled(source: Source, variant: Variant) -> Image:
-    """The machine code of one variant for this machine."""
-    code = Code(source, variant)
-    object_code = jit.object_code(code.text, optimise=source.small)
-    code.text = ""
-    return Image(code, object_code)
+    def bytes(self, lengths: Mapping[str, int], batch: int) -> list[int]:
+        """The size of each storage in the workspace."""
+        return [s.bytes(lengths, batch) for s in self.storages]
 
 
 class Entry:
     """One variant in memory, and how to pass it a call's arrays."""
 
     def __init__(self, image: Image) -> None:
-        self.code = image.code
+        self.image = image
         data_offset()
-        self.library = jit.load_object(image.object_code)
+        self.library = loading.load_object(image.object_code)
         address = self.library.address("run")
         self.address = address
         self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
-        r = self.code.record
+        r = image.record
         self.given = r.inputs + r.params
         self.names = r.results
         self.pack = struct.Struct(f"{len(self.given) + len(self.names)}q").pack_into

@@ -8,38 +8,25 @@ lengths simply have their own number of steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from unfold.domain import Domain
 from unfold.expr import Ref
 from unfold.plan import Buffer, Loop, Node, Plan, Result, Statement
 from unfold.poly import Poly
 
+from .block import Record, data_offset
 from .carrying import Carried, carried
 from .components import Components, add
 from .copying import Copier
 from .elementwise import Formats, convert
 from .emitter import Emitter
+from .facts import Variant
+from .failures import FIELD
 from .ir import Function, Module, Value, integer, is_zero
 from .memory import Memory, Place
-from .record import Record, data_offset, record
-from .solving import FIELD, Reporter
+from .record import record
+from .solving import Reporter
 from .solving.registers import solve
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What a function is made for.
-
-    Attributes:
-        lanes: how many sequences run side by side.
-        ragged: whether each sequence has its own length T.
-        sum_adjoints: whether the adjoints of parameters are summed over the batch.
-    """
-
-    lanes: int
-    ragged: bool
-    sum_adjoints: bool
 
 
 def generate(plan: Plan, formats: Formats, variant: Variant) -> str:

@@ -26,7 +26,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-from . import jit
+from . import loading
+from .machine import host
 
 _FREE, _ASLEEP = 0, 1
 #: How long a helper spins before it sleeps, in seconds.
@@ -74,7 +75,7 @@ class Pool:
 
     def __init__(self) -> None:
         text = resources.files(__package__).joinpath("pool.ll").read_text(encoding="utf-8")
-        library = jit.compile_ir(text.replace("@pause@", _pause(jit.host().triple)))
+        library = loading.load_text("pool", text.replace("@pause@", _pause(host().triple)))
         kinds = [ctypes.c_void_p, ctypes.c_int64]
         self.serve = ctypes.CFUNCTYPE(None, *kinds)(library.address("serve"))
         kinds = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]

@@ -22,17 +22,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unfold import cache
-
-from . import jit, quick_code
+from . import loading, quick_code
+from .block import Record
 from .capi import Interface, interface
 from .quick_code import DESK, ENTRY, FORM, RESULT
-from .record import Record
 from .slots import Slot
-from .update import Update
 
 if TYPE_CHECKING:
     from .kernel import Kernel
+    from .update import Update
 
 Array = NDArray[Any]
 
@@ -292,12 +290,9 @@ _FASTCALL = 0x80
 
 
 @lru_cache(maxsize=1)
-def _method(places: Interface) -> tuple[_Method, jit.Library]:
+def _method(places: Interface) -> tuple[_Method, loading.Library]:
     text = quick_code.code(places)
-    image = cache.remember(
-        cache.key("quick", text, jit.host()), lambda: jit.object_code(text, optimise=True)
-    )
-    library = jit.load_object(image)
+    library = loading.load_text("quick", text)
     return _Method(b"quick", library.address("quick"), _FASTCALL, None), library
 
 

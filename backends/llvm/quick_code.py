@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
-
 from .capi import Interface, numbers
 from .update import WORDS
 
@@ -39,6 +37,8 @@ REDUCE = {"one": 0, "mean": 1, "sum": 2, "none": 3}
 
 def code(places: Interface) -> str:
     """The module; it exports ``quick``, a function of the kind METH_FASTCALL."""
+    from importlib import resources  # slow to import, and not needed by a process's first call
+
     text = resources.files(__package__).joinpath("quick.ll").read_text(encoding="utf-8")
     for name, k in numbers().items():
         text = text.replace(f"@api:{name}@", str(k))

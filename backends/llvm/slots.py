@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import solving
-from .record import extents
+from . import failures
+from .block import extents
 
 if TYPE_CHECKING:
-    from unfold.plan import Plan
-
-    from .kernel import Entry, Source
+    from .facts import Facts
+    from .kernel import Entry
 
 Array = NDArray[Any]
 #: Work buffers start at multiples of this.
@@ -29,7 +28,7 @@ class Slot:
     """A record and a workspace.
 
     Args:
-        source, entry: what is called.
+        facts, entry: what is called.
         lengths: the value of every length.
         batch: the number of sequences, or ``None``.
 
@@ -44,16 +43,16 @@ class Slot:
     """
 
     def __init__(
-        self, source: Source, entry: Entry, lengths: dict[str, int], batch: int | None
+        self, facts: Facts, entry: Entry, lengths: dict[str, int], batch: int | None
     ) -> None:
         self.entry = entry
         self.lengths: Mapping[str, int] = lengths
         self.batch = batch
-        self._dtype = source.dtype
-        listed = shapes(source, entry.code.plan, lengths, batch)
+        self._solved = facts.solved
+        listed = shapes(facts, lengths, batch)
         self.shapes = [(shape, kind) for shape, kind, _ in listed]
         self.summed = [summed for _, _, summed in listed]
-        r = entry.code.record
+        r = entry.image.record
         names = r.names()
         self.fields = (ctypes.c_int64 * len(names))()
         self.address = ctypes.addressof(self.fields)
@@ -64,7 +63,8 @@ class Slot:
         count = 1 if batch is None else batch
         self.hold(count)
         starts, total = [], 0
-        for size in entry.code.bytes(lengths, count):
+        sizes = entry.image.bytes(lengths, count)
+        for size in sizes:
             starts.append(total)
             total += size + -size % _ALIGN
         self._memory = np.empty(total + _ALIGN, np.uint8)
@@ -74,10 +74,10 @@ class Slot:
         for k, start in enumerate(starts):
             self.fields[len(names) - len(starts) + k] = base + start
         self.noted: NDArray[np.int64] | None = None
-        if solving.FIELD in r.work:
-            at = base - self._memory.ctypes.data + starts[r.work.index(solving.FIELD)]
-            size = solving.words(entry.code.plan, count, entry.code.variant.lanes)
-            self.noted = self._memory[at : at + size].view(np.int64)
+        if failures.FIELD in r.work:
+            k = r.work.index(failures.FIELD)
+            at = base - self._memory.ctypes.data + starts[k]
+            self.noted = self._memory[at : at + sizes[k]].view(np.int64)
 
     def place(self, fields: Iterable[tuple[int, str]], lengths: Mapping[str, int]) -> None:
         """Set lengths on which no size depends, by the numbers of their fields."""
@@ -113,41 +113,37 @@ class Slot:
     def clear(self) -> None:
         """Forget what a call before this one has noted."""
         if self.noted is not None:
-            solving.clear(self.noted)
+            failures.clear(self.noted)
 
     def check(self, ragged: Array | None, first: int = 0) -> None:
         """Raise `SolverError` if an element was not found; ``first`` is the number of the first
         sequence in the whole batch."""
         if self.noted is not None:
             count = None if self.batch is None else self.fields[self.objects - 2]
-            solving.raise_first(
-                self.noted, self.entry.code.plan, self.lengths, count, ragged, self._dtype, first
-            )
+            failures.raise_first(self.noted, self._solved, self.lengths, count, ragged, first)
 
 
-def number_type(source: Source, kind: str) -> np.dtype[Any]:
+def number_type(facts: Facts, kind: str) -> np.dtype[Any]:
     """The dtype of ``"real"``, ``"int"`` or ``"bool"`` numbers."""
-    return np.dtype({"int": "int64", "bool": "bool"}.get(kind, source.dtype))
+    return np.dtype({"int": "int64", "bool": "bool"}.get(kind, facts.dtype))
 
 
-def result_kinds(source: Source) -> dict[str, np.dtype[Any]]:
+def result_kinds(facts: Facts) -> dict[str, np.dtype[Any]]:
     """The dtypes of the results, by name."""
-    buffers = source.plan.buffers
-    return {r.name: number_type(source, buffers[r.name].type.kind) for r in source.plan.results}
+    return {r.name: number_type(facts, r.kind) for r in facts.results}
 
 
 def shapes(
-    source: Source, made: Plan, lengths: dict[str, int], batch: int | None
+    facts: Facts, lengths: Mapping[str, int], batch: int | None
 ) -> list[tuple[tuple[int, ...], np.dtype[Any], bool]]:
     """The shape and dtype of each result, and whether it is summed over the batch."""
     found = []
-    for result in made.results:
-        b = made.buffers[result.name]
-        shape = (*extents(result.ranges, lengths), *b.shape)
-        summed = batch is not None and result.of_param and source.sum_adjoints
+    for r in facts.results:
+        shape = (*extents(r.ranges, lengths), *r.shape)
+        summed = batch is not None and r.of_param and facts.sum_adjoints
         if batch is not None and not summed:
             shape = (batch, *shape)
-        found.append((shape, number_type(source, b.type.kind), summed))
+        found.append((shape, number_type(facts, r.kind), summed))
     return found
 
 

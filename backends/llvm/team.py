@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .block import data_offset
 from .pool import Job, pool
-from .record import data_offset
 from .slots import Slot, shapes
 
 if TYPE_CHECKING:
-    from .kernel import Entry, Source
+    from .facts import Facts
+    from .kernel import Entry
 
 Array = NDArray[Any]
 
@@ -35,7 +36,7 @@ class Team:
 
     def __init__(
         self,
-        source: Source,
+        facts: Facts,
         entry: Entry,
         lengths: dict[str, int],
         batch: int,
@@ -47,16 +48,16 @@ class Team:
         self._parts, self._batch = parts, batch
         self._ends = None if ragged else even(batch, parts, grain)
         largest = batch if self._ends is None else int(np.diff(self._ends).max())
-        self._slots = [Slot(source, entry, lengths, largest) for _ in range(parts)]
+        self._slots = [Slot(facts, entry, lengths, largest) for _ in range(parts)]
         self.nbytes = sum(s.nbytes for s in self._slots)
-        listed = shapes(source, entry.code.plan, lengths, batch)
+        listed = shapes(facts, lengths, batch)
         self.shapes = [(shape, kind) for shape, kind, _ in listed]
         self.summed = [summed for _, _, summed in listed]
         self._summed = [k for k, summed in enumerate(self.summed) if summed]
         count = len(entry.given) + len(listed)
         self._cells = np.zeros((parts, count), np.int64)
         self._private: list[list[Array]] = []
-        inputs, given = len(entry.code.record.inputs), len(entry.given)
+        inputs, given = len(entry.image.record.inputs), len(entry.given)
         for p, slot in enumerate(self._slots):
             row = self._cells.ctypes.data + 8 * count * p
             for k in range(count):

@@ -20,9 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unfold import cache
-
-from . import jit
+from . import loading
 from .slots import Slot
 
 if TYPE_CHECKING:
@@ -191,15 +189,11 @@ def _text() -> str:
 
 
 @lru_cache(maxsize=1)
-def _library() -> jit.Library:
-    text = _text()
-    image = cache.remember(
-        cache.key("update", text, jit.host()), lambda: jit.object_code(text, optimise=True)
-    )
-    return jit.load_object(image)
+def _library() -> loading.Library:
+    return loading.load_text("update", _text())
 
 
-def _function(library: jit.Library) -> Callable[[int, float], int]:
+def _function(library: loading.Library) -> Callable[[int, float], int]:
     # The interpreter lock is released meanwhile.
     kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_double)
     made: Any = kind(library.address("advance"))

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 import unfold
 from unfold.backends.llvm import team
-from unfold.backends.llvm.effort import microseconds
+from unfold.backends.llvm.effort import effort
+from unfold.backends.llvm.facts import microseconds
 from unfold.backends.llvm.kernel import Kernel
 from unfold.backends.llvm.team import Team
 from unfold.noise import draw
@@ -142,10 +143,11 @@ def test_one_sequence_is_not_divided() -> None:
 def test_effort_grows_with_every_size() -> None:
     fn = unfold.compile(LARGE, D=20, H=33)
     plan = fn.compiler.value().kernel.source.plan  # type: ignore[attr-defined]
-    base = microseconds(plan, {"T": 10}, 4, 8)
-    assert microseconds(plan, {"T": 20}, 4, 8) == pytest.approx(2 * base, rel=0.2)
-    assert microseconds(plan, {"T": 10}, 8, 8) == 2 * base
-    assert microseconds(plan, {"T": 10}, 4, 16) == base / 2
+    terms = effort(plan, 8)
+    base = microseconds(terms, {"T": 10}, 4)
+    assert microseconds(terms, {"T": 20}, 4) == pytest.approx(2 * base, rel=0.2)
+    assert microseconds(terms, {"T": 10}, 8) == 2 * base
+    assert microseconds(effort(plan, 16), {"T": 10}, 4) == pytest.approx(base / 2)
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(2, 9))

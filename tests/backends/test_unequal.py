@@ -42,7 +42,7 @@ def falls(fn: unfold.Function) -> bool:
     """Whether the function has code for sequences side by side."""
     kernels = [d.kernel for d in fn.compiler._derived.values()]
     return any(
-        e.code.falling for k in kernels if isinstance(k, Kernel) for e in k._entries.values()
+        e.image.falling for k in kernels if isinstance(k, Kernel) for e in k._entries.values()
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..body import SCALAR, Type
-from ..jit import ITEMSIZE, HostTarget
+from ..machine import ITEMSIZE, HostTarget
 
 #: Rows of a register block on a full panel, and on one of fewer vectors.
 ROWS, NARROW_ROWS = 6, 4

@@ -21,8 +21,8 @@ from ..components import Components, dims
 from ..emitter import Emitter
 from ..ir import Value as Plain
 from .anderson import anderson, state_size
-from .failures import Reporter
 from .linear import linear_system
+from .reporting import Reporter
 
 #: Names that no program has: the unknown while a map is differentiated, and its change.
 _UNKNOWN, _CHANGE = ".z", ".dz"

@@ -13,10 +13,10 @@ from typing import Any
 from unfold.plan import Buffer, Plan, Result
 
 from .. import gemm, jit
+from ..block import data_offset
 from ..elementwise import Formats
 from ..indexing import Indexer
 from ..ir import Function, Module, Value, integer
-from ..record import data_offset
 from .arrange import arrange
 from .deliver import Deliverer
 from .emit import TileEmitter

@@ -17,8 +17,9 @@ from unfold.program import Solver
 
 from ..body import BOOL, INT, Body, Type, Value
 from ..components import dims
+from ..failures import FIELD
 from ..ir import integer
-from ..solving import FIELD, Reporter, anderson, linear_system, state_size
+from ..solving import Reporter, anderson, linear_system, state_size
 from ..solving.registers import still
 from .nodes import Solve, View
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from unfold.expr import Ref, names
 from unfold.plan import Plan, statements
 
+from ..block import Record, Storage
 from ..elementwise import Formats
-from ..record import Record, numbers, record
-from ..solving import FIELD, words
+from ..failures import FIELD
+from ..record import noted, record
 from .nodes import Temporary
 from .stack import Member
 
@@ -55,32 +56,28 @@ class Layout:
         work = base.work + copies + tuple(self.temporaries) + tuple(self.packs)
         return Record(base.lengths, base.inputs, base.params, base.results, work)
 
-    def bytes(self, formats: Formats, lengths: dict[str, int], batch: int) -> list[int]:
-        """The size of each storage for a batch (of one sequence where ``batch`` is 1)."""
-        found = []
-        for n in self.record.work:
-            share = self.members.get(n)
-            if share is not None and share.base != n:
-                found.append(0)
-            elif n in self.temporaries:
-                t = self.temporaries[n]
-                rows = 1 if t.shared else max(batch, PORTION if t.portions else 1)
-                size = t.size if share is None else share.total
-                found.append(rows * size * formats.bytes(t.kind))
-            elif n in self.packs:
-                found.append(self.packs[n] * formats.bytes("real"))
-            elif n == FIELD:
-                found.append(words(self.plan, batch, 1))
-            elif n.startswith("%copy."):
-                b = self.plan.buffers[n[len("%copy.") :]]
-                rows = batch if batch > 1 else 0
-                found.append(rows * numbers(b, lengths) * formats.bytes(b.type.kind))
-            else:
-                b = self.plan.buffers[n]
-                rows = 1 if b.shared or n in self.summed else batch
-                elements = self.rings.get(n, 0) * b.size or numbers(b, lengths)
-                size = elements * formats.bytes(b.type.kind)
-                if share is not None:
-                    size = size // b.size * share.total
-                found.append(rows * size)
-        return found
+    def storages(self, formats: Formats) -> list[Storage]:
+        """The size of each storage, in the order of the record."""
+        return [self._storage(n, formats) for n in self.record.work]
+
+    def _storage(self, n: str, formats: Formats) -> Storage:
+        share = self.members.get(n)
+        if share is not None and share.base != n:
+            return Storage(0)
+        if n in self.temporaries:
+            t = self.temporaries[n]
+            size = t.size if share is None else share.total
+            least = PORTION if t.portions else 1
+            return Storage(size * formats.bytes(t.kind), shared=t.shared, least=least)
+        if n in self.packs:
+            return Storage(self.packs[n] * formats.bytes("real"), shared=True)
+        if n == FIELD:
+            return noted(1)
+        if n.startswith("%copy."):
+            b = self.plan.buffers[n[len("%copy.") :]]
+            return Storage(b.size * formats.bytes(b.type.kind), b.axes, several=True)
+        b = self.plan.buffers[n]
+        unit = (b.size if share is None else share.total) * formats.bytes(b.type.kind)
+        shared = b.shared or n in self.summed
+        ring = self.rings.get(n, 0)
+        return Storage(unit * ring, (), shared) if ring else Storage(unit, b.axes, shared)

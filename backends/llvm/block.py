@@ -1,0 +1,101 @@
+"""What a call passes to native code: one block of 64-bit numbers, and the memory they point to.
+
+Lengths, the batch, and addresses. The fields are in one fixed order that both sides read from here.
+Arrays are passed as the addresses of their Python objects, from which native code takes the address
+of the data: reading that in Python costs more than a small system takes to run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from unfold.poly import Poly
+
+
+class Record(NamedTuple):
+    """The fields of the block, by name.
+
+    ``lengths``, then ``batch`` and ``ragged`` (the address of each sequence's own length, or 0),
+    then objects (``inputs``, ``params``, ``results``), then addresses in the workspace (``work``).
+    """
+
+    lengths: tuple[str, ...]
+    inputs: tuple[str, ...]
+    params: tuple[str, ...]
+    results: tuple[str, ...]
+    work: tuple[str, ...]
+
+    def names(self) -> list[tuple[str, str]]:
+        """All fields in order, as (group, name)."""
+        listed = [("length", n) for n in self.lengths] + [("batch", ""), ("ragged", "")]
+        for group in ("inputs", "params", "results", "work"):
+            listed += [(group, n) for n in getattr(self, group)]
+        return listed
+
+    def field(self, group: str, name: str = "") -> int:
+        """The number of a field."""
+        return _fields(self)[group, name]
+
+
+class Storage(NamedTuple):
+    """How large a storage in the workspace is.
+
+    It has ``unit`` bytes for each position ``lo..hi`` along each of ``axes``, in each of its rows.
+    There is one row if it is ``shared``, else one for each sequence and ``more``, ``least`` of
+    them at least; none at all for a single sequence if it is for ``several``.
+    """
+
+    unit: int
+    axes: tuple[tuple[Poly, Poly], ...] = ()
+    shared: bool = False
+    least: int = 0
+    more: int = 0
+    several: bool = False
+
+    def rows(self, batch: int) -> int:
+        if self.several and batch == 1:
+            return 0
+        return 1 if self.shared else max(batch + self.more, self.least)
+
+    def bytes(self, lengths: Mapping[str, int], batch: int) -> int:
+        """The size for a call."""
+        total = self.unit * self.rows(batch)
+        for n in extents(self.axes, lengths):
+            total *= n
+        return total
+
+    def of_one(self) -> Storage:
+        """The storage if all sequences of a batch use it in turn."""
+        return Storage(self.unit * self.rows(1), self.axes, shared=True)
+
+
+@lru_cache
+def _fields(r: Record) -> dict[tuple[str, str], int]:
+    return {named: k for k, named in enumerate(r.names())}
+
+
+def extents(ranges: Sequence[tuple[Poly, Poly]], lengths: Mapping[str, int]) -> tuple[int, ...]:
+    """How many positions each axis has; none where the range is empty."""
+    return tuple(max(0, hi.evaluate(lengths) - lo.evaluate(lengths) + 1) for lo, hi in ranges)
+
+
+@lru_cache(maxsize=1)
+def data_offset() -> int:
+    """Where in an array's Python object the address of its data stands.
+
+    It follows the object's head in every NumPy; the head's size depends on the build of Python.
+    Raises RuntimeError for an interpreter that lays objects out otherwise.
+    """
+    probe = np.empty(3)
+    for offset in (16, 24, 32, 40):
+        if ctypes.c_void_p.from_address(id(probe) + offset).value == probe.ctypes.data:
+            return offset
+    raise RuntimeError("this Python keeps arrays in a way that the llvm backend does not know")
+
+
+__all__ = ["Record", "Storage", "data_offset", "extents"]

@@ -1,0 +1,123 @@
+"""From a program to machine code: the plan, the IR of a variant, and the facts that calls need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unfold.plan import Plan, hoist, retime, settle
+from unfold.program import Program
+
+from . import choose, jit, lanes, solving, tiles
+from .block import Record, Storage
+from .effort import effort
+from .elementwise import Formats
+from .facts import Facts, Returned, Variant
+from .failures import FIELD
+from .kernel import Image
+from .record import noted, record, sizing
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a kernel is made from, and how.
+
+    Attributes:
+        plan: the plan; with matrix products hoisted unless ``small``.
+        small: whether every component becomes a value of its own (`unfold.backends.llvm.lanes`)
+            or stays in memory (`unfold.backends.llvm.tiles`).
+        dtype: ``"float64"`` or ``"float32"``.
+        threads: how many threads a call may use.
+        sum_adjoints: whether adjoints of parameters are summed over the batch.
+    """
+
+    plan: Plan
+    small: bool
+    dtype: str
+    threads: int
+    sum_adjoints: bool
+
+    @property
+    def formats(self) -> Formats:
+        """The machine's number formats."""
+        return Formats("double" if self.dtype == "float64" else "float")
+
+    @property
+    def facts(self) -> Facts:
+        """What calls need to know."""
+        plan, buffers = self.plan, self.plan.buffers
+        results = tuple(
+            Returned(r.name, r.ranges, buffers[r.name].shape, buffers[r.name].type.kind, r.of_param)
+            for r in plan.results
+        )
+        width = None if self.small else jit.host().lanes(self.dtype)
+        return Facts(
+            self.dtype, self.threads, self.sum_adjoints, self.small,
+            doubled=self.small and choose.is_light(plan.program),
+            lengths=plan.lengths,
+            sizing=sizing(plan),
+            record=record(plan, 1),
+            results=results,
+            solved=solving.solved(plan, self.dtype),
+            effort=effort(plan, width),
+        )  # fmt: skip
+
+
+def source(program: Program, dtype: str, threads: int, sum_adjoints: bool) -> Source:
+    """The plan of a program, for the kind of code that suits it."""
+    program = settle(program)
+    small = choose.is_small(program)
+    made = choose.arranged(program if small else retime(hoist(program)), small)
+    return Source(made, small, dtype, threads, sum_adjoints)
+
+
+class Code:
+    """The IR of one variant, and how large its storages are.
+
+    Attributes:
+        record, storages, falling: see `unfold.backends.llvm.kernel.Image`.
+    """
+
+    def __init__(self, source: Source, variant: Variant) -> None:
+        self.falling = False
+        self.record: Record
+        self.storages: tuple[Storage, ...]
+        plan = source.plan
+        if variant.ragged:
+            plan = choose.arranged(plan.program, source.small, own="T")
+        if source.small:
+            self.record = record(plan, variant.lanes)
+            self.text = lanes.generate(plan, source.formats, variant)
+            self.storages = tuple(
+                _for_lanes(plan, n, variant.lanes, source.formats) for n in self.record.work
+            )
+            alone = variant.ragged
+        else:
+            width = jit.host().lanes(source.dtype)
+            made = tiles.generate(plan, source.formats, width, variant.ragged, variant.sum_adjoints)
+            self.text, self.falling, alone = made.text, made.falling, made.alone
+            self.record = made.layout.record
+            self.storages = tuple(made.layout.storages(source.formats))
+        if alone and not source.small:
+            self.storages = tuple(
+                s if n == FIELD else s.of_one()
+                for n, s in zip(self.record.work, self.storages, strict=True)
+            )
+
+
+def _for_lanes(plan: Plan, name: str, lanes: int, formats: Formats) -> Storage:
+    """A storage of code that keeps components in registers: of the sequences that run at once."""
+    if name == FIELD:
+        return noted(lanes)
+    b = plan.buffers[name]
+    width = 1 if b.shared else lanes
+    return Storage(b.size * width * formats.bytes(b.type.kind), b.axes, shared=True)
+
+
+def compiled(source: Source, variant: Variant) -> Image:
+    """The machine code of one variant for this machine."""
+    code = Code(source, variant)
+    object_code = jit.object_code(code.text, optimise=source.small)
+    return Image(code.record, code.storages, code.falling, object_code)
+
+
+__all__ = ["Code", "Source", "compiled", "source"]

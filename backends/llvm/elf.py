@@ -1,0 +1,169 @@
+"""Object code of Linux on x86-64 put into memory, without LLVM.
+
+The library that generates code is large, and loading it takes a hundred times as long as what is
+done here. Object code from the cache needs none of it: it is position-independent and small, so
+that linking means to write some distances between places in it (System V ABI, AMD64 supplement,
+chapter 4). What is rarer than that is refused, and LLVM's linker does it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import struct
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+_MAGIC = b"\x7fELF\x02\x01"  # 64 bits, little-endian
+_RELOCATABLE, _X86_64 = 1, 62
+_SYMTAB, _RELA, _NOBITS = 2, 4, 8
+_WRITABLE, _ALLOCATED, _THREAD_LOCAL = 0x1, 0x2, 0x400
+#: The special sections of symbols that are defined elsewhere, and the first of the others.
+_UNDEFINED, _RESERVED = 0, 0xFF00
+_PC32, _PLT32 = 2, 4
+#: ``jmp *8(%rip)``, up to the address of a function that is elsewhere.
+_JUMP = bytes.fromhex("ff2502000000") + b"\xcc\xcc"
+_STUB = 16
+
+
+class Unfamiliar(Exception):
+    """Object code that this linker does not know."""
+
+
+#: The fields of a section: name, kind, flags, address, offset, size, link, info, align, entry.
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+#: The fields of a symbol: name, info, other, section, value, size.
+_SYMBOL = struct.Struct("<IBBHQQ")
+#: The fields of a relocation: place, symbol and kind, addend.
+_RELOCATION = struct.Struct("<QQq")
+
+
+class Mapped(NamedTuple):
+    """Code in memory, which is given back when this object dies.
+
+    Attributes:
+        addresses: of the functions that the code exports, by name.
+        kept: what must live as long as the code.
+    """
+
+    addresses: dict[str, int]
+    kept: tuple[object, ...]
+
+
+def is_possible() -> bool:
+    """Whether this process can run such code."""
+    return sys.platform == "linux" and struct.calcsize("P") == 8
+
+
+def mapped(code: bytes, find: Callable[[str], int]) -> Mapped:
+    """Link object code and make it executable.
+
+    Args:
+        find: the address of a function of the process by its name; may raise ``Unfamiliar``.
+
+    Raises:
+        Unfamiliar: something in it that only LLVM's linker knows.
+        OSError: the system does not give memory for code.
+    """
+    image, exported = linked(code, find)
+    memory = mmap.mmap(-1, max(len(image), 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.write(image)
+    anchor = ctypes.c_char.from_buffer(memory)
+    base = ctypes.addressof(anchor)
+    # Never writable and executable at once.
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    if protect(base, len(memory), mmap.PROT_READ | mmap.PROT_EXEC):
+        raise OSError(ctypes.get_errno(), "memory cannot be made executable")
+    return Mapped({name: base + at for name, at in exported.items()}, (anchor, memory))
+
+
+def linked(code: bytes, find: Callable[[str], int]) -> tuple[bytearray, dict[str, int]]:
+    """The code as it stands in memory, wherever that is, and where in it each exported function
+    begins. Raises ``Unfamiliar``."""
+    try:
+        sections = _sections(code)
+        image, starts = _laid_out(code, sections)
+        symbols, names = _symbols(code, sections)
+        places = [
+            None
+            if not 0 < section < _RESERVED or section not in starts
+            else starts[section] + value
+            for _, _, _, section, value, _ in symbols
+        ]
+        exported = {
+            name: place
+            for name, place, symbol in zip(names, places, symbols, strict=True)
+            if symbol[1] >> 4 and place is not None  # not a local one
+        }
+        for _, kind, _, _, offset, size, _, target, _, _ in sections:
+            if kind != _RELA or target not in starts:
+                continue
+            for at, info, addend in _RELOCATION.iter_unpack(code[offset : offset + size]):
+                if info & 0xFFFFFFFF not in (_PC32, _PLT32):
+                    raise Unfamiliar(f"a relocation of kind {info & 0xFFFFFFFF}")
+                number, at = info >> 32, starts[target] + at
+                place = places[number]
+                if place is None:
+                    if symbols[number][3] != _UNDEFINED:
+                        raise Unfamiliar(f"{names[number]} is in no section")
+                    place = places[number] = _stub(image, find(names[number]))
+                struct.pack_into("<i", image, at, place + addend - at)
+    except (struct.error, IndexError, UnicodeDecodeError, ValueError) as error:
+        raise Unfamiliar(str(error)) from error
+    return image, exported
+
+
+def _sections(code: bytes) -> list[tuple[int, ...]]:
+    if not code.startswith(_MAGIC):
+        raise Unfamiliar("no object code of this kind")
+    if struct.unpack_from("<HH", code, 16) != (_RELOCATABLE, _X86_64):
+        raise Unfamiliar("of another machine")
+    (start,) = struct.unpack_from("<Q", code, 40)
+    size, count = struct.unpack_from("<HH", code, 58)
+    if size != _SECTION.size:
+        raise Unfamiliar("sections of another kind")
+    return list(_SECTION.iter_unpack(code[start : start + size * count]))
+
+
+def _laid_out(code: bytes, sections: list[tuple[int, ...]]) -> tuple[bytearray, dict[int, int]]:
+    """The sections that a process needs, one after the other, and where each begins."""
+    image, starts = bytearray(), {}
+    for number, (_, kind, flags, _, offset, size, _, _, align, _) in enumerate(sections):
+        if not flags & _ALLOCATED:
+            continue
+        if flags & (_WRITABLE | _THREAD_LOCAL) or kind == _NOBITS:
+            raise Unfamiliar("data that are written to")
+        image += bytes(-len(image) % max(align, 1))
+        starts[number] = len(image)
+        image += code[offset : offset + size]
+    return image, starts
+
+
+def _symbols(
+    code: bytes, sections: list[tuple[int, ...]]
+) -> tuple[list[tuple[int, ...]], list[str]]:
+    """The table of symbols, and their names."""
+    tables = [s for s in sections if s[1] == _SYMTAB]
+    if len(tables) != 1:
+        raise Unfamiliar("no single table of symbols")
+    offset, size, link = tables[0][4:7]
+    symbols = list(_SYMBOL.iter_unpack(code[offset : offset + size]))
+    start = sections[link][4]
+    names = []
+    for symbol in symbols:
+        at = start + symbol[0]
+        names.append(code[at : code.index(b"\0", at)].decode())
+    return symbols, names
+
+
+def _stub(image: bytearray, address: int) -> int:
+    """Append a jump to a function of the process, which may be far away; where it begins."""
+    image += bytes(-len(image) % _STUB)
+    start = len(image)
+    image += _JUMP + struct.pack("<Q", address)
+    return start
+
+
+__all__ = ["Mapped", "Unfamiliar", "is_possible", "linked", "mapped"]

@@ -1,0 +1,109 @@
+"""What calls need to know of a plan, without the plan.
+
+Code comes from the cache with these facts; the plan it was made from stays packed until another
+variant of the code is wanted. (They are named tuples: a class that is a frozen dataclass takes
+several times as long to make, and these are all made before the first call of a process.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from unfold.poly import Poly
+
+from .block import Record
+from .failures import Solved
+
+
+class Variant(NamedTuple):
+    """What a function is made for.
+
+    Attributes:
+        lanes: how many sequences run side by side.
+        ragged: whether each sequence has its own length T.
+        sum_adjoints: whether the adjoints of parameters are summed over the batch.
+    """
+
+    lanes: int
+    ragged: bool
+    sum_adjoints: bool
+
+
+class Returned(NamedTuple):
+    """A result: the positions ``lo..hi`` along its axes, and the shape and kind of an element.
+
+    Those that are ``of_param`` are adjoints of parameters, which may be summed over the batch.
+    """
+
+    name: str
+    ranges: tuple[tuple[Poly, Poly], ...]
+    shape: tuple[int, ...]
+    kind: str
+    of_param: bool
+
+
+class Term(NamedTuple):
+    """A part of the time that a sequence takes: so many nanoseconds for each point.
+
+    The points are those of several indices, each from the greatest of ``lows`` to the least of
+    ``highs``.
+    """
+
+    nanoseconds: float
+    ranges: tuple[tuple[tuple[Poly, ...], tuple[Poly, ...]], ...]
+
+    def total(self, lengths: Mapping[str, int]) -> float:
+        """About how many nanoseconds: what bounds an index by another one is left out."""
+        total, known = self.nanoseconds, lengths.keys()
+        for lows, highs in self.ranges:
+            least = [p.evaluate(lengths) for p in lows if p.symbols <= known]
+            most = [p.evaluate(lengths) for p in highs if p.symbols <= known]
+            if least and most:
+                total *= max(0, min(most) - max(least) + 1)
+            else:
+                total *= max(lengths.values(), default=1)
+        return total
+
+
+class Facts(NamedTuple):
+    """Of a plan, and how it is to be compiled.
+
+    Attributes:
+        dtype: ``"float64"`` or ``"float32"``.
+        threads: how many threads a call may use.
+        sum_adjoints: whether adjoints of parameters are summed over the batch.
+        small: whether every component is a value of its own.
+        doubled: whether two registers of sequences go side by side.
+        lengths: the numbers that are known at each call only.
+        sizing: those on which the sizes of storages and results depend.
+        record: the fields of a call of a single sequence, but for the workspace of its variant.
+        results, solved: in the order of the program.
+        effort: how long one sequence, or a register full of them, takes.
+    """
+
+    dtype: str
+    threads: int
+    sum_adjoints: bool
+    small: bool
+    doubled: bool
+    lengths: tuple[str, ...]
+    sizing: tuple[str, ...]
+    record: Record
+    results: tuple[Returned, ...]
+    solved: tuple[Solved, ...]
+    effort: tuple[Term, ...]
+
+
+def microseconds(effort: Sequence[Term], lengths: Mapping[str, int], groups: int) -> float:
+    """About how long a call takes on one core.
+
+    Args:
+        lengths: the value of every length.
+        groups: how often the program runs: the number of sequences, divided by how many of them
+            run side by side.
+    """
+    return sum(term.total(lengths) for term in effort) * groups / 1e3
+
+
+__all__ = ["Facts", "Returned", "Term", "Variant", "microseconds"]
