@@ -118,10 +118,12 @@ def typical(call: Callable[[], Any], seconds: float) -> float:
     """The median time of warm calls."""
     call()
     times: list[float] = []
-    while len(times) < 3 or sum(times) < seconds:
+    total = 0.0
+    while len(times) < 3 or total < seconds:
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
+        total += times[-1]
     return median(times)
 
 
