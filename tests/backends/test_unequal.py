@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unfold
+from unfold.backends.llvm import choose
 from unfold.backends.llvm.kernel import Kernel
 from unfold.gradcheck import random_arrays
 
@@ -114,3 +115,18 @@ def test_the_order_of_sequences_does_not_matter() -> None:
     np.testing.assert_allclose(again, value, rtol=1e-12)
     for n, g in grads.items():
         np.testing.assert_allclose(same[n], g, rtol=1e-9, atol=1e-12)
+
+
+def test_what_only_sequences_of_one_length_share_is_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "UNROLLED", -1)
+    text = """
+model m():
+    input u[t]: real
+    param a: real
+    v[T+1] = a
+    v[t] = tanh(u[t] + 0.5 * v[t+1])
+    loss = sum[t](v[t] ** 2) + v[T]
+    minimize loss
+"""
+    # In the adjoint of v[1] stands a term for sequences of one step alone.
+    compare(unfold.loads(text), {}, [6, 4, 4, 2, 2, 1, 1, 2])

@@ -27,7 +27,20 @@ from unfold.poly import Poly
 from ..body import INT, POINTER, Body, define
 from ..body import Value as Number
 from ..ir import Value, integer
-from .nodes import ColumnSum, Contract, Op, Points, Repeat, Stretch, View
+from .nodes import (
+    Branch,
+    ColumnSum,
+    Contract,
+    Fold,
+    Group,
+    Map,
+    Op,
+    Points,
+    Product,
+    Repeat,
+    Stretch,
+    View,
+)
 from .stretching import adding
 
 if TYPE_CHECKING:
@@ -78,13 +91,16 @@ class Unequal:
 
     def ops(self, ops: Sequence[Op]) -> None:
         grouped: list[Op] = []
+        numbers: set[str] = set()
         for op in ops:
             span = _span(op)
-            if span is None and mentions(op):
+            # What rows of one length share is known in their group only.
+            if (span is None and (mentions(op) or numbers)) or numbers & storages(op):
                 grouped.append(op)
+                numbers |= shared_by(op)
                 continue
             self.groups(grouped)
-            grouped = []
+            grouped, numbers = [], set()
             self.clear(op)
             if span is not None and isinstance(span.body[0], Contract) and len(span.body) == 1:
                 self.contract(span, span.body[0])
@@ -243,6 +259,32 @@ def mentions(part: Any) -> bool:
     if isinstance(part, Mapping):
         return any(map(mentions, part.values()))
     return False
+
+
+def storages(part: Any) -> set[str]:
+    """The storages that an operation (or a part of one) touches."""
+    if isinstance(part, View):
+        return {part.storage} | (storages(part.pick[0]) if part.pick is not None else set())
+    if isinstance(part, (tuple, list)):
+        return set().union(*map(storages, part))
+    if isinstance(part, Mapping):
+        return set().union(*map(storages, part.values()))
+    if is_dataclass(part) and not isinstance(part, (Expr, Poly, Domain)):
+        return set().union(*(storages(getattr(part, f.name)) for f in fields(part)))
+    return set()
+
+
+def shared_by(op: Op) -> set[str]:
+    """What an operation writes that its rows share, sums over the rows aside."""
+    if isinstance(op, Branch):
+        return set().union(*map(shared_by, (*op.then, *op.otherwise)))
+    if isinstance(op, (Repeat, Points, Stretch)):
+        return set().union(*map(shared_by, op.body))
+    if isinstance(op, Group):
+        return set().union(*map(shared_by, op.parts))
+    if isinstance(op, (Map, Fold, Product)) and op.target.shared:
+        return {op.target.storage}
+    return set()
 
 
 def _positions(e: Expr | None, leaves: Mapping[Expr, View]) -> bool:
