@@ -47,7 +47,9 @@ class Storage(NamedTuple):
 
     It has ``unit`` bytes for each position ``lo..hi`` along each of ``axes``, in each of its rows.
     There is one row if it is ``shared``, else one for each sequence and ``more``, ``least`` of
-    them at least; none at all for a single sequence if it is for ``several``.
+    them at least; none at all for a single sequence if it is for ``several``. With ``turns`` it has
+    places for so many rows of all positions together, or for so many positions of each row if that
+    is more, which positions take in turn if they are more.
     """
 
     unit: int
@@ -56,6 +58,7 @@ class Storage(NamedTuple):
     least: int = 0
     more: int = 0
     several: bool = False
+    turns: tuple[int, int] | None = None
 
     def rows(self, batch: int) -> int:
         if self.several and batch == 1:
@@ -64,14 +67,16 @@ class Storage(NamedTuple):
 
     def bytes(self, lengths: Mapping[str, int], batch: int) -> int:
         """The size for a call."""
-        total = self.unit * self.rows(batch)
+        total = self.rows(batch)
         for n in extents(self.axes, lengths):
             total *= n
-        return total
+        if self.turns is not None:
+            total = min(total, max(self.turns[0], self.turns[1] * self.rows(batch)))
+        return self.unit * total
 
     def of_one(self) -> Storage:
         """The storage if all sequences of a batch use it in turn."""
-        return Storage(self.unit * self.rows(1), self.axes, shared=True)
+        return Storage(self.unit * self.rows(1), self.axes, shared=True, turns=self.turns)
 
 
 @lru_cache

@@ -14,10 +14,11 @@ from tests.strategies import programs
 from unfold.backends import llvm
 from unfold.backends import numpy as interpreter
 from unfold.backends.llvm import choose
+from unfold.backends.llvm.tiles import strips
 from unfold.program import Program
 from unfold.transform import adjoint
 
-WAYS = {"lanes": 10**9, "tiles": -1}
+WAYS = {"lanes": 10**9, "tiles": -1, "short strips": -1}
 SETTINGS = settings(
     max_examples=12,
     deadline=None,
@@ -27,8 +28,12 @@ SETTINGS = settings(
 
 @pytest.fixture(params=list(WAYS))
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Each of the two kinds of native code, whatever the size of the program."""
+    """Each of the two kinds of native code, whatever the size of the program; tiles also with
+    strips of two steps."""
     monkeypatch.setattr(choose, "UNROLLED", WAYS[request.param])
+    if request.param == "short strips":
+        monkeypatch.setattr(strips, "ROWS", 2)
+        monkeypatch.setattr(strips, "STEPS", 2)
     return request.param  # type: ignore[no-any-return]
 
 

@@ -16,6 +16,7 @@ from unfold.backends.llvm.elementwise import Formats
 from unfold.backends.llvm.tiles import arrange as arranged
 from unfold.backends.llvm.tiles.generate import Generator
 from unfold.backends.llvm.tiles.nodes import (
+    LENGTH,
     Branch,
     Group,
     Op,
@@ -23,8 +24,10 @@ from unfold.backends.llvm.tiles.nodes import (
     Repeat,
     Solve,
     Stretch,
+    Strips,
     View,
 )
+from unfold.backends.llvm.tiles.sharing import STRIP
 from unfold.plan import hoist, retime
 from unfold.program import Program
 from unfold.transform import adjoint
@@ -35,12 +38,16 @@ def generated(p: Program) -> Generator:
     return Generator(made, Formats("double"), 8, False, True)
 
 
+#: How many steps a strip has.
+STEPS = 4
+
+
 class Memory:
     """Runs operations on marks: each component holds the name of the element written last."""
 
     def __init__(self, g: Generator, lengths: dict[str, int]) -> None:
         self.g = g
-        self.env = dict(lengths)
+        self.env = {**lengths, LENGTH: STEPS}
         self.held: dict[tuple[object, ...], tuple[object, ...]] = {}
         self.reads = 0
 
@@ -54,8 +61,8 @@ class Memory:
         own = g.members.get(v.storage)
         base, offset = (v.storage, 0) if own is None else (own.base, own.offset)
         at = tuple(p.evaluate(self.env) for p in v.position)
-        ring = g.rings.get(v.storage, 0)
-        slot = tuple(n % ring for n in at) if ring else at
+        ring = g.rings.get(v.storage)
+        slot = at if ring is None else tuple(n % (ring or STEPS) for n in at)
         found = [v.offset]
         for n, s in zip(v.shape, v.strides, strict=True):
             found = [k + i * s for k in found for i in range(n)]
@@ -80,12 +87,25 @@ class Memory:
     def one(self, op: Op) -> None:
         if isinstance(op, Branch):
             self.run(op.then if op.condition.contains(self.env) else op.otherwise)
+        elif isinstance(op, Strips):
+            ends = [self.values(Repeat(op.index, (r,), 1, ())) for r in op.ranges]
+            starts = {at // STEPS for found in ends for at in found}
+            for k in sorted(starts, reverse=op.direction < 0):
+                self.env[op.index] = k * STEPS
+                self.run(op.body)
+            self.env.pop(op.index, None)
         elif isinstance(op, (Repeat, Points, Stretch)):
-            for at in self.values(op):
+            values = self.values(op)
+            for at in values:
                 outer = dict(self.env)
                 self.env[op.index] = at
                 self.run(op.body)
                 self.env = outer
+            if not values:
+                # Sums over nothing are zero.
+                for part in op.body:
+                    if getattr(part, "fresh", False):
+                        self.write(arranged.written_by(part)[0])
         elif isinstance(op, Group):
             # Parts may read what parts before them compute: that is in registers.
             written: list[View] = []
@@ -156,7 +176,7 @@ model main(D, H):
 @pytest.mark.parametrize("name", ["elman", "gru", "lstm"])
 def test_nothing_is_overwritten_that_a_cell_still_reads(name: str, gradient: bool) -> None:
     g = generated(cell(name, gradient))
-    for T in (1, 2, 3, 6):
+    for T in (1, 2, 3, 6, 13):
         assert check(g, {"T": T}) > 0
 
 
@@ -169,10 +189,22 @@ def test_the_gates_of_an_lstm_and_their_gradients_stand_in_the_place_of_the_proj
 
 def test_what_is_read_at_its_own_step_is_kept_for_one_step() -> None:
     assert generated(cell("lstm", True)).rings == {
-        "net.h_bar": 1, "net.c_bar": 1, "net.c_bar_kept": 1
+        "net.h_bar": 1, "net.c_bar": 1, "net.c_bar_kept": 1, "x": STRIP
     }  # fmt: skip
     # Without gradients a state is kept until the next one.
     assert {"net.c", "net.i"} <= set(generated(cell("lstm", False)).rings)
+
+
+def test_what_passes_between_loops_is_kept_for_a_strip() -> None:
+    rings = generated(cell("elman", True)).rings
+    # The projection; the gradients that the recurrence is given and those that it gives.
+    assert {n for n, size in rings.items() if size == STRIP} == {
+        "net.h_in", "net.h_pre_bar", "x"
+    }  # fmt: skip
+    # Without gradients only the states that the loss reads are kept for longer.
+    g = generated(cell("lstm", False))
+    kept = {n for n, b in g.plan.buffers.items() if b.axes and not b.shared} - set(g.rings)
+    assert kept == {"net.h"}
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -181,7 +213,7 @@ def test_nothing_is_overwritten_that_a_random_program_still_reads(p: Program) ->
     wrt = [v.name for v in p.vars.values() if v.role in ("input", "param")]
     for q in (p, adjoint(p, wrt=wrt)):
         g = generated(q)
-        for T in (1, 4):
+        for T in (1, 4, 9):
             check(g, {"T": max(T, p.minimum.get("T", 1))})
 
 

@@ -9,9 +9,26 @@ from unfold.domain import Domain
 from unfold.poly import Poly
 
 from .arrange import read_by, written_by
-from .nodes import Branch, Group, Map, Op, Points, Product, Repeat, Solve, Stretch, View
+from .nodes import (
+    LENGTH,
+    Branch,
+    ColumnSum,
+    Contract,
+    Group,
+    Map,
+    Op,
+    Points,
+    Product,
+    Repeat,
+    Solve,
+    Stretch,
+    Strips,
+    View,
+)
 from .rowwise import is_aligned
 from .stack import Member
+
+_ONE = Poly.const(1)
 
 
 @dataclass(frozen=True)
@@ -22,12 +39,14 @@ class Turn:
         number: of the loop.
         index, domain: the loop's variable and its range.
         direction: 1 or -1; 0 where the order is open.
+        step: by how much the index moves, at least.
     """
 
     number: int
     index: str
     domain: Domain
     direction: int
+    step: Poly
 
 
 @dataclass(frozen=True)
@@ -92,7 +111,7 @@ class _Walker:
             if isinstance(op, Branch):
                 self.ops(op.then, turns)
                 self.ops(op.otherwise, turns)
-            elif isinstance(op, (Repeat, Points, Stretch)):
+            elif isinstance(op, (Repeat, Points, Stretch, Strips)):
                 self.ops(op.body, (*turns, _turn(op, self.time)))
             elif isinstance(op, Solve):
                 self.hidden(op)
@@ -117,8 +136,11 @@ class _Walker:
                 if isinstance(part, Product):
                     aligned = v == part.start
                 self.note(v, turns, False, aligned)
+            # A sum over no steps writes too: zeros.
+            fresh = isinstance(part, (ColumnSum, Contract)) and part.fresh
+            around = turns[:-1] if fresh and turns and turns[-1].direction == 0 else turns
             for v in written_by(part):
-                self.note(v, turns, True, plain or isinstance(part, Product))
+                self.note(v, around, True, plain or isinstance(part, Product))
 
     def note(self, v: View, turns: tuple[Turn, ...], write: bool, aligned: bool) -> None:
         for name, start in self.storages(v):
@@ -140,13 +162,16 @@ class _Walker:
                 yield name, first - m.offset
 
 
-def _turn(op: Repeat | Points | Stretch, number: int) -> Turn:
+def _turn(op: Repeat | Points | Stretch | Strips, number: int) -> Turn:
     i = Poly.symbol(op.index)
+    if isinstance(op, Strips):
+        # Where a strip lies is said by the ranges of the loops in it.
+        return Turn(number, op.index, Domain(), op.direction, Poly.symbol(LENGTH))
     if isinstance(op, Points):
-        return Turn(number, op.index, op.domain, 1)
+        return Turn(number, op.index, op.domain, 1, _ONE)
     ranges = ((op.lows, op.highs),) if isinstance(op, Stretch) else op.ranges
     domain = Domain()
     if len(ranges) == 1:
         ((lows, highs),) = ranges
         domain = Domain.of((*(i - p for p in lows), *(p - i for p in highs)))
-    return Turn(number, op.index, domain, op.direction if isinstance(op, Repeat) else 0)
+    return Turn(number, op.index, domain, op.direction if isinstance(op, Repeat) else 0, _ONE)

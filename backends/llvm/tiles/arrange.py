@@ -31,12 +31,13 @@ from .nodes import (
     ScatterSum,
     Solve,
     Stretch,
+    Strips,
     View,
 )
 
 #: Calls that a map reads through, whose components stand elsewhere in their operands.
 _MOVING = frozenset(("transpose", "slice", "reshape", "outer", "scatter"))
-_BLOCKS = (Branch, Repeat, Points, Stretch, Solve)
+_BLOCKS = (Branch, Repeat, Points, Stretch, Strips, Solve)
 
 
 def arrange(ops: Sequence[Op]) -> tuple[Op, ...]:

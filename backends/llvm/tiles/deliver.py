@@ -12,6 +12,7 @@ from unfold.poly import Poly
 from ..components import add
 from ..indexing import Indexer
 from ..ir import Function, Value, integer, vector
+from .nodes import FIRST, LENGTH
 from .unequal import OWN
 
 if TYPE_CHECKING:
@@ -46,6 +47,40 @@ class Deliverer:
             b,
             f.offset(source, stored, f.binary("mul nsw", line, integer(b.size))),
             f.offset(target, stored, f.binary("mul nsw", place, integer(b.size))),
+        )
+        inner.close()
+        outer.close()
+
+    def collect_strip(self, name: str) -> None:
+        """The steps of an input that lie in the strip."""
+        f, tile, g = self.f, self.tile, self.generator
+        b = g.plan.buffers[name]
+        stored, storage = g.formats.stored(b.type.kind), tile.storages[name]
+        assert storage.ring is not None
+        ((lo, hi),) = b.axes
+        first = Poly.symbol(FIRST)
+        start, end = tile.ends(
+            [tile.position(first), self.padded.position(lo)],
+            [tile.position(first + Poly.symbol(LENGTH) - 1), self.padded.position(hi)],
+        )
+        line = self.te.count(self.padded, b.size, b.axes)
+        skip = f.binary("mul nsw", self.row, line)
+        skipped = f.binary("sub nsw", start, self.padded.position(lo))
+        skip = f.binary("add nsw", skip, f.binary("mul nsw", skipped, integer(b.size)))
+        source = f.offset(g.given(f, "inputs", name), stored, skip)
+        place = f.binary("mul nsw", f.binary("and", start, storage.ring), self.rows)
+        place = f.binary("mul nsw", place, integer(b.size))
+        target = f.offset(storage.pointer, stored, place)
+        outer = f.loop(start, end, 1)
+        step = f.binary("sub nsw", outer.index, start)
+        inner = f.loop(integer(0), self.te.last(self.rows), 1)
+        here = f.binary("mul nsw", step, integer(b.size))
+        here = f.binary("add nsw", here, f.binary("mul nsw", inner.index, line))
+        row = f.binary("add nsw", f.binary("mul nsw", step, self.rows), inner.index)
+        self.copy(
+            b,
+            f.offset(source, stored, here),
+            f.offset(target, stored, f.binary("mul nsw", row, integer(b.size))),
         )
         inner.close()
         outer.close()

@@ -11,8 +11,9 @@ from .. import gemm
 from ..indexing import Indexer
 from ..ir import Function, Value, integer
 from . import implicit, products, systems
+from .deliver import Deliverer
 from .loops import Loops
-from .nodes import Branch, Contract, Eliminate, Op, Points, Product, Repeat, Solve, Stretch
+from .nodes import Branch, Contract, Eliminate, Op, Points, Product, Repeat, Solve, Stretch, Strips
 from .outline import LOOPS, outline
 from .products import Matrix
 from .storage import PORTION
@@ -44,6 +45,8 @@ class TileEmitter(Loops):
         self.is_repeated = False
         #: Whether the steps of a stretch follow each other in memory: the tile has all rows.
         self.is_whole = True
+        #: The logarithm of the number of steps of a strip.
+        self.bits = integer(0)
 
     def ops(self, ops: Sequence[Op]) -> None:
         """Emit operations in order."""
@@ -121,13 +124,17 @@ class TileEmitter(Loops):
         f.start(after)
 
     def repeat(self, op: Repeat) -> None:
+        self.counted(op.index, *self.hull(op.ranges), op.direction, op.body)
+
+    def hull(self, ranges: Sequence[tuple[Sequence[Poly], Sequence[Poly]]]) -> tuple[Value, Value]:
+        """The first and the last position of several ranges."""
         tile = self.tile
-        ends = [tile.ends(tile.place(a), tile.place(b)) for a, b in op.ranges]
+        ends = [tile.ends(tile.place(a), tile.place(b)) for a, b in ranges]
         lo, hi = ends[0]
         for a, b in ends[1:]:
             lo = self.f.intrinsic("llvm.smin", lo, a)
             hi = self.f.intrinsic("llvm.smax", hi, b)
-        self.counted(op.index, lo, hi, op.direction, op.body)
+        return lo, hi
 
     def points(self, op: Points) -> None:
         lo, hi = self.tile.bounds(op.domain, op.index)
@@ -139,6 +146,22 @@ class TileEmitter(Loops):
             loop = self.f.loop(lo, hi, direction)
             self.tile.env[index] = loop.index
             self.ops(body)
+        loop.close()
+        self.is_repeated = outer
+
+    def strips(self, op: Strips) -> None:
+        tile, f = self.tile, self.f
+        lo, hi = (f.binary("ashr", end, self.bits) for end in self.hull(op.ranges))
+        outer, self.is_repeated = self.is_repeated, True
+        with tile.index_scope(op.index):
+            loop = f.loop(lo, hi, op.direction)
+            tile.env[op.index] = f.binary("shl", loop.index, self.bits)
+            if op.inputs:
+                several = f.compare("icmp sgt", tile.rows, integer(1))
+                with f.when(several), tile.scope():
+                    for name in op.inputs:
+                        Deliverer(self, self.generator).collect_strip(name)
+            self.ops(op.body)
         loop.close()
         self.is_repeated = outer
 
@@ -187,6 +210,7 @@ EMIT: dict[type, Callable[[TileEmitter, Any], None]] = {
     Repeat: TileEmitter.repeat,
     Points: TileEmitter.points,
     Stretch: TileEmitter.stretch,
+    Strips: TileEmitter.strips,
     Solve: implicit.emit,
 }
 

@@ -21,12 +21,13 @@ from .arrange import arrange
 from .deliver import Deliverer
 from .emit import TileEmitter
 from .inplace import onto_starts
-from .nodes import Op
+from .nodes import LENGTH, Op
 from .products import Matrix
 from .select import Selector
-from .sharing import Sharing
+from .sharing import STRIP, Sharing
 from .stack import Stacker
 from .storage import Layout, summed_buffers
+from .strips import bits, in_strips
 from .tile import Storage, Tile
 from .unequal import OWN, Unequal, side_by_side
 from .walking import over_pairs
@@ -91,8 +92,12 @@ class Generator:
         self.stacker = Stacker(plan, self.temporaries, self.summed)
         body = self.stacker.ops(body)
         body = onto_starts(body, plan, self.temporaries, self.stacker.members)
+        self.by_strips: frozenset[str] = frozenset()
+        if not self.falling:
+            body, self.by_strips = in_strips(body, plan, self.stacker.members, not self.alone)
         sharing = Sharing(plan, self.summed, self.stacker.members, body)
-        self.members, self.rings, self.body_ops = sharing.members, sharing.rings, body
+        self.members, self.body_ops = sharing.members, body
+        self.rings = sharing.rings | dict.fromkeys(self.by_strips, STRIP)
         self.function("shared", lambda te: te.ops(shared), shared=True)
         self.function("body", lambda te: self.body(te, body))
         # Which operands must be packed is known once the body is written.
@@ -133,6 +138,9 @@ class Generator:
         padded = Indexer(f, self.formats, {n: known[f"padded.{n}"] for n in lengths})
         tile = Tile(f, self.formats, own, {}, known["rows"])
         te = TileEmitter(tile, self.lanes, self, known, shared)
+        if not shared:
+            te.bits = bits(f, known["rows"])
+            own[LENGTH] = f.binary("shl", integer(1), te.bits)
         storages: dict[str, Storage] = {}
         for b in self.plan.buffers.values():
             if b.shared or not shared:
@@ -185,16 +193,28 @@ class Generator:
             steps.insert(0, step)
             if len(steps) < len(b.axes):
                 step = f.binary("mul nsw", step, padded.position(hi - lo + 1))
+        ring = self.ring(te, b)
         if b.kind == "input":
             stored = self.formats.stored(b.type.kind)
             count = te.count(padded, b.size, b.axes)
             pointer = f.offset(pointer, stored, f.binary("mul nsw", known["row"], count))
             if b.axes and not self.alone:
                 several = f.compare("icmp sgt", rows, integer(1))
+                if ring is not None:
+                    # A single sequence is read where it stands, all positions from 0 on.
+                    skip = f.binary("mul nsw", te.tile.position(b.axes[0][0]), step)
+                    pointer = f.offset(pointer, stored, f.binary("sub", integer(0), skip))
+                    ring = f.select(several, ring, integer(-1))
                 pointer = f.select(several, self.work(f, f"%copy.{b.name}"), pointer)
         lows = [te.tile.position(lo) for lo, _ in b.axes]
-        ring = self.rings.get(b.name, 0)
         return Storage(pointer, b.type.kind, lows, steps, 0 if alone else length, False, ring)
+
+    def ring(self, te: TileEmitter, b: Buffer) -> Value | None:
+        """One less than the number of places where elements of a buffer are kept in turn."""
+        size = self.rings.get(b.name)
+        if size is None:
+            return None
+        return integer(size - 1) if size else te.last(te.tile.env[LENGTH])
 
     # --- what they do -----------------------------------------------------------------------------
 
@@ -204,7 +224,7 @@ class Generator:
             several = te.f.compare("icmp sgt", te.known["rows"], integer(1))
             with te.f.when(several), te.tile.scope():
                 for b in self.plan.buffers.values():
-                    if b.kind == "input" and b.axes:
+                    if b.kind == "input" and b.axes and b.name not in self.by_strips:
                         deliver.collect(b, self.given(te.f, "inputs", b.name))
         if self.falling:
             te.is_whole = False

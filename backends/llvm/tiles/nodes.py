@@ -18,6 +18,9 @@ from unfold.expr import Expr
 from unfold.poly import Poly
 from unfold.program import Solver
 
+#: The symbols of the number of steps of a strip, and of its first one.
+LENGTH, FIRST = "%strip", "%first"
+
 
 @dataclass(frozen=True)
 class View:
@@ -239,6 +242,22 @@ class Stretch:
 
 
 @dataclass(frozen=True)
+class Strips:
+    """``body`` for one strip of steps after the other; ``index`` is the first step of each.
+
+    Strips have as many steps as the symbol `LENGTH` says, a power of two, and begin at multiples of
+    that; together they cover all ranges. Loops in the body hold themselves to their strip.
+    ``inputs`` are copied before the body, for the steps of the strip.
+    """
+
+    index: str
+    ranges: tuple[tuple[tuple[Poly, ...], tuple[Poly, ...]], ...]
+    direction: int
+    body: tuple[Op, ...]
+    inputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Solve:
     """``target`` becomes a solution of ``target = F(target)`` in every row.
 
@@ -269,7 +288,7 @@ class Solve:
 
 Op: TypeAlias = (
     Map | Group | Fold | Product | Eliminate | ColumnSum | Contract | ScatterSum | Branch | Repeat
-    | Points | Stretch | Solve
+    | Points | Stretch | Strips | Solve
 )  # fmt: skip
 
 

@@ -18,11 +18,14 @@ from unfold.plan import Plan
 from unfold.poly import Poly
 
 from .accesses import Access, accesses
-from .nodes import Op
+from .nodes import FIRST, LENGTH, Op
 from .stack import Member
+from .strips import fits
 
 #: How many elements of a variable may be kept in turn; powers of two.
 RINGS = (1, 2, 4)
+#: In place of such a number: as many as a strip has steps.
+STRIP = 0
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,15 @@ class Sharing:
 
     Attributes:
         members: the bundles, with what now stands in the place of others.
-        rings: how many elements of a variable are kept, by its name; all of them otherwise.
+        rings: how many elements of a variable are kept, by its name (or `STRIP`); all of them
+            otherwise.
     """
 
     def __init__(
         self, plan: Plan, summed: frozenset[str], members: Mapping[str, Member], ops: Sequence[Op]
     ) -> None:
         self.plan = plan
-        self.given = plan.program.given
+        self.given = plan.program.given & Domain.of([Poly.symbol(LENGTH) - 1])
         self.members = dict(members)
         self.rings: dict[str, int] = {}
         results = {r.name for r in plan.results}
@@ -67,11 +71,16 @@ class Sharing:
         place = {n: k for k, n in enumerate(found)}
         units = sorted(self.units(), key=lambda u: min(place[n] for n in u.names))
         for u in units:
-            self.ring(u)
+            if len(u.names) == 1:
+                self.ring(u)
         self.hosts: list[tuple[Unit, list[tuple[str, int, int]]]] = []
         for u in units:
             if not set(u.names) & set(self.rings):
                 self.settle(u)
+        for u, occupants in self.hosts:
+            # What would have saved nothing is not kept for others.
+            if len(u.names) > 1 and len(occupants) == len(u.names):
+                self.ring(u)
 
     def units(self) -> Iterator[Unit]:
         """What moves together: bundles, and every buffer that is in none."""
@@ -91,23 +100,33 @@ class Sharing:
 
     def ring(self, u: Unit) -> None:
         """Keep a few elements only, if no other is needed at any time."""
-        (name, *others) = u.names
-        if others or name in self.results or len(u.axes) != 1:
+        if len(u.axes) != 1 or any(n in self.results for n in u.names):
             return
-        touched = self.accesses[name]
-        if any(turn.direction == 0 for a in touched for turn in a.turns):
-            return
-        directions = {a.turns[-1].direction for a in touched if a.write and a.turns}
+        touched = [self.accesses[n] for n in u.names]
+        written = [a for found in touched for a in found if a.write]
+        directions = {self.direction(a) for a in written if a.turns}
         if len(directions) != 1:
             return
         (direction,) = directions
-        writes = [a for a in touched if a.write]
-        for size in RINGS:
-            if not any(self.laps(w, r, direction, size) for w in writes for r in touched):
-                self.rings[name] = size
+        together = [a for found in touched for a in found if self.direction(a) == 0 or _is_wide(a)]
+        sizes: tuple[int, ...] = RINGS if len(u.names) == 1 and not together else ()
+        if all(_in_strip(a) for a in together) and all(fits(self.plan.buffers[n]) for n in u.names):
+            sizes += (STRIP,)
+        for size in sizes:
+            places = Poly.const(size) if size != STRIP else Poly.symbol(LENGTH)
+            if not any(
+                self.laps(w, r, direction, places)
+                for found in touched for w in found if w.write for r in found
+            ):  # fmt: skip
+                self.rings |= dict.fromkeys(u.names, size)
                 return
 
-    def laps(self, w: Access, r: Access, direction: int, size: int) -> bool:
+    def direction(self, a: Access) -> int:
+        """Which way an access moves on; 0 where the order is open."""
+        ways = [t.direction for t in a.turns]
+        return ways[-2] if _is_wide(a) and _in_strip(a) else ways[-1] if ways else 1
+
+    def laps(self, w: Access, r: Access, direction: int, size: Poly) -> bool:
         """Whether an element is touched once one that is ``size`` or more further is written."""
         return self.meets(w, r, r.is_beside(w) and r.start == w.start, (direction, size))
 
@@ -157,7 +176,7 @@ class Sharing:
     # --- order ------------------------------------------------------------------------------------
 
     def meets(
-        self, w: Access, r: Access, beside: bool, apart: tuple[int, int] | None = None
+        self, w: Access, r: Access, beside: bool, apart: tuple[int, Poly] | None = None
     ) -> bool:
         """Whether ``r`` may touch an element after ``w`` has written one in its place.
 
@@ -185,13 +204,25 @@ class Sharing:
         for turn in w.turns[:common]:
             gap = renamed[turn.index] - Poly.symbol(turn.index)
             if turn.direction >= 0:
-                cases.append([*same, gap - 1])
+                cases.append([*same, gap - turn.step])
             if turn.direction <= 0:
-                cases.append([*same, -gap - 1])
+                cases.append([*same, -gap - turn.step])
             same += [gap, -gap]
         if later:
             cases.append(same)
         return any(not Domain.of((*where, *case)).is_empty(self.given) for case in cases)
 
 
-__all__ = ["Sharing", "Unit"]
+def _is_wide(a: Access) -> bool:
+    """Whether a map over several steps touches their elements in one go."""
+    return bool(a.turns) and a.turns[-1].direction == 0
+
+
+def _in_strip(a: Access) -> bool:
+    """Whether those are elements of one strip, at the steps of the map."""
+    if len(a.turns) != 2 or a.turns[0].index != FIRST or a.view.walked is not None:
+        return False
+    return a.view.position == (Poly.symbol(a.turns[-1].index),)
+
+
+__all__ = ["STRIP", "Sharing", "Unit"]

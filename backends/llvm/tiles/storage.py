@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from unfold.expr import Ref, names
-from unfold.plan import Plan, statements
+from unfold.plan import Buffer, Plan, statements
+from unfold.poly import Poly
 
 from ..block import Record, Storage
 from ..elementwise import Formats
 from ..failures import FIELD
 from ..record import noted, record
 from .nodes import Temporary
+from .sharing import STRIP
 from .stack import Member
+from .strips import ROWS, STEPS
 
 #: Rows of a temporary: those of a portion of a stretch, or those of the batch if they are more.
 PORTION = 256
@@ -38,7 +41,7 @@ class Layout:
     """The storages in the workspace of one call: their sizes in bytes by name, in order.
 
     Storages that are members of a bundle stand in that of the bundle's first member; of a ring some
-    elements are kept in turn.
+    elements are kept in turn, of an input's copy too.
     """
 
     plan: Plan
@@ -75,9 +78,17 @@ class Layout:
             return noted(1)
         if n.startswith("%copy."):
             b = self.plan.buffers[n[len("%copy.") :]]
-            return Storage(b.size * formats.bytes(b.type.kind), b.axes, several=True)
+            return self._kept(b, b.size * formats.bytes(b.type.kind))._replace(several=True)
         b = self.plan.buffers[n]
         unit = (b.size if share is None else share.total) * formats.bytes(b.type.kind)
-        shared = b.shared or n in self.summed
-        ring = self.rings.get(n, 0)
-        return Storage(unit * ring, (), shared) if ring else Storage(unit, b.axes, shared)
+        return self._kept(b, unit)._replace(shared=b.shared or n in self.summed)
+
+    def _kept(self, b: Buffer, unit: int) -> Storage:
+        """Places for the elements of a buffer: for all, or as many as are kept in turn."""
+        ring = self.rings.get(b.name)
+        if ring is None:
+            return Storage(unit, b.axes)
+        if ring == STRIP:
+            ((_, hi),) = b.axes
+            return Storage(unit, ((Poly.const(0), hi),), turns=(ROWS, STEPS))
+        return Storage(unit * ring)

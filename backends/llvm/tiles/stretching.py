@@ -23,6 +23,7 @@ from .nodes import (
     ScatterSum,
     Solve,
     Stretch,
+    Strips,
     View,
 )
 
@@ -33,7 +34,7 @@ def stretches(ops: Sequence[Op], index: str, temporaries: Container[str]) -> boo
 
 
 def _stretches(op: Op, index: str, temporaries: Container[str]) -> bool:
-    if isinstance(op, (Branch, Repeat, Points, Stretch, Solve, Group)):
+    if isinstance(op, (Branch, Repeat, Points, Stretch, Strips, Solve, Group)):
         return False
     if isinstance(op, (ColumnSum, Contract, ScatterSum)):
         # They sum over the rows of the whole stretch into one place.

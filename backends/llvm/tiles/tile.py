@@ -23,7 +23,7 @@ class Storage:
         steps: for each axis the distance of neighbours, in components.
         row: the distance of rows, in components; 0 if there is only one.
         fixed: whether a stretch of several steps always starts at its first row (temporaries).
-        ring: how many elements are kept in turn (a power of two); 0 for all.
+        ring: where elements are kept in turn, in a power of two of places, one less than that.
     """
 
     pointer: Value
@@ -32,7 +32,7 @@ class Storage:
     steps: Sequence[Value]
     row: int
     fixed: bool
-    ring: int = 0
+    ring: Value | None = None
 
 
 class Tile(Indexer):
@@ -84,11 +84,12 @@ class Tile(Indexer):
         pointer = s.pointer
         for p, lo, step in zip(v.position, s.lows, s.steps, strict=True):
             at = self.position(p)
-            if s.ring == 1:
-                break
-            steps = at if lo.name == "0" else self.f.binary("sub nsw", at, lo)
-            if s.ring:
-                steps = self.f.binary("and", steps, integer(s.ring - 1))
+            if s.ring is not None:
+                if s.ring.name == "0":
+                    break
+                steps = self.f.binary("and", at, s.ring)
+            else:
+                steps = at if lo.name == "0" else self.f.binary("sub nsw", at, lo)
             pointer = self.f.offset(pointer, stored, self.f.binary("mul nsw", steps, step))
         row = 0 if v.walked is not None else self.row_step(v)
         if v.walked is not None and s.row and self.row.name != "0":
