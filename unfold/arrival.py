@@ -131,6 +131,10 @@ class Watched:
         """As that of the kernel."""
         return self.kernel.workspace(lengths, batch, ragged)
 
+    def together(self, batch: int | None, ragged: bool = False) -> int:
+        """As that of the kernel."""
+        return self.kernel.together(batch, ragged)
+
     def error(
         self,
         arrival: Arrival,

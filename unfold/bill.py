@@ -94,11 +94,19 @@ def memory(
     lengths = dict(costs.lengths)
     batch = None if costs.batch == 1 else costs.batch
     needed = costs.gradient.stored if costs.gradient is not None else 0
+    shared = costs.gradient.shared if costs.gradient is not None else 0
+
+    def held(together: int) -> int:
+        return shared + (needed - shared) * together // costs.batch
+
     made: Any = compiler.derive(("gradient or segments", wrt, losses), build, "auto").kernel
     made = getattr(made, "kernel", made)  # below what watches flows
     if not isinstance(made, Either):
         allocated = sum(made.workspace(lengths, batch).values())
-        return Memory(needed, allocated, None, None, None, "all states")
+        together = made.together(batch)
+        return Memory(
+            needed, allocated, None, None, None, "all states", together, held(together)
+        )  # fmt: skip
     allocated = sum(made.whole.workspace(lengths, batch).values())
     swept = made.swept
     steps = swept.steps(lengths, batch)
@@ -120,7 +128,8 @@ def memory(
     more = extra + costs.gradient.work * -1
     extra = Work(max(more.flops, 0), max(more.functions, 0))
     chosen = "checkpoints" if made.chosen(lengths, batch, False) is swept else "all states"
-    return Memory(needed, allocated, cut, steps, extra, chosen)
+    together = made.together(batch)
+    return Memory(needed, allocated, cut, steps, extra, chosen, together, held(together))
 
 
 __all__ = ["Bill", "bill", "memory"]

@@ -111,6 +111,10 @@ class Kernel:
                 found[v.name] = numbers * np.dtype(storage(v.type, self.dtype)).itemsize
         return found
 
+    def together(self, batch: int | None, ragged: bool = False) -> int:
+        """How many sequences of a batch have their storages at once: one."""
+        return 1
+
     @property
     def _names(self) -> list[str]:
         names = [out.name for out in self.program.outputs]

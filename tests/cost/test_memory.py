@@ -28,8 +28,32 @@ def test_what_is_allocated_is_what_a_call_allocates(name: str) -> None:
     assert bill.memory.allocated <= slot.nbytes <= bill.memory.allocated + 64 * (storages + 1)
     assert bill.gradient is not None
     assert bill.memory.needed == bill.gradient.stored
+    assert bill.memory.allocated >= bill.memory.held
     ratio = f"({bill.memory.ratio:.3g} of what is needed)"
     assert ratio in str(bill)
+
+
+NATIVE = ("delta_net", "griffin", "hippo", "inventory", "lstm")
+EVERY = sorted(path.stem for path in EXAMPLES.glob("*.rec"))
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"), [*((n, "llvm") for n in NATIVE), *((n, "numpy") for n in EVERY)]
+)
+def test_what_is_allocated_is_not_less_than_what_is_needed(name: str, backend: str) -> None:
+    """Small systems compute a few sequences of a batch at once: that many need their states."""
+    model = unfold.load(EXAMPLES / f"{name}.rec")
+    fn = unfold.compile(model, sizes=dict.fromkeys(model.sizes, 4), backend=backend)
+    if not fn.program.losses or not fn.program.params:
+        return
+    for batch in (1, 2):
+        bill = fn.cost(batch, memory=True, **dict.fromkeys(fn.program.lengths, 50))
+        m = bill.memory
+        assert m is not None
+        assert m.allocated >= m.held
+        assert m.held <= m.needed <= m.held * -(-batch // m.together)
+        at_once = "at once: one sequence at a time"
+        assert (at_once in str(bill)) == (m.held < m.needed)
 
 
 def test_checkpoints_stand_beside_all_states() -> None:

@@ -27,12 +27,14 @@ class Side:
         written: bytes of the arrays that come out.
         stored: bytes of the variables that the adjoint's equations read back: for a gradient they
             are written on the way forward and read on the way back.
+        shared: the part of ``stored`` that all sequences of a batch have in common.
     """
 
     work: Work
     read: int
     written: int
     stored: int = 0
+    shared: int = 0
 
     @property
     def bytes(self) -> int:
@@ -53,6 +55,9 @@ class Memory:
     Attributes:
         needed: of the states that the adjoint reads (`Side.stored` of the gradient).
         allocated: by a call that keeps all states: every storage, scratch included.
+        together: how many sequences of the batch are computed at once, in one thread; the next ones
+            take their storages, so that no others are allocated.
+        held: the part of ``needed`` that is of so many sequences.
         checkpointed: by a call with ``checkpoint="auto"`` if it cuts; ``None`` for a model that
             cannot be cut.
         segment: how many steps lie between two checkpoints.
@@ -66,11 +71,13 @@ class Memory:
     segment: int | None
     extra: Work | None
     chosen: str
+    together: int
+    held: int
 
     @property
     def ratio(self) -> float:
-        """Allocated bytes over needed ones."""
-        return self.allocated / self.needed if self.needed else float("inf")
+        """Allocated bytes over those needed of the sequences that are computed at once."""
+        return self.allocated / self.held if self.held else float("inf")
 
 
 @dataclass(frozen=True)
@@ -225,6 +232,7 @@ def side(
         sum(held(v) for v in (*program.inputs, *program.params)),
         sum(held(program.vars[n]) for n in outputs),
         sum(held(program.vars[n]) for n in read_back(program)),
+        sum(held(program.vars[n]) for n in read_back(program) if n in shared),
     )
 
 

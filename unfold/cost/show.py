@@ -55,10 +55,14 @@ def _memory(c: Costs) -> list[str]:
     """The bytes of a gradient's storages, all states kept beside checkpoints."""
     m = c.memory
     assert m is not None
-    ratio = f" ({m.ratio:.3g} of what is needed)" if m.needed else ""
+    ratio = f" ({m.ratio:.3g} of what is needed)" if m.held else ""
+    own = ""
+    if m.held < m.needed:
+        few = "one sequence" if m.together == 1 else f"{m.together} sequences"
+        own = f", {size(m.held)} at once: {few} at a time"
     lines = [
         "memory of a gradient, beside arrays in and out",
-        f"  states that the adjoint needs  {size(m.needed)}",
+        f"  states that the adjoint needs  {size(m.needed)}{own}",
         f"  allocated, all states kept     {size(m.allocated)}{ratio}",
     ]
     if m.checkpointed is None:

@@ -87,6 +87,10 @@ class Swept:
         found["borders"] = self.border(lengths, batch) * -((first - last - 1) // steps)
         return found
 
+    def together(self, batch: int | None, ragged: bool = False) -> int:
+        """How many sequences of a batch have their storages at once: the borders are of all."""
+        return 1 if batch is None else batch
+
     def segment(self, lengths: Mapping[str, int], batch: int | None, steps: int) -> dict[str, int]:
         """The bytes of each storage of all sweeps over one segment."""
         found: dict[str, int] = {}
