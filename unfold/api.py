@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BACKENDS = ("llvm", "numpy")
 DTYPES = ("float64", "float32")
+_NO_WORDS: Mapping[str, str] = {}
 
 
 def load(path: str | os.PathLike[str], model: str | None = None) -> Model:
@@ -98,6 +99,7 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
         RecError: a wrong text, or one that asks for components that these sizes do not have.
     """
     program = as_program(model)
+    check_keywords(program, sizes_and_constants, compile)
     if backend not in BACKENDS:
         raise InputError(f"backend is one of {listed(BACKENDS)}, not {backend!r}")
     try:
@@ -147,6 +149,37 @@ def as_program(model: Model | Program | str | os.PathLike[str]) -> Program:
     if isinstance(model, (str, os.PathLike)):
         return load(model).program
     raise InputError(f"expected a model, a path or a text, got {kind_of(model)}")
+
+
+def check_keywords(
+    program: Program,
+    given: Mapping[str, Any],
+    function: Callable[..., Any],
+    words: Mapping[str, str] = _NO_WORDS,
+) -> None:
+    """Keywords that are meant as sizes or constants: raise `InputError` for those that are none,
+    and look like an option of the function.
+
+    Args:
+        words: what other libraries call an option, and what to say of it.
+    """
+    own = {*program.sizes, *program.lengths, *(v.name for v in program.role("const"))}
+    strange = [n for n in given if n not in own and not nearest(n, own - set(given))]
+    if not strange:
+        return
+    import difflib
+    import inspect
+
+    options = [p.name for p in inspect.signature(function).parameters.values()
+               if p.kind is inspect.Parameter.KEYWORD_ONLY]  # fmt: skip
+    for name in strange:
+        near = difflib.get_close_matches(name, options, 1, 0.75)
+        meant = words.get(name) or (f"did you mean `{near[0]}`?" if near else "")
+        if meant:
+            raise InputError(
+                f"{function.__name__} has no option {name}, and {program.name} no size of that "
+                f"name; {meant}"
+            )
 
 
 def bindings(
@@ -203,4 +236,6 @@ def _constant(name: str, value: Any) -> float:
     raise InputError(f"{name} is a constant: expected a number, got {value!r}")
 
 
-__all__ = ["UnfoldError", "as_program", "bindings", "compile", "load", "loads"]
+__all__ = [
+    "UnfoldError", "as_program", "bindings", "check_keywords", "compile", "load", "loads",
+]  # fmt: skip

@@ -114,6 +114,23 @@ def generate_iter(
     return made.chunks(int(steps), chunk)
 
 
+class UnclearFeed(InputError):
+    """Nothing says which output an input reads.
+
+    Attributes:
+        why: what is unclear.
+        pairs: inputs and the outputs that they could read.
+    """
+
+    def __init__(self, why: str, pairs: Sequence[tuple[str, str]]) -> None:
+        self.why, self.pairs = why, list(pairs)
+        shown = " or ".join(f'{{"{x}": "{y}"}}' for x, y in pairs)
+        super().__init__(f"{why}, feed={shown}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return UnclearFeed, (self.why, self.pairs)
+
+
 # --- what is fed back -----------------------------------------------------------------------------
 
 
@@ -128,14 +145,13 @@ def _feed(function: Function, feed: Mapping[str, str] | None) -> Feed:
         if len(pairs) != 1:
             what = "no output over t has logits for" if not pairs else "several outputs could feed"
             if not any(x.type.kind == "int" for x in targets):
-                raise InputError(
-                    f"{name} reads no tokens at its steps: say which output is read by which "
-                    f'input, feed={{"{targets[0].name if targets else "x"}": '
-                    f'"{sources[0].name}"}}'
+                why = (
+                    f"{name} reads no tokens at its steps: say which output is read by which input"
                 )
+                raise UnclearFeed(why, [(targets[0].name if targets else "x", sources[0].name)])
             if pairs:
-                shown = " or ".join(f'{{"{x.name}": "{y.name}"}}' for x, y in pairs)
-                raise InputError(f"{what} {name}: say which, feed={shown}")
+                why = f"{what} {name}: say which"
+                raise UnclearFeed(why, [(x.name, y.name) for x, y in pairs])
             inputs = listed(x.name for x in targets if x.type.kind == "int")
             raise InputError(f"{what} {inputs} of {name}; its outputs are {listed(plan.outputs)}")
         (x, y) = pairs[0]

@@ -38,3 +38,16 @@ def test_a_choice_has_no_branch_where_its_index_never_comes() -> None:
     m = program("axis n: 6\ninput x[n]: real\ny[n] = 2 * x[n] if n == 6 else x[n+1]\noutput y[n]")
     assert "n == 7" not in str(m)
     assert "y[n] = 2 * x[n] if n == 6 else x[n+1]" in str(m)
+
+
+def test_a_name_that_is_missing_is_declared_with_its_index() -> None:
+    text = (
+        "model m:\n    axis k: 0..2\n    input x[t]: real\n"
+        "    y[t] = q[t-1] * w[k, 0] + x[t] + sum[k](c[t-k, k]) + v[0]\n    output y[t]\n"
+    )
+    with pytest.raises(unfold.RecError) as error:
+        unfold.loads(text)
+    helps = " ".join(h for d in error.value.diagnostics for h in d.helps)
+    assert "(`input q[t]: real`) or learnt (`param q: real`)" in helps
+    assert "`q[t] = …`" in helps
+    assert "`input v: real`" in helps

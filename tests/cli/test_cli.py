@@ -51,6 +51,40 @@ def arrays(tmp_path: Path) -> dict[str, Any]:
     return {"fn": fn, "data": data, "params": params}
 
 
+# --- what a program would read ---------------------------------------------------------------
+
+
+def test_show_tells_variables_and_equations_apart(run: Run) -> None:
+    status, out, _ = run("show", ELMAN, "--adjoint", "--json")
+    told = json.loads(out)
+    assert status == 0
+    program = unfold.load(ELMAN).adjoint().program
+    assert [v["name"] for v in told["variables"]] == list(program.vars)
+    assert told["text"] == str(unfold.load(ELMAN).adjoint())
+    assert {"name": "y", "text": "y[t] = W_hy @ h[t] + b_y"} in told["equations"]
+    assert [v["name"] for v in told["variables"] if v["adjoint_of"] == "W_hh"] == ["W_hh_bar"]
+    assert run("show", ELMAN, "--json", "--after", "plan")[0] == 2
+
+
+def test_graph_tells_nodes_and_edges(run: Run, tmp_path: Path) -> None:
+    status, out, _ = run("graph", ELMAN, "--steps", 3, "--json", "-o", tmp_path / "g.svg")
+    told = json.loads(out)
+    graph = unfold.load(ELMAN).unfold(3).networkx
+    assert (status, told["lengths"]) == (0, {"T": 3})
+    assert {n["name"]: n["role"] for n in told["nodes"]} == dict(graph.nodes(data="role"))
+    assert {(e["from"], e["to"]) for e in told["edges"]} == set(graph.edges)
+    assert (tmp_path / "g.svg").exists()
+    assert run("graph", ELMAN, "--json", "--rolled")[0] == 2
+    assert "give -o OUT, the file to draw to, or --json" in run("graph", ELMAN)[2]
+
+
+def test_view_tells_where_the_page_is(run: Run, tmp_path: Path) -> None:
+    status, out, _ = run("view", ELMAN, "--no-open", "--json", "-o", tmp_path / "v.html")
+    told = json.loads(out)
+    assert (status, told["page"]) == (0, str(tmp_path / "v.html"))
+    assert "Sizes were not given" in told["chosen"][0]
+
+
 # --- check and explain ------------------------------------------------------------------------
 
 WRONG = "model m(D):\n    input x[t]: real[D]\n    y[t] = q[t] + z[t]\n    output y[t]\n"
@@ -99,7 +133,11 @@ def test_explain_tells_more_about_a_code(run: Run) -> None:
     assert status == 0
     assert out.startswith("E0301: ")
     assert "This is wrong:" in out
-    assert run("explain", "E9999")[0] == 2
+    status, _, said = run("explain", "E9999")
+    assert (status, said.splitlines()[-1]) == (
+        2, "Error: there is no diagnostic E9999; did you mean E0722 or E0721?"
+    )  # fmt: skip
+    assert "a code stands in front of what `unfold check` says" in run("explain", "shapes")[2]
 
 
 # --- show and graph ---------------------------------------------------------------------------

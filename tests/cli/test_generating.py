@@ -124,3 +124,18 @@ def test_mistakes_end_with_1_or_2(run: Run, trained: Any) -> None:
         ("--steps", -1),
     ):
         assert err(CHARLM, "--params", path, *wrong)[0] == 2
+
+
+def test_the_shell_speaks_of_its_own_option(run: Run, tmp_path: Path) -> None:
+    """Python's `feed={"x": "y"}` is `--feed x=y` here."""
+    text = (
+        "model two(K):\n    input x[t]: int<K>\n    param W: real[K, K] ~ normal(1)\n"
+        "    y[t] = W[x[t]]\n    z[t] = 2 * y[t]\n    output y[t], z[t]\n"
+    )
+    (tmp_path / "two.rec").write_text(text)
+    unfold.save_params(tmp_path / "p.npz", unfold.compile(text, K=3).init(), sizes={"K": 3})
+    call = [str(tmp_path / "two.rec"), "--params", str(tmp_path / "p.npz")]
+    status, _, said = run(*call, "--tokens", "1")
+    assert (status, said) == (
+        1, "error: several outputs could feed two: say which, --feed x=y or --feed x=z\n"
+    )  # fmt: skip

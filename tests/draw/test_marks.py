@@ -156,8 +156,12 @@ def test_lit_lines_are_told_apart_in_the_file(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_cannot_be_highlighted() -> None:
-    with pytest.raises(ValueError, match=r"elman has no W_hx to highlight: there is W_"):
-        shown(graph_of(example("elman")), Options(highlight="W_hx"))
+    graph = graph_of(example("elman"))
+    near = r"elman has no W_hx to highlight; did you mean `W_xh`\? There is W_xh, W_hh, W_hy, "
+    with pytest.raises(ValueError, match=near):
+        shown(graph, Options(highlight="W_hx"))
+    with pytest.raises(ValueError, match=r"has no nosuch to highlight: there is (\w+, ){10}\w+$"):
+        shown(graph, Options(highlight="nosuch"))
 
 
 # --- checkpoints ------------------------------------------------------------------------------

@@ -115,6 +115,26 @@ def test_batches_hold_every_sequence_once_and_pad_little() -> None:
     assert orders[0] != orders[1]
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (
+            "optimizer",
+            "fit has no option optimizer, and last no size of that name; did you mean `opt",
+        ),
+        ("lr", "optimiser=unfold.Adam"),
+        ("batch_size", "did you mean `batch`"),
+        ("validaton", "did you mean `validation`"),
+        ("weird", "last has no size or constant weird"),
+    ],
+)
+def test_options_of_other_libraries_are_translated(option: str, said: str) -> None:
+    with pytest.raises(unfold.InputError, match=said):
+        unfold.fit(LAST, {"x": XS, "c": CS}, **{**QUICK, option: 1})
+    with pytest.raises(unfold.InputError, match=r"compile has no option dtpye.* `dtype`"):
+        unfold.compile(LAST, D=2, H=2, K=2, dtpye=32)
+
+
 def test_seeds_repeat_and_differ() -> None:
     a, b, c = (unfold.fit(LAST, {"x": XS, "c": CS}, seed=s, **QUICK) for s in (1, 1, 2))
     same(a, b)

@@ -6,6 +6,7 @@ picks components, one axis of the shape after the other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
@@ -15,7 +16,7 @@ from ..poly import Poly
 from ..syntax import tree as t
 from .operands import Hole, Value, poly_of
 from .report import Failed, listed, plural
-from .scope import Definition, Env, Instance
+from .scope import Definition, Env, Instance, Scope
 
 if TYPE_CHECKING:
     from .values import Reader
@@ -50,9 +51,21 @@ def read(reader: Reader, base: t.Name, items: Sequence[Item], node: t.Expr, env:
                 return Position(size(scope, t.Name(name, span=base.span)))
             except Unsolved:
                 return Hole((), INT)
-        raise reader.unknown(base)
+        raise reader.unknown(base, _indices(reader.scope, items))
     scope.used.add(name)
     return _element(reader, d, base, items, node, env)
+
+
+def _indices(scope: Scope, items: Sequence[Item]) -> list[str]:
+    """The indices that a name is read with, up to the first item that is no position on an axis:
+    ``t`` of `q[t-1, 0]`."""
+    found: list[str] = []
+    for item in items:
+        named = {*re.findall(r"[^\W\d]\w*", item.span.text)} & {*scope.indices}
+        if isinstance(item, t.Slice) or len(named) != 1:
+            break
+        found += named
+    return found
 
 
 def _element(

@@ -199,8 +199,8 @@ class Reader:
 
     # --- what others ask ----------------------------------------------------------------------
 
-    def unknown(self, node: t.Name) -> Failed:
-        """A name that nothing defines."""
+    def unknown(self, node: t.Name, indices: Sequence[str] = ()) -> Failed:
+        """A name that nothing defines, read with some indices."""
         name, scope = node.text, self.scope
         if scope.is_lost(name):
             return Failed()
@@ -225,10 +225,11 @@ class Reader:
         elif not meant and functions.is_function(name):
             helps = [f"`{name}` is a function: `{name}(…)`"]
         elif not meant:
+            whole = f"{name}[{', '.join(indices)}]" if indices else name
             helps = [
-                f"declare it if it is data (`input {name}: real`) "
+                f"declare it if it is data (`input {whole}: real`) "
                 f"or learnt (`param {name}: real`);\n"
-                f"anything else needs an equation, `{name} = …`"
+                f"anything else needs an equation, `{whole} = …`"
             ]
         return self.report.error(
             "E0201", f"there is no `{name}`", (node.span, "unknown name"), helps=helps

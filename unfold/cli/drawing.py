@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from ..draw import COLUMNS, FORMATS, ROWS, VIEWS, draw_views
 from ..errors import InputError
+from ..model import Model
 from ..transform import Horizon, Window
 from .common import (
     file_argument,
+    json_option,
     model_option,
+    print_json,
     read_model,
     size_option,
     truncate_option,
@@ -65,7 +69,8 @@ def several(_c: click.Context, _p: click.Parameter, values: tuple[str, ...]) -> 
 @truncate_option
 @size_option
 @model_option
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), metavar="OUT")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="OUT")
+@json_option
 def graph_command(
     file: str,
     steps: int,
@@ -82,13 +87,25 @@ def graph_command(
     truncate: Window | Horizon | None,
     sizes: dict[str, float],
     model: str | None,
-    output: str,
+    output: str | None,
+    as_json: bool,
 ) -> None:
     """Draw the graph of FILE to OUT: .svg, .pdf, .png or .dot.
 
     Unrolled over STEPS steps, or --rolled up; with --adjoint the way back stands above. To an .html
-    goes the page of `unfold view`, which has all of these views.
+    goes the page of `unfold view`, which has all of these views. With --json the nodes and edges of
+    the unrolled graph are told, and OUT may be left out.
     """
+    if as_json:
+        if rolled or views:
+            raise click.UsageError(
+                "--json tells the unrolled graph: leave out --rolled and --views"
+            )
+        _tell(_loaded(file, model, truncate), adjoint, wrt, sizes, steps, level)
+        if output is None:
+            return
+    if output is None:
+        raise click.UsageError("give -o OUT, the file to draw to, or --json")
     suffix = Path(output).suffix
     if suffix.lower() == ".html":
         unfold_view(file, sizes, steps, model, output)
@@ -100,15 +117,8 @@ def graph_command(
         raise click.UsageError("--views says all of what is drawn; leave out --rolled, --adjoint")
     if wrt and not (adjoint or "adjoint" in views):
         raise click.UsageError("--wrt says what the gradients are in; add --adjoint")
-    loaded = read_model(file, model)
-    if truncate is not None:
-        loaded = loaded.truncate(truncate)
-    known_lengths = loaded.program.lengths
-    for name in sizes:
-        if name not in known_lengths:
-            there = f"only {', '.join(known_lengths)}" if known_lengths else "it has none"
-            raise InputError(f"{loaded.name} has no length {name}, {there}")
-    lengths = dict.fromkeys(known_lengths, steps) | {n: int(v) for n, v in sizes.items()}
+    loaded = _loaded(file, model, truncate)
+    lengths = _lengths(loaded, sizes, steps)
     drawn = loaded.adjoint(wrt) if adjoint else loaded
     draw_views(
         drawn.program,
@@ -123,7 +133,50 @@ def graph_command(
         highlight=highlight or None,
         checkpoint=checkpoint,
     )
-    click.echo(f"wrote {output}")
+    click.echo(f"wrote {output}", err=as_json)
+
+
+def _loaded(file: str, model: str | None, truncate: Window | Horizon | None) -> Model:
+    loaded = read_model(file, model)
+    return loaded if truncate is None else loaded.truncate(truncate)
+
+
+def _lengths(loaded: Model, sizes: Mapping[str, float], steps: int) -> dict[str, int]:
+    """A number for each length of a model. Raises `InputError`."""
+    known = loaded.program.lengths
+    for name in sizes:
+        if name not in known:
+            there = f"only {', '.join(known)}" if known else "it has none"
+            raise InputError(f"{loaded.name} has no length {name}, {there}")
+    return dict.fromkeys(known, steps) | {n: int(v) for n, v in sizes.items()}
+
+
+def _tell(
+    loaded: Model,
+    adjoint: bool,
+    wrt: list[str] | None,
+    sizes: Mapping[str, float],
+    steps: int,
+    level: str,
+) -> None:
+    """Nodes and edges of the unrolled graph as JSON, as `Graph.networkx` names them."""
+    lengths = _lengths(loaded, sizes, steps)
+    shown = loaded.adjoint(wrt) if adjoint else loaded
+    graph = shown.unfold(steps, level=level, **lengths).networkx
+    print_json(
+        {
+            "model": loaded.name,
+            "lengths": lengths,
+            "level": level,
+            "nodes": [
+                {n: node[n] for n in ("name", "var", "index", "op", "type", "role", "output")}
+                for _, node in graph.nodes(data=True)
+            ],
+            "edges": [
+                {"from": a, "to": b, "cut": edge["cut"]} for a, b, edge in graph.edges(data=True)
+            ],
+        }
+    )
 
 
 COMMANDS = (graph_command,)

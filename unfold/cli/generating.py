@@ -10,7 +10,7 @@ import numpy as np
 
 from ..api import compile
 from ..errors import InputError
-from ..generate import Generated
+from ..generate import Generated, UnclearFeed
 from ..parameters import Params, check_params, load_params
 from ..program import Program
 from ..sizes import inferred_sizes
@@ -132,11 +132,15 @@ def generate_command(
     alone = samples is None and data is None
     needed = {*function.step_program().moving, *function.step_program().static}
     others: dict[str, Any] = {n: a for n, a in inputs.items() if n in needed} | lengths
-    parts = function.generate_iter(
-        held, [] if first is None else first, steps, temperature=temperature, top_k=top_k,
-        top_p=top_p, seed=seed, feed=feed, samples=samples, start=start,
-        chunk=_CHUNK if alone else max(steps, 1), **others,
-    )  # fmt: skip
+    try:
+        parts = function.generate_iter(
+            held, [] if first is None else first, steps, temperature=temperature, top_k=top_k,
+            top_p=top_p, seed=seed, feed=feed, samples=samples, start=start,
+            chunk=_CHUNK if alone else max(steps, 1), **others,
+        )  # fmt: skip
+    except UnclearFeed as error:
+        shown = " or ".join(f"--feed {x}={y}" for x, y in error.pairs)
+        raise InputError(f"{error.why}, {shown}") from None
     made = list(_shown(parts) if not as_json else parts)
     whole = _joined(made)
     if output is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 from ..api import bindings
 from ..program import Program
-from ..show import to_latex
+from ..show import equation_text, to_latex, to_rec
 from ..stages import STAGES, Request, show
 from ..syntax.codes import CODES, explain
 from ..syntax.diagnostics import render_all, to_json
@@ -66,6 +67,7 @@ def check_command(files: tuple[str, ...], as_json: bool, strict: bool) -> None:
 @click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64")
 @size_option
 @model_option
+@json_option
 def show_command(
     file: str,
     stage: str | None,
@@ -75,18 +77,25 @@ def show_command(
     dtype: str,
     sizes: dict[str, float],
     model: str | None,
+    as_json: bool,
 ) -> None:
     """Print the program in FILE after a stage of the compiler.
 
     With --adjoint the program is followed by its backpropagation through time, simplified unless
-    a stage is named. The stages plan, llvm and asm need every --size.
+    a stage is named. The stages plan, llvm and asm need every --size. With --json its variables and
+    equations come apart.
     """
-    if stage is None and (derivative or form == "latex"):
+    if as_json and (form == "latex" or stage is not None):
+        raise click.UsageError("--json tells a program as a whole: leave out --format and --after")
+    if stage is None and (derivative or as_json or form == "latex"):
         loaded = read_model(file, model)
         if derivative == "adjoint":
             loaded = loaded.adjoint(wrt)
         elif derivative == "tangent":
             loaded = loaded.tangent(wrt)
+        if as_json:
+            print_json(_parts(loaded.program))
+            return
         click.echo(to_latex(loaded.program) if form == "latex" else str(loaded), nl=False)
         return
     if form == "latex":
@@ -99,6 +108,25 @@ def show_command(
     click.echo(show(stage or "check", request), nl=False)
 
 
+def _parts(program: Program) -> dict[str, Any]:
+    """A program for other programs: its names, and each equation as text."""
+    return {
+        "model": program.name,
+        "sizes": list(program.sizes),
+        "lengths": list(program.lengths),
+        "variables": [
+            {"name": v.name, "role": v.role, "declaration": str(v), "adjoint_of": v.adjoint_of}
+            for v in program.vars.values()
+        ],
+        "equations": [
+            {"name": eq.name, "text": equation_text(program, eq)} for eq in program.equations
+        ],
+        "outputs": [o.name for o in program.outputs],
+        "losses": list(program.losses),
+        "text": to_rec(program),
+    }
+
+
 @click.command("explain")
 @click.argument("code")
 @json_option
@@ -106,8 +134,10 @@ def explain_command(code: str, as_json: bool) -> None:
     """Say more about a diagnostic, with an example and its cure."""
     entry = CODES.get(code.upper())
     if entry is None:
-        near = [c for c in CODES if c[-4:-2] == code.upper()[-4:-2]] or list(CODES)
-        raise click.UsageError(f"there is no diagnostic {code}; there are {', '.join(near)}")
+        near = difflib.get_close_matches(code.upper(), CODES, 3, 0.7) or _neighbours(code.upper())
+        meant = f"did you mean {' or '.join(near)}?" if near else (
+            "a code stands in front of what `unfold check` says, as in error[E0301]")  # fmt: skip
+        raise click.UsageError(f"there is no diagnostic {code}; {meant}")
     if as_json:
         data: dict[str, Any] = {
             k: getattr(entry, k) for k in ("code", "title", "explanation", "bad", "cure")
@@ -115,6 +145,15 @@ def explain_command(code: str, as_json: bool) -> None:
         print_json(data)
     else:
         click.echo(explain(code).rstrip("\n"))
+
+
+def _neighbours(code: str) -> list[str]:
+    """The two codes of the same letter whose numbers are nearest."""
+    number = code[1:]
+    if not number.isdecimal():
+        return []
+    own = [c for c in CODES if c[0] == code[0]]
+    return sorted(own, key=lambda c: (abs(int(c[1:]) - int(number)), c))[:2]
 
 
 COMMANDS = (check_command, show_command, explain_command)

@@ -6,7 +6,15 @@ import click
 
 from ..view.entry import write
 from .calls import data_option, params_option, seed_option
-from .common import file_argument, model_option, read_arrays, read_model, size_option
+from .common import (
+    file_argument,
+    json_option,
+    model_option,
+    print_json,
+    read_arrays,
+    read_model,
+    size_option,
+)
 
 
 @click.command("view")
@@ -25,6 +33,7 @@ from .common import file_argument, model_option, read_arrays, read_model, size_o
     "-o", "--output", type=click.Path(dir_okay=False), metavar="PAGE.html",
     help="Where the page goes (default: a temporary folder).",
 )  # fmt: skip
+@json_option
 def view_command(
     file: str,
     sizes: dict[str, float],
@@ -36,13 +45,14 @@ def view_command(
     show: bool,
     model: str | None,
     output: str | None,
+    as_json: bool,
 ) -> None:
     """Write a page that shows the model in FILE at work, and open it.
 
     The loop unrolls into the chain, a sequence runs through, gradients flow back, all with the
     numbers of a real run. What is not given is chosen small, and said.
     """
-    _write(file, model, sizes, steps, params, data, seed, prompt, show, output)
+    _write(file, model, sizes, steps, params, data, seed, prompt, show, output, as_json)
 
 
 def unfold_view(
@@ -63,6 +73,7 @@ def _write(
     prompt: str | None,
     show: bool,
     output: str | None,
+    as_json: bool = False,
 ) -> None:
     from ..view.choose import choose
 
@@ -70,13 +81,16 @@ def _write(
     setting = choose(
         loaded.program, read_arrays(params), read_arrays(data), sizes=sizes, steps=steps, seed=seed
     )
-    for note in setting.notes:
+    for note in () if as_json else setting.notes:
         click.echo(f"{note}.")
     try:
         path = write(loaded, setting, output, prompt, show)
     except OSError as error:
         raise click.UsageError(f"cannot write {output}: {error.strerror}") from None
-    click.echo(f"wrote {path}")
+    if as_json:
+        print_json({"page": str(path), "chosen": list(setting.notes)})
+    else:
+        click.echo(f"wrote {path}")
 
 
 COMMANDS = (view_command,)

@@ -9,6 +9,9 @@ from dataclasses import replace
 from ..program import Program
 from .picture import LIT, USE, Picture
 
+#: How many names an error lists.
+MOST = 20
+
 
 def highlighted(picture: Picture, program: Program, names: str | Sequence[str]) -> Picture:
     """Light boxes of the named parameters (or other variables), the lines to all that reads them,
@@ -19,10 +22,12 @@ def highlighted(picture: Picture, program: Program, names: str | Sequence[str]) 
     wanted = [names] if isinstance(names, str) else list(names)
     for name in wanted:
         if name not in program.vars:
-            near = difflib.get_close_matches(name, program.vars, 3, 0.4)
-            there = near or [v.name for v in program.params] or list(program.vars)
+            there = sorted(program.vars, key=lambda n: -_likeness(name, n))
+            meant = f"; did you mean `{there[0]}`?" if _likeness(name, there[0]) >= 0.6 else ""
             raise ValueError(
-                f"{program.name} has no {name} to highlight: there is {', '.join(there)}"
+                f"{program.name} has no {name} to highlight{meant or ':'} "
+                f"{'There' if meant else 'there'} is {', '.join(there[:MOST])}"
+                + (", …" if len(there) > MOST else "")
             )
     gradients = {v.name for v in program.vars.values() if v.adjoint_of in wanted}
     boxes = dict(picture.boxes)
@@ -38,6 +43,11 @@ def highlighted(picture: Picture, program: Program, names: str | Sequence[str]) 
         lines.append(line)
     boxes |= {name: replace(boxes[name], lit=how) for name, how in lit.items()}
     return replace(picture, boxes=boxes, lines=tuple(lines))
+
+
+def _likeness(one: str, other: str) -> float:
+    """From 0 to 1, whatever the case of letters."""
+    return difflib.SequenceMatcher(None, one.casefold(), other.casefold()).ratio()
 
 
 __all__ = ["highlighted"]

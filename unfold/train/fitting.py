@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..api import as_program, compile
+from ..api import as_program, check_keywords, compile
 from ..errors import DivergenceError, InputError
 from ..function import Function
 from ..inputs import listed
@@ -156,11 +156,13 @@ def fit(
         raise InputError("patience counts epochs without a better validation: give validation=")
     given = {**(sizes or {}), **sizes_and_constants}
     if isinstance(model, Function):
+        check_keywords(model.declared, sizes_and_constants, fit, _ELSEWHERE)
         if given:
             raise InputError(f"the function is compiled: {listed(given)} cannot be given any more")
         fn = model
     else:
         program = as_program(model)
+        check_keywords(program, sizes_and_constants, fit, _ELSEWHERE)
         fn = compile(
             program,
             backend=backend,
@@ -260,6 +262,24 @@ def fit(
     finally:
         if run.folder is not None:
             run.folder.close()
+
+
+_RATE = "the rate is the optimiser's: `optimiser=unfold.Adam(rate=1e-3)`"
+#: What an option is called elsewhere.
+_ELSEWHERE = {
+    "lr": _RATE, "rate": _RATE, "learning_rate": _RATE,
+    "opt": "did you mean `optimiser`?",
+    "max_epochs": "did you mean `epochs`?", "num_epochs": "did you mean `epochs`?",
+    "batch_size": "did you mean `batch`?",
+    "val": "did you mean `validation`?",
+    "validation_data": "did you mean `validation`?",
+    "validation_split": "did you mean `validation`?",
+    "weight_decay": "did you mean `decay`?",
+    "grad_clip": "did you mean `clip_norm`?", "max_norm": "did you mean `clip_norm`?",
+    "window": "did you mean `carry`?", "bptt": "did you mean `carry`?",
+    "random_state": "did you mean `seed`?", "verbose": "did you mean `progress`?",
+    "early_stopping": "did you mean `patience`?",
+}  # fmt: skip
 
 
 def _positive(**values: Any) -> None:
