@@ -131,9 +131,9 @@ class Watched:
         """As that of the kernel."""
         return self.kernel.workspace(lengths, batch, ragged)
 
-    def together(self, batch: int | None, ragged: bool = False) -> int:
+    def together(self, batch: int | None) -> int:
         """As that of the kernel."""
-        return self.kernel.together(batch, ragged)
+        return self.kernel.together(batch)
 
     def error(
         self,

@@ -216,14 +216,11 @@ class Kernel:
         image = self._entry(variant).image
         return dict(zip(image.record.work, image.bytes(lengths, count), strict=True))
 
-    def together(self, batch: int | None, ragged: bool = False) -> int:
-        """How many sequences of a batch have their storages at once, in one thread; the next ones
+    def together(self, batch: int | None) -> int:
+        """How many sequences of one length have storages at once, in one thread; the next ones
         take their places."""
         count = 1 if batch is None else batch
-        grain = self._grain(count, ragged)
-        code = self._entry(Variant(grain, ragged, self.source.sum_adjoints)).code
-        at_once = grain if code.layout is None else 1 if code.alone else count
-        return min(at_once, count)
+        return min(self._grain(count, False), count) if self.facts.small else count
 
     def _entry(self, variant: Variant) -> Entry:
         with self._lock:

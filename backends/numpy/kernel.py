@@ -111,8 +111,8 @@ class Kernel:
                 found[v.name] = numbers * np.dtype(storage(v.type, self.dtype)).itemsize
         return found
 
-    def together(self, batch: int | None, ragged: bool = False) -> int:
-        """How many sequences of a batch have their storages at once: one."""
+    def together(self, batch: int | None) -> int:
+        """How many sequences of one length have storages at once: one."""
         return 1
 
     @property

@@ -77,9 +77,9 @@ class Either:
         """The bytes of each storage that a call needs beside its arguments and results."""
         return self.chosen(lengths, batch, ragged).workspace(lengths, batch, ragged)
 
-    def together(self, batch: int | None, ragged: bool = False) -> int:
-        """How many sequences of a batch have their storages at once, where all states are kept."""
-        return self.whole.together(batch, ragged)
+    def together(self, batch: int | None) -> int:
+        """How many sequences of one length have storages at once, where all states are kept."""
+        return self.whole.together(batch)
 
 
 __all__ = ["Either", "checkpointed"]

@@ -33,8 +33,8 @@ class Kernel(Protocol):
         """The bytes of each storage that a call needs beside its arguments and results."""
         ...
 
-    def together(self, batch: int | None, ragged: bool = False) -> int:
-        """How many sequences of a batch have their storages at once, in one thread; the next ones
+    def together(self, batch: int | None) -> int:
+        """How many sequences of one length have storages at once, in one thread; the next ones
         take their places."""
         ...
 

@@ -87,8 +87,8 @@ class Swept:
         found["borders"] = self.border(lengths, batch) * -((first - last - 1) // steps)
         return found
 
-    def together(self, batch: int | None, ragged: bool = False) -> int:
-        """How many sequences of a batch have their storages at once: the borders are of all."""
+    def together(self, batch: int | None) -> int:
+        """How many sequences of one length have storages at once: the borders are of all."""
         return 1 if batch is None else batch
 
     def segment(self, lengths: Mapping[str, int], batch: int | None, steps: int) -> dict[str, int]:
