@@ -16,6 +16,7 @@ import pytest
 
 import unfold
 from unfold.train.data import batches, sequences
+from unfold.train.lock import Lock
 
 from . import killed
 
@@ -226,6 +227,53 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert f"saved in {folder}: run the same again to go on" in said.decode()
     resumed = killed.run(str(folder), None)
     same(resumed, killed.run(None, None))
+
+
+def test_one_process_at_a_time_trains_into_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever holds the folder is named; one that was killed is told of, and gone on from."""
+    folder, out = tmp_path / "run", tmp_path / "out.npz"
+    process = killed.start(folder, out)
+    try:
+        while process.poll() is None and not killed.written(folder):
+            time.sleep(0.005)
+        process.send_signal(signal.SIGSTOP)  # it lives, and does nothing
+        before = {p.name: p.read_bytes() for p in folder.iterdir()}
+        named = rf"run is in use: process {process.pid} on \S+, since 20.* trains into it; wait"
+        with pytest.raises(unfold.InputError, match=named):
+            killed.run(str(folder), None)
+        with pytest.raises(unfold.InputError, match=named):  # nor may a run begin anew
+            unfold.fit(LAST, {"x": XS, "c": CS}, folder=folder, resume=False, **QUICK)
+        assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    finally:
+        process.kill()
+        process.communicate()
+    same(killed.run(str(folder), None), killed.run(None, None))
+    said = capsys.readouterr().err
+    assert f"process {process.pid} on" in said
+    assert "did not come to its end; going on from what it saved" in said
+    killed.run(str(folder), None)
+    assert capsys.readouterr().err == ""  # the last one did
+
+
+def test_a_run_that_failed_leaves_the_folder_to_the_next(tmp_path: Path) -> None:
+    data = {"x": XS, "c": CS}
+    square = (
+        "model m:\n    input a: real\n    param w: real = 1\n"
+        "    loss = a * w ** 2\n    minimize loss\n"
+    )
+    with pytest.raises(unfold.DivergenceError):
+        unfold.fit(
+            square, {"a": [1.0, 2.0]}, folder=tmp_path, optimiser=unfold.SGD(rate=1e308),
+            backend="numpy", progress=False,
+        )  # fmt: skip
+    unfold.fit(LAST, data, folder=tmp_path, resume=False, **QUICK)
+    held = Lock(tmp_path)
+    with pytest.raises(unfold.InputError, match="is in use: process"):  # by this very process
+        unfold.fit(LAST, data, folder=tmp_path, **QUICK)
+    held.release()
+    unfold.fit(LAST, data, folder=tmp_path, **QUICK)
 
 
 # --- mistakes ---------------------------------------------------------------------------------

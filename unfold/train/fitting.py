@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -147,7 +148,8 @@ def fit(
             out.
 
     Raises:
-        InputError: wrong data or options, naming them; a folder of another run.
+        InputError: wrong data or options, naming them; a folder of another run, or one that another
+            process trains into.
         DivergenceError: the loss or the gradient is not finite; it says when.
         Interrupted: Ctrl-C, a `KeyboardInterrupt` that holds the `Fit` so far.
     """
@@ -357,6 +359,9 @@ class _Run:
                 self.save()
             else:
                 self.restore(saved)
+            if show and saved is not None and self.folder.left_by is not None:
+                who = f"{self.folder.path}: {self.folder.left_by} did not come to its end"
+                print(f"{who}; going on from what it saved", file=sys.stderr)
         bar = Bar(show, self.epochs)
         try:
             with asked() as wish:

@@ -4,6 +4,7 @@
                            state, carried states, the best parameters, position, history, options
     params.safetensors     the best parameters so far, the last ones where nothing is validated
     metrics.jsonl          a line of JSON for each epoch (and for each update, if asked for)
+    lock                   who trains into the folder, while somebody does: one process at a time
 
 Every file is replaced as a whole, and `metrics.jsonl` is cut back to where the state was saved, so
 that a run killed at any moment goes on as if nothing had been.
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..inputs import listed
 from ..parameters import load_params, save_params
+from .lock import Lock
 
 Array = NDArray[Any]
 STATE, PARAMS, METRICS = "state.safetensors", "params.safetensors", "metrics.jsonl"
@@ -70,7 +72,14 @@ class Saved:
 
 
 class Folder:
-    """The files of one run."""
+    """The files of one run.
+
+    Attributes:
+        left_by: the process that trained into it before and was killed, in words.
+
+    Raises:
+        InputError: it is a file, or another process trains into it.
+    """
 
     def __init__(self, path: str | os.PathLike[str], options: Mapping[str, Any]) -> None:
         self.path = Path(path)
@@ -79,6 +88,8 @@ class Folder:
             raise InputError(f"{self.path} is a file; a training run needs a folder")
         self.path.mkdir(parents=True, exist_ok=True)
         self._metrics: Any = None
+        self._lock = Lock(self.path)
+        self.left_by = self._lock.left_by
 
     def load(self) -> Saved | None:
         """What was saved last, or ``None``. Raises `InputError` if it is of another run."""
@@ -115,9 +126,10 @@ class Folder:
         self._metrics.seek(0, os.SEEK_END)
 
     def close(self) -> None:
-        """Close the file of metrics."""
+        """Close the file of metrics, and let others in."""
         if self._metrics is not None:
             self._metrics.close()
+        self._lock.release()
 
     def write(self, line: Mapping[str, Any]) -> None:
         """One line of metrics, which is in the file when this returns."""
