@@ -45,6 +45,9 @@ class Bill:
             "results": self.results, "storages": self.work,
         }  # fmt: skip
 
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        printer.text(str(self))  # what a notebook shows
+
     def __str__(self) -> str:
         lines = []
         for title, part in self._parts().items():

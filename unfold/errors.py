@@ -21,6 +21,10 @@ class RecError(UnfoldError):
     def __str__(self) -> str:
         return render_all(self.diagnostics)
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the mistakes in the text, and not the way through the compiler."""
+        return str(self).splitlines()
+
 
 class InputError(UnfoldError, ValueError):
     """A wrong argument of a call: names the argument, what was expected and what came."""

@@ -11,6 +11,7 @@ from .program import Program
 if TYPE_CHECKING:
     from .draw import Rolled
     from .graph import Graph
+    from .show import Latex
     from .syntax.diagnostics import Diagnostic
     from .transform import Horizon, Window
 
@@ -148,8 +149,8 @@ class Model:
 
         return tuple(check_text(self.source, self.path)) if self.source is not None else ()
 
-    def latex(self) -> str:
-        """The equations as an ``align*`` environment."""
+    def latex(self) -> Latex:
+        """The equations as an ``align*`` environment. A notebook shows it as formulas."""
         from .show import to_latex
 
         return to_latex(self.program)

@@ -146,8 +146,8 @@ LATEX = r"""
   \mathbf{h}_{t} &= \tanh\left(\mathbf{W}_{x}\, \mathbf{x}_{t} + \mathbf{U}\, \mathbf{h}_{t-1}\right) && 1 \le t \le T \\
   y_{T} &= 0 \\
   y_{t} &= \theta\, h_{t,0} && 1 \le t \le T-1 \\
-  \mathit{loss} &= \frac{\sum_{t=1}^{T} y_{t}^{2}}{T} \\
-  \intertext{Adjoint}
+  \mathit{loss} &= \frac{1}{T} \sum_{t=1}^{T} y_{t}^{2} \\
+  &\textit{Adjoint} \\
   \bar{\theta} &= 2\, \sum_{t=1}^{T-1} \frac{y_{t}}{T}\, h_{t,0}
 \end{align*}
 """  # noqa: E501
@@ -161,3 +161,40 @@ def test_formulas_look_like_those_of_a_textbook() -> None:
         "    loss = mean[t](y[t] ** 2)\n    output y[t]\n    minimize loss\n"
     )
     assert model.adjoint(wrt="theta").latex() == LATEX.lstrip("\n")
+
+
+SLIDE = r"""
+\begin{align*}
+  \mathbf{h}_{0} &= \mathbf{h0} \\
+  \mathbf{h}_{t} &= \tanh\left(\mathbf{W}_{1}\, \mathbf{h}_{t-1} + \mathbf{x}_{t}\right) && 1 \le t \le T \\
+  s_{t} &= \mathbf{h}_{t}^{\top}\, \mathbf{x}_{t} + 2\, \pi && 1 \le t \le T \\
+  \mathit{loss} &= \frac{1}{T} \sum_{t=1}^{T} \left(s_{t} + \left\lVert \mathbf{h}_{t} - \mathbf{x}_{t} \right\rVert^{2}\right) + \frac{1}{2} \sum \mathbf{h0} + \left\lVert \mathbf{W}_{1} \right\rVert_{F}^{2}
+\end{align*}
+"""  # noqa: E501
+
+
+def test_formulas_can_be_put_on_a_slide() -> None:
+    """Norms, inner products and means as they are written; the parameter h0 is not the element 0 of
+    h, and what stands in a notebook is typeset there."""
+    model = unfold.loads(
+        "model m(H):\n    input x[t]: real[H]\n    param W1: real[H, H]\n    param h0: real[H]\n"
+        "    h[0] = h0\n    h[t] = tanh(W1 @ h[t-1] + x[t])\n    s[t] = sum(h[t] * x[t]) + 2 * pi\n"
+        "    loss = mean[t](s[t] + sum((h[t] - x[t]) ** 2)) + sum(h0) / 2 + sum(W1 ** 2)\n"
+        "    minimize loss\n"
+    )
+    assert model.latex() == SLIDE.lstrip("\n")
+    assert model.latex()._repr_latex_() == str(model.latex())
+    assert r"\overline{\mathbf{h0}} &= \bar{\mathbf{h}}_{0}" in model.adjoint().latex()
+
+
+def test_a_notebook_shows_mistakes_and_bills_as_they_are_printed() -> None:
+    with pytest.raises(unfold.RecError) as error:
+        unfold.loads("model m:\n    y[t] = q[t]\n    output y[t]\n")
+    assert error.value._render_traceback_() == str(error.value).splitlines()
+    fn = unfold.compile("model m:\n    input x[t]: real\n    param a: real\n    y[t] = a * x[t]\n"
+                        "    loss = sum[t](y[t])\n    output y[t]\n    minimize loss\n",
+                        backend="numpy")  # fmt: skip
+    for bill in (fn.cost(T=3), fn.memory(T=3)):
+        shown: list[str] = []
+        bill._repr_pretty_(type("Printer", (), {"text": staticmethod(shown.append)}), False)
+        assert shown == [str(bill)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..dependence import distinct
 from ..domain import Domain
@@ -113,6 +114,9 @@ class Costs:
         from .show import text
 
         return text(self)
+
+    def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
+        printer.text(str(self))  # what a notebook shows
 
 
 def costs(

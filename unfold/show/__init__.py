@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .latex import to_latex
+from .latex import Latex, to_latex
 from .program import equation_text, to_rec
 
-__all__ = ["equation_text", "to_latex", "to_rec"]
+__all__ = ["Latex", "equation_text", "to_latex", "to_rec"]

@@ -6,6 +6,9 @@ and what has a notation of its own: products, powers, components, pieces.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from ..domain import Domain
 from ..expr import Call, Const, Expr, Guard, Position, Reduce, Ref, subs_positions
 from ..implicit import parts
@@ -51,11 +54,22 @@ LEVELS: dict[str, tuple[int, tuple[int, ...]]] = {
 #: Ops that leave no trace in a formula.
 SILENT = frozenset({"real", "broadcast"})
 
+_PI = {math.pi: r"\pi", -math.pi: r"-\pi", 2 * math.pi: r"2 \pi", -2 * math.pi: r"-2 \pi"}
+
 REDUCTIONS = {"sum": r"\sum", "max": r"\max", "min": r"\min",
               "logsumexp": r"\operatorname*{logsumexp}"}  # fmt: skip
 
 
-def to_latex(program: Program) -> str:
+class Latex(str):
+    """LaTeX as text, which a notebook shows as formulas."""
+
+    __slots__ = ()
+
+    def _repr_latex_(self) -> str:
+        return str(self)
+
+
+def to_latex(program: Program) -> Latex:
     r"""The equations of a program as an ``align*`` environment, ending in a line end.
 
     Boundary values come first and the adjoint under a heading of its own, as in `to_rec`.
@@ -63,17 +77,19 @@ def to_latex(program: Program) -> str:
     rows: list[str] = []
     for section in sections(program):
         if section.title:
-            rows.append(rf"\intertext{{{section.title.capitalize()}}}")
+            # `\intertext` would be nicer, but notebooks (MathJax, KaTeX) do not know it.
+            rows.append(rf"&\textit{{{section.title.capitalize()}}} \\")
         rows += [_equation(program, eq) + r" \\" for eq in section.equations]
     if rows:
         rows[-1] = rows[-1].removesuffix(r" \\")
-    return "\n".join([r"\begin{align*}", *(f"  {row}" for row in rows), r"\end{align*}", ""])
+    lines = [r"\begin{align*}", *(f"  {row}" for row in rows), r"\end{align*}", ""]
+    return Latex("\n".join(lines))
 
 
 def _equation(program: Program, eq: Equation) -> str:
     shown = head(program, eq, {})
     v = program.vars[eq.name]
-    left = symbol(eq.name, len(v.shape), [p.compact() for p in eq.element])
+    left = _symbol(program, eq.name, len(v.shape), [p.compact() for p in eq.element])
     rhs = parts(eq.rhs)[0] if eq.solver else eq.rhs
     right = formula(subs_positions(without_broadcast(rhs), shown.pinned), shown.scope)
     if isinstance(eq.rhs, Call) and eq.rhs.op == "broadcast" and right in ("0", "1"):
@@ -93,6 +109,14 @@ def _where(program: Program, eq: Equation, scope: Scope) -> str:
     return r",\ ".join(texts)
 
 
+def _symbol(program: Program, name: str, rank: int, index: Sequence[str]) -> str:
+    """The formula for a variable; a parameter `h0` beside a sequence `h` is not its element 0."""
+    path, dot, last = name.rpartition(".")
+    base, *parts = last.split("_")
+    other = program.vars.get(path + dot + "_".join([base.rstrip("0123456789"), *parts]))
+    return symbol(name, rank, index, whole=other is not None and bool(other.axes))
+
+
 def formula(e: Expr, scope: Scope, least: int = ANY) -> str:
     """``e`` as a formula, in brackets if it binds looser than ``least``."""
     text, level = _spell(e, scope)
@@ -105,7 +129,8 @@ def _spell(e: Expr, scope: Scope) -> tuple[str, int]:
     if isinstance(e, Position):
         return _position(e.poly)
     if isinstance(e, Ref):
-        return symbol(e.name, len(e.shape), [p.compact() for p in e.index]), ATOM
+        at = [p.compact() for p in e.index]
+        return _symbol(scope.program, e.name, len(e.shape), at), ATOM
     if isinstance(e, Reduce):
         inner = scope.under(e)
         return rf"{_under(e, scope)} {formula(e.body, inner, PRODUCT)}", PRODUCT
@@ -129,6 +154,8 @@ def _constant(e: Const) -> tuple[str, int]:
     value = float(e.value)
     if value in (float("inf"), -float("inf")):
         return (r"\infty" if value > 0 else r"-\infty"), ATOM if value > 0 else SUM
+    if value in _PI:
+        return _PI[value], ATOM if value > 0 else SUM
     text = number(value)
     if "e" in text:
         digits, _, power = text.partition("e")
@@ -212,9 +239,43 @@ def _call(e: Call, scope: Scope) -> tuple[str, int]:
     if e.op in ("concat", "stack"):
         rows = r" \\ ".join(formula(a, scope) for a in e.args)
         return rf"\begin{{bmatrix}} {rows} \end{{bmatrix}}", ATOM
+    if e.op == "div" and _is_total(e.args[0]) and isinstance(e.args[1], (Position, Const)):
+        share = rf"\frac{{1}}{{{formula(e.args[1], scope)}}}"
+        return rf"{share} {formula(e.args[0], scope, PRODUCT)}", PRODUCT
+    if e.op == "sum" and (vectors := _inner(e.args[0])):
+        row, column = vectors
+        lying = _raised(formula(row, scope, ATOM), r"\top")
+        return rf"{lying}\, {formula(column, scope, PRODUCT)}", PRODUCT
+    if (square := _squared(e)) is not None:
+        norm = rf"\left\lVert {formula(square, scope)} \right\rVert"
+        return norm + ("^{2}" if len(square.shape) == 1 else "_{F}^{2}"), POWER
     level, least = LEVELS.get(e.op, (ATOM, (ANY,) * len(e.args)))
     args = [formula(a, scope, k) for a, k in zip(e.args, least, strict=True)]
     return OPS[e.op].latex.format(*args), level
+
+
+def _is_total(e: Expr) -> bool:
+    """Whether an expression is spelled with a sign of summation, which a mean stands before."""
+    if isinstance(e, Call) and e.op == "sum":
+        return _squared(e) is None and not _inner(e.args[0])
+    return isinstance(e, Reduce) and e.op == "sum"
+
+
+def _inner(e: Expr) -> tuple[Expr, Expr] | None:
+    """The two vectors that are multiplied component by component, if it is so."""
+    if isinstance(e, Call) and e.op == "mul" and all(len(a.shape) == 1 for a in e.args):
+        return e.args[0], e.args[1]
+    return None
+
+
+def _squared(e: Expr) -> Expr | None:
+    """The vector or matrix whose squared norm an expression is, if it is one."""
+    if not isinstance(e, Call) or e.op != "sum" or e.shape:
+        return None
+    power = e.args[0]
+    if not isinstance(power, Call) or power.op != "pow" or power.args[1] != Const(2.0):
+        return None
+    return power.args[0] if 1 <= len(power.args[0].shape) <= 2 else None
 
 
 def _product(e: Call, scope: Scope) -> str:
@@ -243,5 +304,5 @@ def _component(e: Call, scope: Scope) -> str:
     if isinstance(base, Ref):
         positions = [p.compact() for p in base.index]
         rank = len(base.shape) if e.op == "slice" else len(base.shape) - 1
-        return symbol(base.name, rank, [*positions, *index])
+        return _symbol(scope.program, base.name, rank, [*positions, *index])
     return rf"{formula(base, scope, ATOM + 1)}_{{{','.join(index)}}}"

@@ -20,14 +20,15 @@ GREEK = frozenset(
 ACCENTS = {"bar": ("bar", "overline"), "dot": ("dot", "dot")}
 
 
-def symbol(name: str, rank: int, index: Sequence[str] = ()) -> str:
-    """The formula for a variable of so many component axes, at positions ``index``."""
+def symbol(name: str, rank: int, index: Sequence[str] = (), whole: bool = False) -> str:
+    """The formula for a variable of so many component axes, at positions ``index``. ``whole`` keeps
+    the number of `h0` beside the letter, where `h_{0}` would be read as an element of `h`."""
     *path, last = name.split(".")
     base, *parts = last.split("_") if last.strip("_") else [last.replace("_", r"\_")]
     if not base:
         base, parts = last.replace("_", r"\_"), []
     stem = base.rstrip("0123456789")
-    if len(stem) == 1 and stem != base:
+    if len(stem) == 1 and stem != base and not whole:
         base, parts = stem, [base[1:], *parts]
     accents: list[str] = []
     while parts and parts[-1] in ACCENTS:
