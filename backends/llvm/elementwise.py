@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from unfold.expr import Call, Const
+from unfold.expr import Call, Const, Expr
 
 from . import vecmath
 from .ir import Function, Value, integer, real, scalar_of, vector, width_of
@@ -148,7 +148,15 @@ def emit(f: Function, formats: Formats, node: Call, args: Sequence[Value]) -> Va
         exponent = node.args[1]
         if isinstance(exponent, Const) and exponent.shape == ():
             return power(f, ready[0], float(exponent.value), ready[1])
+    if node.op == "where" and width == 1 and node.shape == () and _is_tie(node.args[0]):
+        return f.select_rarely(*ready)
     return rule(f, ready)
+
+
+def _is_tie(e: Expr) -> bool:
+    """Whether a condition is that two reals are equal, which they hardly ever are. (Components of a
+    vector are left to LLVM, which computes several at once.)"""
+    return isinstance(e, Call) and e.op == "eq" and "real" in [a.type.kind for a in e.args]
 
 
 def convert(f: Function, a: Value, scalar: str) -> Value:

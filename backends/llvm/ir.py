@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .jit import HostTarget
 
+#: The note on branches that are hardly ever taken.
+_RARE = "!0"
+
 
 class Value:
     """An SSA value or a constant: its type (``double``, ``<8 x float>``, ``ptr``) and its name."""
@@ -105,6 +108,8 @@ class Module:
         self.texts: list[str] = []
         #: Library functions and tables that are in ``texts`` already.
         self.defined: set[str] = set()
+        #: Whether some branches say that they are hardly ever taken.
+        self.rare = False
 
     def declare(self, name: str, result: str, args: Sequence[str], attributes: str = "") -> None:
         """Make an external function known; more than once does no harm."""
@@ -115,7 +120,8 @@ class Module:
         self.texts.append(text)
 
     def __str__(self) -> str:
-        return "\n\n".join(["\n".join(self.declared.values()), *self.texts]) + "\n"
+        notes = [f'{_RARE} = !{{!"branch_weights", i32 1, i32 1048576}}'] if self.rare else []
+        return "\n\n".join(["\n".join(self.declared.values()), *self.texts, *notes]) + "\n"
 
 
 class Function:
@@ -182,6 +188,21 @@ class Function:
     def select(self, condition: Value, a: Value, b: Value) -> Value:
         """``a`` where the condition holds, else ``b``."""
         return self.op(a.type, f"select {condition}, {a}, {b}")
+
+    def select_rarely(self, condition: Value, a: Value, b: Value) -> Value:
+        """As `select` of single values, for a condition that hardly ever holds.
+
+        The processor guesses that it does not, and goes on with ``b``: nothing waits for ``a``,
+        whose computation moves behind the branch if nothing else needs it.
+        """
+        yes, after = self.label("rare"), self.label("after")
+        before = self.block.label
+        self.module.rare = True
+        self.emit(f"br {condition}, label %{yes}, label %{after}, !prof {_RARE}")
+        self.start(yes)
+        self.branch(after)
+        self.start(after)
+        return self.phi(a.type, [(b, before), (a, yes)])
 
     def convert(self, op: str, a: Value, scalar: str) -> Value:
         """``sitofp``, ``zext``, … lane by lane."""
