@@ -139,9 +139,17 @@ class _Order:
     def ranked(
         self, indices: Mapping[int, tuple[str, ...]], edges: Sequence[Dependence]
     ) -> Iterator[_Loop]:
-        """The legal loops, the best first; over two indices at once only after all others."""
-        for roots in (self.roots(indices), self.skewed(indices)):
-            yield from sorted(self.loops(roots, indices, edges), key=lambda loop: len(loop.rest))
+        """The legal loops, the best first. Those whose times begin where others have been already,
+        which are hardly ever new ones, and those over two indices at once come after all others.
+        """
+        again: list[dict[int, Poly]] = []
+        for roots, put_off in (
+            (self.roots(indices), again),
+            (iter(again), None),
+            (self.skewed(indices), None),
+        ):
+            found = self.loops(roots, indices, edges, put_off)
+            yield from sorted(found, key=lambda loop: len(loop.rest))
 
     def name(self, loop: _Loop, indices: Mapping[int, tuple[str, ...]]) -> str:
         """A piece's own index where its time is just that, else any name that is free here."""
@@ -155,10 +163,11 @@ class _Order:
         roots: Iterator[dict[int, Poly]],
         indices: Mapping[int, tuple[str, ...]],
         edges: Sequence[Dependence],
+        put_off: list[dict[int, Poly]] | None,
     ) -> Iterator[_Loop]:
         """The legal loops, up to the first that settles every edge: there is no better one."""
         seen: set[tuple[Poly, ...]] = set()
-        for times in self.alignments(roots, indices, edges):
+        for times in self.alignments(roots, indices, edges, put_off):
             key = tuple(times[n] for n in indices)
             if key in seen:
                 continue
@@ -210,16 +219,24 @@ class _Order:
         roots: Iterator[dict[int, Poly]],
         indices: Mapping[int, tuple[str, ...]],
         edges: Sequence[Dependence],
+        put_off: list[dict[int, Poly]] | None,
     ) -> Iterator[dict[int, Poly]]:
         """Ways to give every piece of a component a time, before constant delays.
 
         One piece starts with an index of its own; the others follow along the edges, so that as
-        many distances as possible become constant.
+        many distances as possible become constant. Where they came to the same time for a piece
+        before, it is ``put_off``, if there is such a list.
         """
         wishes = _Wishes(self, indices, edges)
+        known: set[tuple[int, Poly]] = set()
         for root in roots:
+            if put_off is not None and known.issuperset(root.items()):
+                put_off.append(root)
+                continue
             # More than one choice is rare (reads under reductions only): 64 will do.
-            yield from itertools.islice(wishes.extend(root), 64)
+            for times in itertools.islice(wishes.extend(root), 64):
+                known.update(times.items())
+                yield times
 
     def roots(self, indices: Mapping[int, tuple[str, ...]]) -> Iterator[dict[int, Poly]]:
         """Times to begin with: each index of each piece."""

@@ -7,7 +7,8 @@ is read from elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from unfold.domain import Domain
@@ -42,12 +43,18 @@ def carried(loop: Loop, buffers: Mapping[str, Buffer], context: Domain) -> Itera
     """What a loop carries. ``context`` is what is known around it."""
     inside = list(statements(loop.body))
     direct = [s for s in loop.body if isinstance(s, Statement)]
+    assigned = Counter(s.target for s in inside)
+    read: dict[str, set[tuple[Poly, ...]]] = {name: set() for name in assigned}
+    for o in inside:
+        for r in reads(o.rhs):
+            if r.ref.name in read:
+                read[r.ref.name].add(r.ref.index)
     for s in direct:
         if s.adds:
             same = (_ref(s),)
             yield Carried(same[0], same, same, same, adds=True)
-        elif not s.guard.constraints and sum(o.target == s.target for o in inside) == 1:
-            found = _state(loop, s, inside, buffers[s.target], context)
+        elif not s.guard.constraints and assigned[s.target] == 1:
+            found = _state(loop, s, read[s.target], buffers[s.target], context)
             if found is not None:
                 yield found
 
@@ -57,8 +64,9 @@ def _ref(s: Statement) -> Ref:
 
 
 def _state(
-    loop: Loop, s: Statement, inside: list[Statement], b: Buffer, context: Domain
+    loop: Loop, s: Statement, read: Set[tuple[Poly, ...]], b: Buffer, context: Domain
 ) -> Carried | None:
+    """What ``s`` assigns, of which the positions ``read`` are read inside of the loop."""
     signs = [p.coefficient(loop.index) for p in s.position]
     if sum(abs(sign) for sign in signs) != 1 or len(loop.ranges) != 1:
         return None
@@ -67,7 +75,6 @@ def _state(
         return None
     lo, hi = lows[0], highs[0]
     now, index, way = _ref(s), Poly.symbol(loop.index), loop.direction
-    read = {r.ref.index for o in inside for r in reads(o.rhs) if r.ref.name == s.target}
 
     def moved(to: Poly) -> Ref:
         return Ref(

@@ -163,14 +163,15 @@ def _fits(run: Sequence[Map], op: Map) -> bool:
     if op.target.shape != first.shape or op.target.shared != first.shared or op.update:
         return False
     # What one writes and another touches must be the very same component of the same row.
+    reads, moved = read_by(op), _moved(op)
     for part in run:
         if part.update:
             return False
-        pairs = [(part.target, v) for v in (*read_by(op), op.target)]
+        pairs = [(part.target, v) for v in (*reads, op.target)]
         pairs += [(v, op.target) for v in read_by(part)]
         if any(may_overlap(a, b) and a != b for a, b in pairs):
             return False
-        if part.target in _moved(op) or op.target in _moved(part):
+        if part.target in moved or op.target in _moved(part):
             return False
     return True
 
