@@ -120,8 +120,10 @@ class Evaluation:
         """
         shortcut = self._value
         if shortcut is not None and lengths is None and (data is None or not inputs):
-            into = () if out is None else (out,)
-            quick = shortcut.call(params, inputs if data is None else data, *into)
+            given = inputs if data is None else data
+            quick = shortcut.call(params, given) if out is None else shortcut.call(
+                params, given, out
+            )  # fmt: skip
             if quick is not None:
                 return Outputs.of(quick)
         value = self.compiler.value()
@@ -167,11 +169,15 @@ class Evaluation:
             The value and a dict from names to gradients of the same shapes as what they are
             gradients of.
         """
-        key = _named(wrt), _named(loss), reduce
+        key = (
+            wrt if wrt is None else _named(wrt), loss if loss is None else _named(loss), reduce,
+        )  # fmt: skip
         shortcut = self._gradients.get(key)
         if shortcut is not None and lengths is None and (data is None or not inputs):
-            into = () if out is None else (out,)
-            quick = shortcut.call(params, inputs if data is None else data, *into)
+            given = inputs if data is None else data
+            quick = shortcut.call(params, given) if out is None else shortcut.call(
+                params, given, out
+            )  # fmt: skip
             if quick is not None:
                 return quick
         if reduce not in REDUCTIONS:
@@ -183,10 +189,14 @@ class Evaluation:
         losses, grads, call, derived = self.differentiate(
             params, given, names, targets, lengths, (seed, first), out
         )
-        if derived is not None:
-            if shortcut is None:
-                request = {"shown": derived.names, "losses": targets, "reduce": reduce}
-                shortcut = self._gradients[key] = Shortcut(derived, request)
+        if shortcut is None and derived is not None:
+            request = {"shown": derived.names, "losses": targets, "reduce": reduce}
+            shortcut = self._gradients[key] = Shortcut(derived, request)
+        elif shortcut is None:
+            shortcut = forward.shortcut(self._forward_mode(names, targets), reduce)
+            if shortcut is not None:
+                self._gradients[key] = shortcut
+        if shortcut is not None and (derived is not None or call.batch is None):
             shortcut.learn(params, given, call)
         value, grads = reduced(added(losses), grads, reduce, call)
         return value, buffers.place(out, grads, call.arrays) if out else grads

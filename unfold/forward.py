@@ -21,6 +21,7 @@ from .compiler import Compiler, Derived
 from .errors import InputError
 from .inputs import Call, Signature, bind
 from .program import Output, Program
+from .shortcut import Shortcut
 
 Array = NDArray[Any]
 MODES = ("auto", "forward", "reverse")
@@ -86,6 +87,20 @@ def tangents(compiler: Compiler, wrt: tuple[str, ...], losses: tuple[str, ...]) 
     directions = {n: marked[n] for n in wrt}
     own = {n: s for n, s in derived.signature.specs.items() if n not in directions.values()}
     return Tangents(derived, directions, replace(derived.signature, specs=own, seen={}))
+
+
+def shortcut(compiled: Tangents, reduce: str) -> Shortcut | None:
+    """The shortest way through calls with a single sequence, for one loss and one number."""
+    names, directions = compiled.derived.names, compiled.directions
+    if len(names) != 1 or len(directions) != 1:
+        return None
+    (((loss, dot),), ((moved, direction),)) = names.items(), directions.items()
+    if compiled.derived.program.vars[direction].shape:
+        return None
+    request = {"shown": {moved: dot}, "losses": (loss,), "reduce": reduce}
+    one = np.ones((), compiled.signature.dtype)
+    derived = replace(compiled.derived, signature=compiled.signature)
+    return Shortcut(derived, request, fixed={direction: one})
 
 
 def value_and_grad(

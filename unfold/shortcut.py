@@ -32,6 +32,7 @@ class Shortcut:
         derived: what is computed.
         request: what is returned, see `unfold.backends.llvm.quick.Request`.
         tangents: for what moves, by name, the variable that holds its direction.
+        fixed: arrays that are the same in every call, by the kernel's names for them.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class Shortcut:
         derived: Derived,
         request: Mapping[str, Any],
         tangents: Mapping[str, str] | None = None,
+        fixed: Mapping[str, Any] | None = None,
     ) -> None:
         self.call: Callable[..., Any] = _nothing
         self._derived, self._request = derived, request
         self._moving = {variable: name for name, variable in (tangents or {}).items()}
+        self._fixed = fixed or {}
         self._stated: tuple[str, ...] = ()
         self._quick: Any = None
         self._calls: dict[tuple[Any, ...], int] = {}
@@ -68,7 +71,9 @@ class Shortcut:
             if self._quick is None:
                 self._quick, self._stated = self._made(stated), stated
             if self._quick is not None and self._stated == stated:
-                self._quick.learn(call.arrays, call.lengths, call.batch)
+                slot = self._quick.learn(call.arrays, call.lengths, call.batch)
+                for name, array in self._fixed.items() if slot is not None else ():
+                    slot.fields[slot.objects + slot.entry.given.index(name)] = id(array)
                 self.call = self._quick.call
 
     def _made(self, stated: tuple[str, ...]) -> Any:

@@ -101,6 +101,51 @@ def test_quick_calls_return_what_the_first_one_did(
     same(again._values, out._values)
 
 
+DECAY = """
+model decay:
+    input  x[t]: real
+    param  a: real = 0.9
+    h[0] = 1
+    h[t] = a * h[t-1] + x[t] ** 2
+    loss = sum[t](h[t])
+    minimize loss
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("mode", ["auto", "forward"])
+def test_a_gradient_in_one_number_by_forward_mode_is_quick(mode: str, dtype: str) -> None:
+    fn = unfold.compile(DECAY, mode=mode, dtype=dtype)
+    for steps in (1, 4, 9):
+        x = RANDOM.normal(size=steps).astype(dtype)
+        for a in (0.5, -1.25):
+            params = {"a": np.array(a, dtype)}
+            expected = unfold.compile(DECAY, mode="forward", dtype=dtype).value_and_grad(
+                params, x=x
+            )
+            for _ in range(4):
+                same(fn.value_and_grad(params, x=x), expected)
+            direct = shortcut(fn).call(params, {"x": x})
+            assert direct is not None
+            same(direct, expected)
+            out = {"a": np.empty((), dtype)}
+            assert fn.value_and_grad(params, x=x, out=out)[1]["a"] is out["a"]
+            same(out, expected[1])
+
+
+def test_forward_mode_for_a_batch_is_left_to_python() -> None:
+    fn, other = unfold.compile(DECAY), unfold.compile(DECAY, mode="reverse")
+    params, x = fn.init(), RANDOM.normal(size=(3, 6))
+    for _ in range(4):
+        loss, grads = fn.value_and_grad(params, x=x)
+        fn.value_and_grad(params, x=x[0])
+    assert shortcut(fn).call(params, {"x": x}) is None
+    assert shortcut(fn).call(params, {"x": x[0]}) is not None
+    expected, wanted = other.value_and_grad(params, x=x)
+    np.testing.assert_allclose(loss, expected, rtol=1e-12)
+    np.testing.assert_allclose(grads["a"], wanted["a"], rtol=1e-12)
+
+
 def test_losses_of_every_sequence_may_be_quick() -> None:
     fn = compiled()
     params, inputs = fn.init(1), data(6)
