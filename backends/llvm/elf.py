@@ -85,7 +85,12 @@ def linked(code: bytes, find: Callable[[str], int]) -> tuple[bytearray, dict[str
     try:
         sections = _sections(code)
         image, starts = _laid_out(code, sections)
-        symbols, names = _symbols(code, sections)
+        symbols, start = _symbols(code, sections)
+
+        def name(symbol: tuple[int, ...]) -> str:
+            at = start + symbol[0]
+            return code[at : code.index(b"\0", at)].decode()
+
         places = [
             None
             if not 0 < section < _RESERVED or section not in starts
@@ -93,8 +98,8 @@ def linked(code: bytes, find: Callable[[str], int]) -> tuple[bytearray, dict[str
             for _, _, _, section, value, _ in symbols
         ]
         exported = {
-            name: place
-            for name, place, symbol in zip(names, places, symbols, strict=True)
+            name(symbol): place
+            for place, symbol in zip(places, symbols, strict=True)
             if symbol[1] >> 4 and place is not None  # not a local one
         }
         for _, kind, _, _, offset, size, _, target, _, _ in sections:
@@ -107,8 +112,8 @@ def linked(code: bytes, find: Callable[[str], int]) -> tuple[bytearray, dict[str
                 place = places[number]
                 if place is None:
                     if symbols[number][3] != _UNDEFINED:
-                        raise Unfamiliar(f"{names[number]} is in no section")
-                    place = places[number] = _stub(image, find(names[number]))
+                        raise Unfamiliar(f"{name(symbols[number])} is in no section")
+                    place = places[number] = _stub(image, find(name(symbols[number])))
                 struct.pack_into("<i", image, at, place + addend - at)
     except (struct.error, IndexError, UnicodeDecodeError, ValueError) as error:
         raise Unfamiliar(str(error)) from error
@@ -141,21 +146,14 @@ def _laid_out(code: bytes, sections: list[tuple[int, ...]]) -> tuple[bytearray, 
     return image, starts
 
 
-def _symbols(
-    code: bytes, sections: list[tuple[int, ...]]
-) -> tuple[list[tuple[int, ...]], list[str]]:
-    """The table of symbols, and their names."""
+def _symbols(code: bytes, sections: list[tuple[int, ...]]) -> tuple[list[tuple[int, ...]], int]:
+    """The table of symbols, and where their names begin."""
     tables = [s for s in sections if s[1] == _SYMTAB]
     if len(tables) != 1:
         raise Unfamiliar("no single table of symbols")
     offset, size, link = tables[0][4:7]
     symbols = list(_SYMBOL.iter_unpack(code[offset : offset + size]))
-    start = sections[link][4]
-    names = []
-    for symbol in symbols:
-        at = start + symbol[0]
-        names.append(code[at : code.index(b"\0", at)].decode())
-    return symbols, names
+    return symbols, sections[link][4]
 
 
 def _stub(image: bytearray, address: int) -> int:

@@ -1,11 +1,17 @@
 """How long the first gradient takes: with nothing compiled, in the next process, and in JAX.
 
     python -m tests.benchmarks.compiling [--steps 50] [--json FILE] [MODEL…]
+    python -m tests.benchmarks.compiling --lengths 10 100000 [MODEL…]
 
-Every figure is milliseconds in a fresh process, without Python's imports, the smallest of several
-processes: *read* from the text to the model, *first* from `unfold.compile` to the end of the first
-gradient (*cold*: the cache holds nothing but the parser's tables; *warm*: the process before has
-filled it), and *jax* from `jax.jit` to the end of the first gradient of the same loss.
+Every figure is milliseconds in a fresh process whose Python finds its bytecode, the smallest of
+several processes: *read* from the text to the model, *first* from `unfold.compile` to the end of
+the first gradient, and *jax* from `jax.jit` to the end of the first gradient of the same loss.
+*Cold*: the cache holds nothing but the parser's tables; what Python imports for it is imported
+before, as JAX is. *Warm*: the process before has filled the cache; nothing but `unfold` is imported
+before, so that all that a call needs counts.
+
+With ``--lengths`` it is the time until code for sequences of each length is there, nothing being
+cached: the lengths take turns, and the figures are medians.
 """
 
 from __future__ import annotations
@@ -17,7 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -34,39 +42,61 @@ PEERS = (
 )  # fmt: skip
 
 Figures = dict[str, float]
+BYTECODE = tempfile.TemporaryDirectory(prefix="unfold-bytecode")
 
 
 # --- in the fresh process ---------------------------------------------------------------------
 
 
-def example(name: str, steps: int) -> tuple[Any, dict[str, Any], dict[str, Any], Figures]:
-    """A function, arrays for it, and what it took to read and compile the example."""
-    import networkx as nx  # noqa: F401 - imported when first used, which is not to be measured
+def prepared() -> None:
+    """Import what is imported when code is first generated."""
+    import networkx as nx  # noqa: F401
 
-    import unfold
-    import unfold.backends.llvm
+    import unfold.backends.llvm.code
     import unfold.check
     import unfold.syntax.parse
-    from unfold.gradcheck import random_arrays
+    import unfold.transform  # noqa: F401
+
+
+def example(name: str) -> tuple[Any, dict[str, int], Figures]:
+    """An example, its sizes, and what it took to read it."""
+    import unfold
 
     start = time.perf_counter()
     model = unfold.load(EXAMPLES / f"{name}.rec")
-    read = time.perf_counter()
-    sizes = {n: SIZES.get(n, FALLBACK) for n in model.sizes}
-    fn = unfold.compile(model, sizes=sizes, dtype="float32")
-    compiled = time.perf_counter()
+    read = time.perf_counter() - start
+    return model, {n: SIZES.get(n, FALLBACK) for n in model.sizes}, {"read": read}
+
+
+def arrays_for(model: Any, sizes: dict[str, int], steps: int) -> tuple[dict[str, Any], ...]:
+    """Parameters and inputs, drawn at random."""
+    from unfold.gradcheck import random_arrays
+
+    program = model.program.bind(sizes, {})
     lengths = dict.fromkeys(model.program.lengths, steps)
-    arrays = random_arrays(fn.program, lengths, np.random.default_rng(0))
+    arrays = random_arrays(program, lengths, np.random.default_rng(0))
     arrays = {n: a.astype("float32") if a.dtype.kind == "f" else a for n, a in arrays.items()}
-    params, inputs = ({n: arrays[n] for n in names} for names in (fn.params, fn.inputs))
-    return fn, params, inputs, {"read": read - start, "first": compiled - read}
+    params, inputs = ([v.name for v in part] for part in (program.params, program.inputs))
+    return {n: arrays[n] for n in params}, {n: arrays[n] for n in inputs}
 
 
-def ours(name: str, steps: int) -> Figures:
-    fn, params, inputs, figures = example(name, steps)
+def ours(name: str, steps: int, warm: bool) -> Figures:
+    import unfold
+
+    kept = Path(os.environ["UNFOLD_CACHE"]) / "arrays"
+    if warm:
+        params, inputs = (dict(np.load(f"{kept}.{k}.npz")) for k in range(2))
+    else:
+        prepared()
+    model, sizes, figures = example(name)
+    if not warm:
+        params, inputs = arrays_for(model, sizes, steps)
+        for k, part in enumerate((params, inputs)):
+            np.savez(f"{kept}.{k}.npz", **part)
     start = time.perf_counter()
+    fn = unfold.compile(model, sizes=sizes, dtype="float32")
     fn.value_and_grad(params, inputs)
-    figures["first"] += time.perf_counter() - start
+    figures["first"] = time.perf_counter() - start
     for _ in range(3):  # the second one makes the code of quick calls
         start = time.perf_counter()
         fn.value_and_grad(params, inputs)
@@ -74,13 +104,29 @@ def ours(name: str, steps: int) -> Figures:
     return figures
 
 
+def code(name: str, steps: int) -> Figures:
+    """How long it takes until there is code for a length."""
+    import unfold
+
+    prepared()
+    model, sizes, _ = example(name)
+    start = time.perf_counter()
+    fn = unfold.compile(model, sizes=sizes, dtype="float32")
+    kernel: Any = fn.compiler.gradient(tuple(fn.params), fn.program.losses).kernel
+    kernel.new_slot(dict.fromkeys(model.program.lengths, steps), None)
+    return {"code": time.perf_counter() - start}
+
+
 def jax_one(name: str, steps: int) -> Figures:
     import jax
 
+    import unfold
     from tests.benchmarks.scans import losses
     from tests.benchmarks.twins import TWINS
 
-    fn, params, inputs, _ = example(name, steps)
+    model, sizes, _ = example(name)
+    params, inputs = arrays_for(model, sizes, steps)
+    fn = unfold.compile(model, sizes=sizes, dtype="float32")
     loss = losses().get(name) or (lambda p, i: TWINS[name]({**p, **i}))
     expected = fn.value_and_grad(params, inputs)[1]
     jax.block_until_ready(jax.numpy.zeros(1) + 1)  # JAX sets itself up
@@ -92,15 +138,24 @@ def jax_one(name: str, steps: int) -> Figures:
     return {"first": elapsed}
 
 
+INSIDE = {
+    "ours": lambda name, steps: ours(name, steps, warm=False),
+    "warm": lambda name, steps: ours(name, steps, warm=True),
+    "code": code,
+    "jax": jax_one,
+}
+
 # --- in this process --------------------------------------------------------------------------
 
 
 def fresh(what: str, name: str, steps: int, folder: str) -> Figures:
     """The figures of one new process, in milliseconds."""
     command = [sys.executable, "-m", "tests.benchmarks.compiling", f"--in={what}", name]
+    # An installed package has its bytecode beside it; a working copy may not write any.
+    python = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(BYTECODE.name)}
     out = subprocess.run(
         [*command, "--steps", str(steps)],
-        env={**os.environ, "UNFOLD_CACHE": folder},
+        env={**os.environ, **python, "UNFOLD_CACHE": folder},
         stdout=subprocess.PIPE, check=True, text=True,
     ).stdout  # fmt: skip
     return {k: 1e3 * v for k, v in json.loads(out).items()}
@@ -114,13 +169,24 @@ def measure(name: str, steps: int, times: int, peer: bool) -> Figures:
             # The smallest example leaves the parser's tables in the cache.
             fresh("ours", "inventory" if name != "inventory" else "queue", steps, folder)
             cold = fresh("ours", name, steps, folder)
-            warm = fresh("ours", name, steps, folder)
+            warm = fresh("warm", name, steps, folder)
             found = {f"cold {k}": v for k, v in cold.items()}
             found |= {f"warm {k}": v for k, v in warm.items()}
             if peer:
                 found["jax"] = fresh("jax", name, steps, folder)["first"]
             rounds.append(found)
     return {k: min(r[k] for r in rounds) for k in rounds[0]}
+
+
+def by_length(names: Sequence[str], lengths: Sequence[int], times: int) -> dict[str, Figures]:
+    """Medians for each length, which take turns."""
+    found: dict[str, Figures] = {}
+    for name in names:
+        rounds = [
+            {str(n): fresh("code", name, n, "off")["code"] for n in lengths} for _ in range(times)
+        ]
+        found[name] = {n: median(r[n] for r in rounds) for n in rounds[0]}
+    return found
 
 
 def has_jax() -> bool:
@@ -131,16 +197,30 @@ def has_jax() -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.compiling")
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all examples")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all examples, or lstm")
     parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--lengths", type=int, nargs="+", help="time code for these lengths")
     parser.add_argument("--times", type=int, default=3, help="processes for each figure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
-    parser.add_argument("--in", dest="inside", choices=["ours", "jax"], help=argparse.SUPPRESS)
+    parser.add_argument("--in", dest="inside", choices=list(INSIDE), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
         (name,) = options.models
-        work = ours if options.inside == "ours" else jax_one
-        print(json.dumps(work(name, options.steps)))
+        print(json.dumps(INSIDE[options.inside](name, options.steps)))
+        return
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    if options.lengths:
+        names = options.models or ["lstm"]
+        found = by_length(names, options.lengths, options.times)
+        table = Table(title="milliseconds until there is code")
+        table.add_column("model", no_wrap=True)
+        for n in options.lengths:
+            table.add_column(f"T = {n:,}", justify="right")
+        for name in names:
+            table.add_row(name, *(f"{t:.0f}" for t in found[name].values()))
+        console.print(table)
+        if options.json:
+            options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
         return
 
     peers = PEERS if has_jax() else ()
@@ -150,7 +230,6 @@ def main() -> None:
     for column in (*columns, "jax / cold"):
         table.add_column(column, justify="right")
     found = {}
-    console = Console(width=None if sys.stdout.isatty() else 100)
     with console.status("") as status:
         for name in options.models or sorted(p.stem for p in EXAMPLES.glob("*.rec")):
             status.update(name)
