@@ -26,8 +26,9 @@ class Operands:
         start, start_row: what the sums begin with, laid out as C is: C itself, zeros, a bias.
         c, c_row: C at the first column of the panel, the distance of its rows.
         terms: the length of the sum, at least 1.
-        ahead, ahead_k: what will be needed next, read into the second-level cache on the way: a
-            cache line every ``ahead_k`` elements, and the lines beside them in the next blocks.
+        ahead, ahead_k: what will be needed next, read into the caches on the way: a cache line
+            every ``ahead_k`` elements.
+        onward, end: each block begins ``onward`` elements after the one before, up to ``end``.
     """
 
     a: Value
@@ -42,6 +43,8 @@ class Operands:
     terms: Value
     ahead: Value
     ahead_k: Value
+    onward: Value
+    end: Value
 
     def values(self) -> list[Value]:
         return [getattr(self, f.name) for f in fields(self)]
@@ -56,8 +59,37 @@ class Operands:
         )
 
 
-_PARAMS = (POINTER, INT, INT, POINTER, INT, POINTER, INT, POINTER, INT, INT, POINTER, INT)
+_PARAMS = (POINTER, INT, INT, POINTER, INT, POINTER, INT, POINTER, INT, INT, POINTER, INT, INT,
+           POINTER)  # fmt: skip
 _ZEROS = "unfold.zeros"
+#: So many blocks together read a packed panel ahead: all at once there would be more lines on their
+#: way than the processor keeps account of.
+SPREAD = 4
+
+
+def packed_ahead(b: Body, t: Tiling, at: Value, terms: int, padded: int) -> dict[str, Value]:
+    """The operands that read ``terms`` rows of a packed panel ahead."""
+    step = max(1, padded // SPREAD)
+    return {
+        "ahead": at, "ahead_k": b.const(INT, step), "onward": b.const(INT, terms * step),
+        "end": b.at(at, terms * padded, t.element),
+    }  # fmt: skip
+
+
+def columns_ahead(b: Body, t: Tiling, at: Value, stride: Value, columns: int) -> dict[str, Value]:
+    """The operands that read the lines of some columns of a matrix ahead, line by line."""
+    return {
+        "ahead": at, "ahead_k": stride, "onward": b.const(INT, LINE // t.itemsize),
+        "end": b.at(at, columns, t.element),
+    }  # fmt: skip
+
+
+def nothing_ahead(b: Body, panel: Value) -> dict[str, Value]:
+    """The operands that ask for what is here."""
+    zero = b.const(INT, 0)
+    return {"ahead": panel, "ahead_k": zero, "onward": zero, "end": panel}
+
+
 #: Bytes of a cache line.
 LINE = 64
 
@@ -105,7 +137,7 @@ def _slices_by_panel(module: ir.Module, t: Tiling, panel: Panel) -> str:
     def write(b: Body) -> None:
         count, *operands, last = b.args
         o = Operands(*operands)
-        _blocks(b, t, panel, ROWS, count, o, last, None, o.terms * ROWS)
+        _blocks(b, t, panel, ROWS, count, o, last, False, o.terms * ROWS)
 
     shape = f"{panel.vectors}.{Type(t.element.element, panel.width).suffix}"
     part = "" if panel.is_full else ".part"
@@ -123,7 +155,6 @@ def _rows_by_panel(module: ir.Module, t: Tiling, panel: Panel, heights: range) -
     def write(b: Body) -> None:
         rows, *operands, last = b.args
         o = Operands(*operands)
-        ends = b.at(o.ahead, panel.padded, t.element)
 
         def all_rows() -> list[Value]:
             parts = (rows + (most - 1)).udiv(most)
@@ -134,15 +165,15 @@ def _rows_by_panel(module: ir.Module, t: Tiling, panel: Panel, heights: range) -
             first, second = mixed.select(extra, parts), mixed.select(parts - extra, 0)
 
             def pass_(values: list[Value]) -> tuple[Value, list[Value]]:
-                height, count, following, a, start, c, ahead = values
-                here = replace(o, a=a, start=start, c=c, ahead=ahead)
+                height, count, following, a, start, c, ahead, ahead_k = values
+                here = replace(o, a=a, start=start, c=c, ahead=ahead, ahead_k=ahead_k)
                 cases = {
-                    n: partial(_blocks, b, t, panel, n, count, here, last, ends) for n in heights
+                    n: partial(_blocks, b, t, panel, n, count, here, last, True) for n in heights
                 }
                 pointers = b.switch(height, cases)
                 return following.gt(0), [height - 1, following, b.const(INT, 0), *pointers]
 
-            b.repeat([height, first, second, o.a, o.start, o.c, o.ahead], pass_)
+            b.repeat([height, first, second, o.a, o.start, o.c, o.ahead, o.ahead_k], pass_)
             return []
 
         b.when(rows.gt(0), all_rows)
@@ -156,29 +187,31 @@ def _rows_by_panel(module: ir.Module, t: Tiling, panel: Panel, heights: range) -
 
 def _blocks(
     b: Body, t: Tiling, panel: Panel, height: int, count: Value, o: Operands, last: Value,
-    ends: Value | None, skip: Value | None = None,
+    reads_ahead: bool, skip: Value | None = None,
 ) -> list[Value]:  # fmt: skip
-    """``count`` > 0 blocks of one height; where A, the start and C go on.
+    """``count`` > 0 blocks of one height; where A, the start, C and what is read ahead go on.
 
-    ``ends`` is where what is read ahead ends, if anything is. ``skip`` is how far A moves on from
+    ``skip`` is how far A moves on from
     block to block, if not by the rows of one.
     """
-    line = LINE // t.itemsize
-    end = None if ends is None else b.at(ends, -line, t.element)
 
     def step(values: list[Value]) -> tuple[Value, list[Value]]:
-        left, a, start, c, ahead = values
-        here = replace(o, a=a, start=start, c=c, ahead=ahead)
-        _block(b, t, panel, height, here, last, end is not None)
+        left, a, start, c, ahead, ahead_k = values
+        here = replace(o, a=a, start=start, c=c, ahead=ahead, ahead_k=ahead_k)
+        _block(b, t, panel, height, here, last, reads_ahead)
         there = here.advanced(b, t, height)
         if skip is not None:
             there = replace(there, a=b.at(a, skip, t.element))
-        left, beside = left - 1, ahead
-        if end is not None:
-            beside = ahead.lt(end).select(b.at(ahead, line, t.element), ahead)
-        return left.gt(0), [left, there.a, there.start, there.c, beside]
+        left = left - 1
+        if reads_ahead:
+            # Asking again for what is on its way takes room from what is needed now: blocks that
+            # have nothing more to ask for name a line that is here.
+            following = b.at(ahead, o.onward, t.element)
+            more = following.lt(o.end) & ahead_k.ne(0)
+            ahead, ahead_k = more.select(following, o.b), more.select(ahead_k, 0)
+        return left.gt(0), [left, there.a, there.start, there.c, ahead, ahead_k]
 
-    return b.repeat([count, o.a, o.start, o.c, o.ahead], step)[1:]
+    return b.repeat([count, o.a, o.start, o.c, o.ahead, o.ahead_k], step)[1:]
 
 
 def _block(

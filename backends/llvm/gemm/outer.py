@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from .. import ir
 from ..body import BOOL, INT, POINTER, VOID, Body, Value, define
 from ..jit import HostTarget
-from .kernel import Operands, blocks, slice_blocks, zeros
+from .kernel import Operands, blocks, columns_ahead, nothing_ahead, slice_blocks, zeros
 from .packing import copy_panel, copy_slices, over_panels
 from .tiling import ROWS, Panel, Tiling, tiling
 
@@ -114,7 +114,7 @@ def _in_place(b: Body, t: Tiling, N1: int, N2: int, p: _Part) -> None:
             a=p.a, a_row=one, a_k=p.lda, b=source, b_k=stride,
             start=b.at(p.start, first * p.column, t.element), start_row=p.start_row,
             c=b.at(p.c, first, t.element), c_row=p.ldc, terms=p.terms,
-            ahead=following, ahead_k=p.ldb,
+            **columns_ahead(b, t, following, p.ldb, panel.padded),
         )  # fmt: skip
         blocks(b, t, panel, N1, o)
 
@@ -145,7 +145,7 @@ def _sliced(b: Body, t: Tiling, N1: int, N2: int, p: _Part) -> None:
                 b=source, b_k=b.const(INT, panel.padded),
                 start=b.at(start, column * p.column, t.element), start_row=p.start_row,
                 c=b.at(c, column, t.element), c_row=p.ldc, terms=p.terms,
-                ahead=source, ahead_k=b.const(INT, 0),
+                **nothing_ahead(b, source),
             )  # fmt: skip
             if count:
                 slice_blocks(b, t, panel, count, o)

@@ -6,7 +6,7 @@ from .. import ir
 from ..body import INT, POINTER, VOID, Body, Value, define
 from ..jit import HostTarget
 from .dot import dot_rows
-from .kernel import Operands, blocks, zeros
+from .kernel import Operands, blocks, columns_ahead, packed_ahead, zeros
 from .packing import copy_panel, over_panels, transpose_panel
 from .tiling import DOT_COLUMNS, ROWS, ROWS_BYTES, Panel, Tiling, evenly, tiling
 
@@ -126,8 +126,9 @@ def product(module: ir.Module, target: HostTarget, dtype: str, N: int, K: int) -
                     b=from_b, b_k=b.const(INT, panel.padded),
                     start=b.at(begin[0], first * begin[2], t.element), start_row=begin[1],
                     c=b.at(to_c, first, t.element), c_row=ldc, terms=b.const(INT, terms),
-                    ahead=b.at(from_b, K * panel.padded, t.element),
-                    ahead_k=b.const(INT, panel.padded),
+                    **packed_ahead(
+                        b, t, b.at(from_b, K * panel.padded, t.element), terms, panel.padded
+                    ),
                 )  # fmt: skip
                 blocks(b, t, panel, count, o)
 
@@ -177,7 +178,9 @@ def matvec(
                 a=x, a_row=one, a_k=one, b=b.at(source, first, t.element), b_k=stride,
                 start=b.at(begin, first * column, t.element), start_row=one,
                 c=b.at(y, first, t.element), c_row=one, terms=b.const(INT, K),
-                ahead=b.at(source, first + panel.columns, t.element), ahead_k=stride,
+                **columns_ahead(
+                    b, t, b.at(source, first + panel.columns, t.element), stride, panel.padded
+                ),
             )  # fmt: skip
             blocks(b, t, panel, 1, o)
 

@@ -26,7 +26,7 @@ from .products import Matrix
 from .select import Selector
 from .sharing import STRIP, Sharing
 from .stack import Stacker
-from .storage import Layout, summed_buffers
+from .storage import Layout, spaced, summed_buffers
 from .strips import bits, in_strips
 from .tile import Storage, Tile
 from .unequal import OWN, Unequal, side_by_side
@@ -96,7 +96,8 @@ class Generator:
         if not self.falling:
             body, self.by_strips = in_strips(body, plan, self.stacker.members, not self.alone)
         sharing = Sharing(plan, self.summed, self.stacker.members, body)
-        self.members, self.body_ops = sharing.members, body
+        self.members = spaced(sharing.members, self.summed, formats.bytes("real"))
+        self.body_ops = body
         self.rings = sharing.rings | dict.fromkeys(self.by_strips, STRIP)
         self.function("shared", lambda te: te.ops(shared), shared=True)
         self.function("body", lambda te: self.body(te, body))

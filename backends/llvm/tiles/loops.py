@@ -46,13 +46,22 @@ class Loops:
             body(loop.index)
         loop.close()
 
+    def paired(self, size: int) -> int:
+        """The lanes of two registers where they divide the components, of one elsewhere.
+
+        What stands side by side is computed by turns: one pair waits for a division while the
+        other goes on.
+        """
+        return self.lanes if size % (2 * self.lanes) else 2 * self.lanes
+
     def over_components(
-        self, shape: Sequence[int], lane_axis: int | None, body: Callable[[list[Value], int], None]
-    ) -> None:
+        self, shape: Sequence[int], lane_axis: int | None,
+        body: Callable[[list[Value], int], None], paired: bool = False,
+    ) -> None:  # fmt: skip
         """``body(coordinates, width)`` for all components.
 
-        Along the vector axis (the last one, or ``None``) it goes in steps of a register, then of
-        its parts.
+        Along the vector axis (the last one, or ``None``) it goes in steps of a register (of two
+        if ``paired`` and they fit), then of its parts.
         """
         assert lane_axis in (None, len(shape) - 1)
 
@@ -60,7 +69,8 @@ class Loops:
             if axis == len(shape):
                 body(at, 1)
             elif axis == lane_axis:
-                for start, count, width in pieces(shape[axis], self.lanes):
+                widest = self.paired(shape[axis]) if paired else self.lanes
+                for start, count, width in pieces(shape[axis], widest):
                     self.steps(start, count, width, lambda i, w: body([*at, i], w))
             else:
                 self.steps(0, shape[axis], 1, lambda i, _: nest(axis + 1, [*at, i]))

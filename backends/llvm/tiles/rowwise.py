@@ -40,7 +40,7 @@ def emit(w: Loops, parts: Sequence[Map]) -> None:
             for write in writes:
                 write()
 
-        w.over_components(target.shape, lane_axis, components)
+        w.over_components(target.shape, lane_axis, components, paired=True)
 
     w.over_rows(target, row)
 
@@ -124,7 +124,8 @@ def _flat(w: Loops, parts: Sequence[Map]) -> None:
     for part in parts:
         for v in (*part.leaves.values(), part.target):
             w.tile.base(v)
-    whole = f.binary("sdiv", total, integer(w.lanes))
+    wide = w.paired(size)
+    whole = f.binary("sdiv", total, integer(wide))
 
     def at(start: Value, width: int, mask: Value | None = None) -> None:
         with w.tile.scope():
@@ -137,9 +138,9 @@ def _flat(w: Loops, parts: Sequence[Map]) -> None:
                 write()
 
     loop = f.loop(integer(0), w.last(whole), 1)
-    at(f.binary("mul nsw", loop.index, integer(w.lanes)), w.lanes)
+    at(f.binary("mul nsw", loop.index, integer(wide)), wide)
     loop.close()
-    done = f.binary("mul nsw", whole, integer(w.lanes))
+    done = f.binary("mul nsw", whole, integer(wide))
     if size % w.lanes and w.masks:
         left = f.binary("sub", total, done)
         with f.when(f.compare("icmp sgt", left, integer(0))):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unfold.expr import Ref, names
 from unfold.plan import Buffer, Plan, statements
@@ -18,6 +18,8 @@ from .sharing import STRIP
 from .stack import Member
 from .strips import ROWS, STEPS
 
+#: Bytes of a cache line, and of all lines that have places of their own in a first-level cache.
+LINE, PLACES = 64, 4096
 #: Rows of a temporary: those of a portion of a stretch, or those of the batch if they are more.
 PORTION = 256
 
@@ -34,6 +36,22 @@ def summed_buffers(plan: Plan) -> frozenset[str]:
         if not found & read:
             return frozenset(found)
         found -= read
+
+
+def spaced(members: Mapping[str, Member], summed: frozenset[str], itemsize: int
+           ) -> dict[str, Member]:  # fmt: skip
+    """Bundles with rows a line further apart where one column of theirs would fall on few places.
+
+    The place of a line in a first-level cache is its address modulo 4,096: of rows that are 2,048
+    bytes apart, all first numbers compete for two places.
+    """
+
+    def apart(m: Member) -> Member:
+        size = m.total * itemsize
+        crowded = m.base not in summed and size % (PLACES // 2) == 0
+        return replace(m, total=m.total + LINE // itemsize) if crowded else m
+
+    return {n: apart(m) for n, m in members.items()}
 
 
 @dataclass(frozen=True)
