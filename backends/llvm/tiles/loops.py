@@ -16,13 +16,15 @@ class Loops:
         tile: the tile, in the function that receives the code.
         lanes: how many reals fill a vector register.
         masks: whether the machine reads and writes some lanes of a vector as fast as all.
+        twice: whether components may be computed and written twice, to the same values.
     """
 
-    def __init__(self, tile: Tile, lanes: int, masks: bool = False) -> None:
+    def __init__(self, tile: Tile, lanes: int, masks: bool = False, twice: bool = False) -> None:
         self.tile = tile
         self.f = tile.f
         self.lanes = lanes
         self.masks = masks
+        self.twice = twice
 
     def last(self, count: Value) -> Value:
         """The number of the last of so many."""
@@ -70,7 +72,7 @@ class Loops:
                 body(at, 1)
             elif axis == lane_axis:
                 widest = self.paired(shape[axis]) if paired else self.lanes
-                for start, count, width in pieces(shape[axis], widest):
+                for start, count, width in pieces(shape[axis], widest, self.twice):
                     self.steps(start, count, width, lambda i, w: body([*at, i], w))
             else:
                 self.steps(0, shape[axis], 1, lambda i, _: nest(axis + 1, [*at, i]))
@@ -93,11 +95,19 @@ class Loops:
         loop.close()
 
 
-def pieces(size: int, lanes: int) -> list[tuple[int, int, int]]:
-    """A range of components in vectors: (start, how many, width) with falling widths."""
-    found, start, width = [], 0, lanes
+def pieces(size: int, lanes: int, twice: bool = False) -> list[tuple[int, int, int]]:
+    """A range of components in vectors: (start, how many, width) with falling widths.
+
+    With ``twice`` the last vector is a whole one, over some components for a second time, where
+    that takes the place of several parts.
+    """
+    found: list[tuple[int, int, int]] = []
+    start, width = 0, lanes
     while start < size:
-        count = (size - start) // width
+        rest = size - start
+        if twice and rest < lanes < size and rest & (rest - 1):
+            return [*found, (size - lanes, 1, lanes)]
+        count = rest // width
         if count:
             found.append((start, count, width))
             start += count * width

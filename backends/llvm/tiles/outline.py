@@ -16,6 +16,7 @@ from ..ir import Function, Value, integer
 from . import rowwise
 from .folding import Folding
 from .nodes import ColumnSum, Fold, Group, Map, ScatterSum, View
+from .stack import Member
 from .tile import Storage, Tile
 
 if TYPE_CHECKING:
@@ -29,17 +30,37 @@ def outline(te: TileEmitter, op: Map | Group | Fold | ColumnSum | ScatterSum) ->
     o = _Outline(te.tile)
     parts = [o.part(p) for p in (op.parts if isinstance(op, Group) else (op,))]
     symbols = sorted(o.symbols)
-    key = (tuple(o.kinds), tuple(symbols), tuple(map(_key, parts)))
     g = te.generator
+    twice = may_repeat(op, g.members)
+    key = (tuple(o.kinds), tuple(symbols), tuple(map(_key, parts)), twice)
     name = g.outlined.get(key)
     if name is None:
         name = f"loop.{len(g.outlined)}"
         g.outlined[key] = name
-        _write(te, name, o, parts, symbols)
+        _write(te, name, o, parts, symbols, twice)
     rows = integer(1) if parts[0].target.shared and isinstance(op, (Map, Group, Fold)) else None
     places = [te.tile.base(replace(v, pick=None)) for v in o.views]
     numbers = [te.tile.env[s] for s in symbols]
     te.f.call_void(name, *places, *numbers, rows or te.tile.rows)
+
+
+def may_repeat(
+    op: Map | Group | Fold | ColumnSum | ScatterSum, members: Mapping[str, Member]
+) -> bool:
+    """Whether components may be computed twice: nothing is read where something is written."""
+    parts = op.parts if isinstance(op, Group) else (op,)
+
+    def place(v: View) -> str:
+        share = members.get(v.storage)
+        return v.storage if share is None else share.base
+
+    written = {place(part.target) for part in parts}
+    for part in parts:
+        if not isinstance(part, (Map, Fold)) or (isinstance(part, Map) and part.update):
+            return False
+        if any(place(v) in written for v in part.leaves.values()):
+            return False
+    return True
 
 
 def _key(op: Any) -> Any:
@@ -105,7 +126,9 @@ class _Outline:
         return go(e)
 
 
-def _write(te: TileEmitter, name: str, o: _Outline, parts: list[Any], symbols: list[str]) -> None:
+def _write(
+    te: TileEmitter, name: str, o: _Outline, parts: list[Any], symbols: list[str], twice: bool
+) -> None:
     args = [("ptr", f"p{k}", "") for k in range(len(o.views))]
     args += [("i64", f"at.{s}", "") for s in symbols]
     f = Function(te.generator.module, name, [*args, ("i64", "rows", "")], linkage="internal")
@@ -116,7 +139,7 @@ def _write(te: TileEmitter, name: str, o: _Outline, parts: list[Any], symbols: l
     }
     env = dict(zip(symbols, numbers, strict=True))
     tile = Tile(f, te.tile.formats, env, storages, Value("i64", "%rows"))
-    w = Folding(tile, te.lanes, te.generator.target.masks)
+    w = Folding(tile, te.lanes, te.generator.target.masks, twice)
     if isinstance(parts[0], Map):
         rowwise.emit(w, parts)
     elif isinstance(parts[0], Fold):
