@@ -145,10 +145,15 @@ def _feed(function: Function, feed: Mapping[str, str] | None) -> Feed:
         if len(pairs) != 1:
             what = "no output over t has logits for" if not pairs else "several outputs could feed"
             if not any(x.type.kind == "int" for x in targets):
-                why = (
-                    f"{name} reads no tokens at its steps: say which output is read by which input"
-                )
-                raise UnclearFeed(why, [(targets[0].name if targets else "x", sources[0].name)])
+                why = f"{name} reads no tokens at its steps"
+                fitting = [(x.name, y.name) for x in targets for y in sources if _alike(x, y)]
+                if not fitting:
+                    raise InputError(
+                        f"{why}, and no output over t is like an input, which could read it: "
+                        f"inputs {listed([v.name for v in targets] or ['none'])}, "
+                        f"outputs {listed(v.name for v in sources)}"
+                    )
+                raise UnclearFeed(f"{why}: say which output is read by which input", fitting)
             if pairs:
                 why = f"{what} {name}: say which"
                 raise UnclearFeed(why, [(x.name, y.name) for x, y in pairs])
@@ -174,10 +179,15 @@ def _feed(function: Function, feed: Mapping[str, str] | None) -> Feed:
                 f"{'x'.join(map(str, y.shape)) or 'one'} components: it needs one logit a token"
             )
         return Feed(x.name, y.name)
-    if _plain(x) != _plain(y) or time_axis(x) != time_axis(y):
+    if not _alike(x, y):
         d = function.declared.vars
         raise InputError(f"feed: {x.name} is {d[x.name]}, and {y.name} is {d[y.name]}")
     return Feed(x.name, y.name)
+
+
+def _alike(x: Var, y: Var) -> bool:
+    """Whether an input can read an output as it is."""
+    return _plain(x) == _plain(y) and time_axis(x) == time_axis(y)
 
 
 def _logits(x: Var, y: Var) -> bool:

@@ -51,3 +51,15 @@ def test_a_name_that_is_missing_is_declared_with_its_index() -> None:
     assert "(`input q[t]: real`) or learnt (`param q: real`)" in helps
     assert "`q[t] = …`" in helps
     assert "`input v: real`" in helps
+
+
+def test_an_input_in_the_head_of_a_model_is_told_once() -> None:
+    text = "model m(x, H):\n    input x[t]: real[H]\n    y[t] = 2 * x[t]\n    output y[t]\n"
+    with pytest.raises(unfold.RecError) as error:
+        unfold.loads(text)
+    (told,) = error.value.diagnostics
+    assert (told.code, told.helps[0]) == (
+        "E0212",
+        "leave `x` out here, its line in the model declares it; where `m` is used, inputs are "
+        "given by their place or name",
+    )

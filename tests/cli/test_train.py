@@ -158,7 +158,8 @@ def test_mistakes_of_the_command_line(run: Run, files: dict[str, Any], tmp_path:
     assert (status, "parameters go to files in .safetensors or .npz" in err) == (2, True)
     out = ["-o", tmp_path / "p.npz"]
     status, _, err = run(*given, *out)
-    assert (status, err) == (1, "error: m needs the size H, which the data do not tell: give H=…\n")
+    lacking = "m needs the size H, which the data do not tell: give H=…, or --size in the shell"
+    assert (status, err) == (1, f"error: {lacking}\n")
     status, _, err = run(*given, *out, "--size", "H=3", "--validation", "much")
     assert (status, "`much` is no number, and no file" in err) == (2, True)
     status, _, err = run(*given, *out, "--size", "H=3", "--validation", 20)

@@ -314,3 +314,16 @@ def test_no_steps_make_nothing() -> None:
     out = fn.generate(params, [1], 0, vocabulary=list("abcdef"))
     assert (out.tokens.shape, out.text) == ((0,), "")
     assert fn.generate(params, [1], 0, samples=2).tokens.shape == (2, 0)
+
+
+def test_what_no_input_can_read_is_not_offered() -> None:
+    text = (
+        "model m(D, K):\n    input x[t]: real[D]\n    param W: real[K, D] = 1\n"
+        "    y[t] = W @ x[t]\n    z[t] = 2 * x[t]\n    output y[t]\n"
+    )
+    fn = unfold.compile(text, D=2, K=3, backend="numpy")
+    with pytest.raises(unfold.InputError, match=r"no output over t is like an input.* outputs y$"):
+        fn.generate(fn.init(), np.ones((1, 2)), 3)
+    fn = unfold.compile(text.replace("output y[t]", "output y[t], z[t]"), D=2, K=3, backend="numpy")
+    with pytest.raises(unfold.InputError, match=r'which input, feed=\{"x": "z"\}$'):
+        fn.generate(fn.init(), np.ones((1, 2)), 3)

@@ -132,6 +132,8 @@ def test_batches_hold_every_sequence_once_and_pad_little() -> None:
 def test_options_of_other_libraries_are_translated(option: str, said: str) -> None:
     with pytest.raises(unfold.InputError, match=said):
         unfold.fit(LAST, {"x": XS, "c": CS}, **{**QUICK, option: 1})
+    with pytest.raises(unfold.InputError, match=r"^data\[0\]: expected a dict of arrays, got an a"):
+        unfold.fit(LAST, XS, H=2, K=2)
     with pytest.raises(unfold.InputError, match=r"compile has no option dtpye.* `dtype`"):
         unfold.compile(LAST, D=2, H=2, K=2, dtpye=32)
 

@@ -65,6 +65,8 @@ def _statement(scope: Scope, statement: t.Statement) -> None:
 
 
 def _formals(scope: Scope) -> None:
+    lines = [s for s in scope.model.body if isinstance(s, (t.Input, t.Param))]
+    declared = {name.name.text for line in lines for name in line.names}
     for formal in scope.model.formals:
         name = formal.name.text
         if not is_free(scope, formal.name):
@@ -84,11 +86,19 @@ def _formals(scope: Scope) -> None:
         d = Definition(name, "const", formal.name.span, shape=(), type=Type("real"))
         scope.definitions[name] = d
         if formal.default is None:
+            cure = f"write `{name} = 0.1`, or an upper-case name for a size"
+            if name in declared:
+                # Its own declaration stands; that it is there twice need not be said.
+                del scope.definitions[name]
+                cure = (
+                    f"leave `{name}` out here, its line in the model declares it; where "
+                    f"`{scope.model.name.text}` is used, inputs are given by their place or name"
+                )
             scope.report.error(
                 "E0212",
                 f"the constant `{name}` needs a default",
                 (formal.name.span, "a lower-case name in a model's head is a real constant"),
-                helps=[f"write `{name} = 0.1`, or an upper-case name for a size"],
+                helps=[cure],
             )
             continue
         try:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..api import as_program, check_keywords, compile
 from ..errors import DivergenceError, InputError
 from ..function import Function
-from ..inputs import listed
+from ..inputs import kind_of, listed
 from ..model import Model
 from ..parameters import check_params, save_params
 from ..program import Program
@@ -298,7 +298,9 @@ def _sizes(
 ) -> dict[str, float]:
     """The sizes that are given, and those that data and parameters tell. Raises `InputError`."""
     one: dict[str, Any] = {}
-    if isinstance(data, (list, tuple)) and data and isinstance(data[0], Mapping):
+    if isinstance(data, (list, tuple)) and data:
+        if not isinstance(data[0], Mapping):
+            raise InputError(f"data[0]: expected a dict of arrays, got {kind_of(data[0])}")
         one = dict(data[0])
         check_names(program, one, "data[0]")
     elif isinstance(data, Mapping):
@@ -311,7 +313,8 @@ def _sizes(
     if missing:
         raise InputError(
             f"{program.name} needs the size{'s' if len(missing) > 1 else ''} {listed(missing)}, "
-            f"which the data do not tell: give {', '.join(f'{n}=…' for n in missing)}"
+            f"which the data do not tell: give {', '.join(f'{n}=…' for n in missing)}, or "
+            "--size in the shell"
         )
     return known
 
