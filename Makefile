@@ -19,7 +19,7 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/worked/sunspots.py
 
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/test.stamp types
 	$(BIN)/ruff check .

@@ -72,8 +72,8 @@ def same(got: dict[str, Any], want: dict[str, Any]) -> None:
 
 
 def agree(p: Program, backend: Any, calls: Any) -> None:
-    """The kernel of all states against that of segments, both from one backend."""
-    whole = backend.compile(p, sum_adjoints=True)
+    """Segments from a backend against the interpreter, which knows of none."""
+    whole = interpreter.compile(p, sum_adjoints=True)
     made = cut(p)
     compiled = Swept(made, lambda q, _: backend.compile(q, sum_adjoints=True), 1, "float64")
     for steps, size, batch in calls:

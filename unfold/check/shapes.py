@@ -2,8 +2,9 @@
 
 The shape of a variable is the common (broadcast) shape of its pieces, and pieces may depend on the
 variable itself: `h[0] = 0`, `h[t] = tanh(W @ x[t] + U @ h[t-1])`. So all begins unknown; each round
-reads every piece with what is known so far, where an unknown operand (`operands.Hole`) counts for
-nothing, until nothing changes. The sizes of sub-models are found on the way, from the shapes of
+reads the pieces with what is known so far, where an unknown operand (`operands.Hole`) counts for
+nothing, until nothing changes; a variable is read again only when one that it reads has changed.
+The sizes of sub-models are found on the way, from the shapes of
 what they are given. What is still unknown then is guessed in two steps: beside a matrix stands a
 vector, and a variable that is nothing but numbers is a scalar.
 """
@@ -23,10 +24,10 @@ from .values import Reader
 def infer(scope: Scope) -> None:
     """Find the shape and type of every variable, and the sizes of every sub-model."""
     scope.report.muted += 1
-    level = 0
+    rounds, level = _Rounds(scope), 0
     while level <= LITERALS:
         # A guess about one variable may settle many: begin again from what is certain.
-        level = 0 if _round(scope, level) else level + 1
+        level = 0 if rounds.run(level) else level + 1
     scope.report.muted -= 1
 
 
@@ -35,28 +36,53 @@ def infer(scope: Scope) -> None:
 CERTAIN, VECTORS, SCALARS, LITERALS = range(4)
 
 
-def _round(scope: Scope, level: int) -> bool:
-    """Read everything once; whether anything new was learnt. A guess ends the round."""
-    changed = False
-    for instance in scope.instances.values():
-        changed |= solve_sizes(scope, instance)
-    for d in list(scope.definitions.values()):
-        if d.role == "variable" and d.instance is None and not d.broken:
-            if _grow(scope, d, level):
+class _Rounds:
+    """Rounds in which nothing is read again of which nothing new is known."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.stale = set(scope.definitions)
+        # The variables that a variable's pieces were seen to read.
+        self.read: dict[str, set[str]] = {}
+
+    def run(self, level: int) -> bool:
+        """Read everything once; whether anything new was learnt. A guess ends the round."""
+        scope, changed = self.scope, False
+        for instance in scope.instances.values():
+            broken = instance.broken
+            changed |= solve_sizes(scope, instance)
+            if changed or instance.broken != broken:
+                self.stale |= set(scope.definitions)
+        for d in list(scope.definitions.values()):
+            if d.role != "variable" or d.instance is not None or d.broken:
+                continue
+            if level == CERTAIN:
+                if d.name not in self.stale:
+                    continue
+                self.stale.discard(d.name)
+            if self.grow(d, level):
                 changed = True
                 if level:
                     break
-    return changed
+        return changed
+
+    def grow(self, d: Definition, level: int) -> bool:
+        met = self.read.setdefault(d.name, set())
+        if not _grow(self.scope, d, level, met):
+            return False
+        self.stale |= {name for name, read in self.read.items() if d.name in read}
+        return True
 
 
-def _grow(scope: Scope, d: Definition, level: int) -> bool:
-    """Read all pieces of a variable; whether its shape or type has grown."""
+def _grow(scope: Scope, d: Definition, level: int, met: set[str]) -> bool:
+    """Read all pieces of a variable; whether its shape or type has grown. ``met``: takes the
+    variables that are read."""
     values: list[Value] = []
     for piece in d.pieces:
         if piece.copy_of is not None:
             continue
         try:
-            reader = Reader(scope, final=False, guess=level >= VECTORS)
+            reader = Reader(scope, final=False, guess=level >= VECTORS, met=met)
             values.append(piece_value(reader, piece))
         except (Failed, sizes.Unsolved):
             if level >= SCALARS:

@@ -71,6 +71,7 @@ def _indices(scope: Scope, items: Sequence[Item]) -> list[str]:
 def _element(
     reader: Reader, d: Definition, base: t.Name, items: Sequence[Item], node: t.Expr, env: Env
 ) -> Value:
+    reader.met.add(d.name)
     if d.broken:
         _quietly(reader, items, env)
         raise Failed

@@ -27,13 +27,16 @@ _COMPARISON = {sign: op for op, (sign, level) in INFIX.items() if level == 4}
 
 
 class Reader:
-    """Reads the expressions of one model."""
+    """Reads the expressions of one model; ``met`` takes the names of the variables it reads."""
 
-    def __init__(self, scope: Scope, final: bool, guess: bool = False) -> None:
+    def __init__(
+        self, scope: Scope, final: bool, guess: bool = False, met: set[str] | None = None
+    ) -> None:
         self.scope = scope
         self.report = scope.report
         self.final = final
         self.guess = guess
+        self.met = set[str]() if met is None else met
         self.piece: Piece | None = None  # whose right-hand side is being read
         self.sites: list[Site] = []
         self.choices: list[Choice] = []
