@@ -74,7 +74,7 @@ def test_joined_loops_assign_every_element_once_and_before_it_is_read(path: Path
     in_order(adjoint(p) if p.losses else p)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(programs())
 def test_joined_loops_of_random_programs_keep_the_order(p: Program) -> None:
     in_order(adjoint(p))
