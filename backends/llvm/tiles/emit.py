@@ -43,6 +43,8 @@ class TileEmitter(Loops):
         self.known = known
         self.is_first = first
         self.is_repeated = False
+        #: The innermost loop's index and direction.
+        self.turn: tuple[str, int] | None = None
         #: Whether the steps of a stretch follow each other in memory: the tile has all rows.
         self.is_whole = True
         #: The logarithm of the number of steps of a strip.
@@ -141,13 +143,14 @@ class TileEmitter(Loops):
         self.counted(op.index, lo, hi, 1, op.body)
 
     def counted(self, index: str, lo: Value, hi: Value, direction: int, body: Sequence[Op]) -> None:
-        outer, self.is_repeated = self.is_repeated, True
+        outer = self.is_repeated, self.turn
+        self.is_repeated, self.turn = True, (index, direction)
         with self.tile.index_scope(index):
             loop = self.f.loop(lo, hi, direction)
             self.tile.env[index] = loop.index
             self.ops(body)
         loop.close()
-        self.is_repeated = outer
+        self.is_repeated, self.turn = outer
 
     def strips(self, op: Strips) -> None:
         tile, f = self.tile, self.f

@@ -14,6 +14,7 @@ from unfold.expr import Call, Expr, Guard, Position, Reduce, Ref, with_children
 
 from ..ir import Function, Value, integer
 from . import rowwise
+from .ahead import following
 from .folding import Folding
 from .nodes import ColumnSum, Fold, Group, Map, ScatterSum, View
 from .stack import Member
@@ -30,18 +31,22 @@ def outline(te: TileEmitter, op: Map | Group | Fold | ColumnSum | ScatterSum) ->
     o = _Outline(te.tile)
     parts = [o.part(p) for p in (op.parts if isinstance(op, Group) else (op,))]
     symbols = sorted(o.symbols)
+    read = [v for p in parts if isinstance(p, Map) for v in p.leaves.values()]
+    seen = {o.numbers[v]: v for v in o.views}
+    ahead = {} if te.turn is None else following(te.tile, [seen[v] for v in read], te.turn)
+    numbered = {o.numbers[v]: distance for v, distance in ahead.items()}
     g = te.generator
     twice = may_repeat(op, g.members)
-    key = (tuple(o.kinds), tuple(symbols), tuple(map(_key, parts)), twice)
+    key = (tuple(o.kinds), tuple(symbols), tuple(map(_key, parts)), twice, tuple(numbered))
     name = g.outlined.get(key)
     if name is None:
         name = f"loop.{len(g.outlined)}"
         g.outlined[key] = name
-        _write(te, name, o, parts, symbols, twice)
+        _write(te, name, o, parts, symbols, twice, list(numbered))
     rows = integer(1) if parts[0].target.shared and isinstance(op, (Map, Group, Fold)) else None
     places = [te.tile.base(replace(v, pick=None)) for v in o.views]
     numbers = [te.tile.env[s] for s in symbols]
-    te.f.call_void(name, *places, *numbers, rows or te.tile.rows)
+    te.f.call_void(name, *places, *numbers, *numbered.values(), rows or te.tile.rows)
 
 
 def may_repeat(
@@ -127,21 +132,24 @@ class _Outline:
 
 
 def _write(
-    te: TileEmitter, name: str, o: _Outline, parts: list[Any], symbols: list[str], twice: bool
-) -> None:
+    te: TileEmitter, name: str, o: _Outline, parts: list[Any], symbols: list[str], twice: bool,
+    far: list[View],
+) -> None:  # fmt: skip
     args = [("ptr", f"p{k}", "") for k in range(len(o.views))]
     args += [("i64", f"at.{s}", "") for s in symbols]
+    args += [("i64", f"far.{k}", "") for k in range(len(far))]
     f = Function(te.generator.module, name, [*args, ("i64", "rows", "")], linkage="internal")
     pointers, numbers = f.args[: len(o.views)], f.args[len(o.views) : -1]
+    ahead = dict(zip(far, numbers[len(symbols) :], strict=True))
     storages = {
         f"%{k}": Storage(pointer, kind, (), (), row, True)
         for k, (pointer, (kind, row)) in enumerate(zip(pointers, o.kinds, strict=True))
     }
-    env = dict(zip(symbols, numbers, strict=True))
+    env = dict(zip(symbols, numbers, strict=False))
     tile = Tile(f, te.tile.formats, env, storages, Value("i64", "%rows"))
     w = Folding(tile, te.lanes, te.generator.target.masks, twice)
     if isinstance(parts[0], Map):
-        rowwise.emit(w, parts)
+        rowwise.emit(w, parts, ahead)
     elif isinstance(parts[0], Fold):
         w.fold(parts[0])
     elif isinstance(parts[0], ColumnSum):

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from unfold.expr import Call, Const, Expr
 
 from ..components import dims
 from ..elementwise import RULES
 from ..ir import Value, integer
+from .ahead import ask
 from .loops import Loops
 from .nodes import Map, View
 from .values import Coordinate, Evaluator, Place, identity
 
 
-def emit(w: Loops, parts: Sequence[Map]) -> None:
-    """One loop that does all maps, which have targets of one shape."""
+def emit(w: Loops, parts: Sequence[Map], ahead: Mapping[View, Value]) -> None:
+    """One loop that does all maps, which have targets of one shape.
+
+    ``ahead`` is how far from views those stand that the next step reads.
+    """
     if all(is_flat(w, part) for part in parts):
-        _flat(w, parts)
+        _flat(w, parts, ahead)
         return
     target = parts[0].target
     rank = len(target.shape)
     lane_axis = rank - 1 if rank and target.shape[-1] > 1 else None
+    beside = {v: distance for v, distance in ahead.items() if v.shape == target.shape}
 
     def row(at_row: Value) -> None:
         bases: dict[View, Value] = {}
@@ -30,6 +35,8 @@ def emit(w: Loops, parts: Sequence[Map]) -> None:
                 bases[v] = bases.get(v) or w.tile.row_base(v, at_row)
 
         def components(at: list[Value], width: int) -> None:
+            if rank == 1 and width > 1:
+                ask(w.tile, bases, beside, at, width)
             e = Evaluator(w.tile, at_row, at, lane_axis, width, bases=dict(bases))
             # Everything is read before anything is written: places may be shared.
             writes = []
@@ -117,18 +124,21 @@ def _above(e: Expr, leaves: object) -> list[Expr]:
     return found
 
 
-def _flat(w: Loops, parts: Sequence[Map]) -> None:
+def _flat(w: Loops, parts: Sequence[Map], ahead: Mapping[View, Value]) -> None:
     """One loop over all components of all rows."""
     f, size = w.f, parts[0].target.size
     total = f.binary("mul nsw", w.tile.rows, integer(size))
+    bases: dict[View, Value] = {}
     for part in parts:
         for v in (*part.leaves.values(), part.target):
-            w.tile.base(v)
+            bases[v] = w.tile.base(v)
     wide = w.paired(size)
     whole = f.binary("sdiv", total, integer(wide))
 
     def at(start: Value, width: int, mask: Value | None = None) -> None:
         with w.tile.scope():
+            if width > 1 and mask is None:
+                ask(w.tile, bases, ahead, [start], width)
             e = Evaluator(w.tile, integer(0), [start], 0, width, flat=True, mask=mask)
             writes = []
             for part in parts:
