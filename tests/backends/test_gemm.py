@@ -160,7 +160,18 @@ def check_all(dtype: str, N: int, K: int, rows: list[int], vector_bytes: int) ->
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("N", "K"),
-    [(1, 1), (1, 70), (2, 3), (4, 33), (17, 9), (64, 16), (100, 50), (33, 600), (8, 1100)],
+    [
+        (1, 1),
+        (1, 70),
+        (2, 3),
+        (4, 33),
+        (17, 9),
+        (64, 16),
+        (100, 50),
+        (33, 600),
+        (8, 1100),
+        (150, 600),
+    ],
 )
 def test_products_of_every_shape_are_those_of_numpy(
     N: int, K: int, dtype: str, vector_bytes: int
@@ -188,7 +199,7 @@ def test_long_sums_and_many_rows_are_cut_into_chunks(dtype: str) -> None:
     check_all(dtype, 7, 90, [1500], WIDTHS[-1])
 
 
-@pytest.mark.parametrize(("N", "K"), [(3, 40), (16, 24), (20, 31), (70, 64)])
+@pytest.mark.parametrize(("N", "K"), [(3, 40), (16, 24), (20, 31), (70, 64), (150, 600)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_row_has_the_same_bits_whatever_the_number_of_rows(N: int, K: int, dtype: str) -> None:
     p = Products(dtype, N, K, WIDTHS[-1])

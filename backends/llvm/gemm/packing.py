@@ -167,6 +167,7 @@ def over_panels(b: Body, panels: list[Panel], body: Callable[[Panel, Value], Non
             body(full[0], first)
             return []
 
-        b.loop(len(full) * full[0].columns, [], each, by=full[0].columns)
+        start, width = full[0].first, full[0].columns
+        b.loop(start + len(full) * width, [], each, start=start, by=width)
     for panel in panels[len(full) :]:
         body(panel, b.const(INT, panel.first))

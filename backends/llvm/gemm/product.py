@@ -8,6 +8,7 @@ from ..jit import HostTarget
 from .dot import dot_rows
 from .kernel import Operands, blocks, columns_ahead, packed_ahead, zeros
 from .packing import copy_panel, over_panels, transpose_panel
+from .single import panels_at_once, together
 from .tiling import DOT_COLUMNS, ROWS, ROWS_BYTES, Panel, Tiling, evenly, tiling
 
 
@@ -98,6 +99,8 @@ def product(module: ir.Module, target: HostTarget, dtype: str, N: int, K: int) -
             return
         chunks = evenly(K, t.chunk)
         panels = t.panels(N)
+        full = sum(p.columns == t.columns for p in panels)
+        grouped = full - full % together(t)
         given = start.ne(0)
         first_start = given.select(start, zeros(b, t))
         first_lds = given.select(lds, 0)
@@ -119,9 +122,9 @@ def product(module: ir.Module, target: HostTarget, dtype: str, N: int, K: int) -
             from_a: Value, to_c: Value, begin: tuple[Value, Value, Value], count: Value, done: int,
             terms: int,
         ) -> None:  # fmt: skip
-            def one(panel: Panel, first: Value) -> None:
+            def operands(panel: Panel, first: Value) -> Operands:
                 from_b = b.at(packed, first * K + done * panel.padded, t.element)
-                o = Operands(
+                return Operands(
                     a=b.at(from_a, done, t.element), a_row=lda, a_k=b.const(INT, 1),
                     b=from_b, b_k=b.const(INT, panel.padded),
                     start=b.at(begin[0], first * begin[2], t.element), start_row=begin[1],
@@ -130,9 +133,29 @@ def product(module: ir.Module, target: HostTarget, dtype: str, N: int, K: int) -
                         b, t, b.at(from_b, K * panel.padded, t.element), terms, panel.padded
                     ),
                 )  # fmt: skip
-                blocks(b, t, panel, count, o)
 
-            over_panels(b, panels, one)
+            def one(panel: Panel, first: Value) -> None:
+                blocks(b, t, panel, count, operands(panel, first))
+
+            def group(first: Value, _: list[Value]) -> list[Value]:
+                o = operands(panels[0], first)
+                panels_at_once(b, t, o, K * t.columns, begin[2] * t.columns)
+                return []
+
+            def single() -> list[Value]:
+                b.loop(grouped * t.columns, [], group, by=together(t) * t.columns)
+                over_panels(b, panels[grouped:], one)
+                return []
+
+            def several() -> list[Value]:
+                over_panels(b, panels, one)
+                return []
+
+            if grouped:
+                b.when(count.eq(1), single)
+                b.when(count.ne(1), several)
+            else:
+                several()
 
         if len(panels) == 1 and len(chunks) == 1:
             some(b.const(INT, 0), rows)
