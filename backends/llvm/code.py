@@ -113,10 +113,16 @@ def _for_lanes(plan: Plan, name: str, lanes: int, formats: Formats) -> Storage:
     return Storage(b.size * width * formats.bytes(b.type.kind), b.axes, shared=True)
 
 
+def has_vectors(plan: Plan) -> bool:
+    """Whether there are values of several components, which are written out one by one."""
+    return any(b.size > 1 for b in plan.buffers.values())
+
+
 def compiled(source: Source, variant: Variant) -> Image:
     """The machine code of one variant for this machine."""
     code = Code(source, variant)
-    object_code = jit.object_code(code.text, optimise=source.small)
+    pair = variant.lanes == 1 and has_vectors(source.plan)
+    object_code = jit.object_code(code.text, optimise=source.small, pair=pair)
     return Image(code.record, code.storages, code.falling, object_code)
 
 
