@@ -135,13 +135,13 @@ def test_ctrl_c_writes_what_there_is_and_ends_with_130(
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         status, said, err = run(*given)
+        assert (status, said) == (130, "")
+        assert err == f"stopped after 1 of 2 epochs and 1 update; wrote {out}\n"
+        assert set(unfold.load_params(out)) == {"W", "v"}
+        given += ["--folder", tmp_path / "run"]
+        status, said, err = run(*given)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert (status, said) == (130, "")
-    assert err == f"stopped after 1 of 2 epochs and 1 update; wrote {out}\n"
-    assert set(unfold.load_params(out)) == {"W", "v"}
-    given += ["--folder", tmp_path / "run"]
-    status, said, err = run(*given)
     place = f"saved in {tmp_path / 'run'}: run the same again to go on"
     assert err == f"stopped after 1 of 2 epochs and 1 update; {place}; wrote {out}\n"
     monkeypatch.undo()
