@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unfold.expr import Call, walk
 from unfold.plan import Plan, hoist, retime, settle
 from unfold.program import Program
 
@@ -113,15 +114,16 @@ def _for_lanes(plan: Plan, name: str, lanes: int, formats: Formats) -> Storage:
     return Storage(b.size * width * formats.bytes(b.type.kind), b.axes, shared=True)
 
 
-def has_vectors(plan: Plan) -> bool:
-    """Whether there are values of several components, which are written out one by one."""
-    return any(b.size > 1 for b in plan.buffers.values())
+def has_products(plan: Plan) -> bool:
+    """Whether matrices are multiplied, which is written out component by component."""
+    nodes = (n for eq in plan.program.equations for n in walk(eq.rhs))
+    return any(isinstance(n, Call) and n.op in ("matmul", "outer") for n in nodes)
 
 
 def compiled(source: Source, variant: Variant) -> Image:
     """The machine code of one variant for this machine."""
     code = Code(source, variant)
-    pair = variant.lanes == 1 and has_vectors(source.plan)
+    pair = variant.lanes == 1 and has_products(source.plan)
     object_code = jit.object_code(code.text, optimise=source.small, pair=pair)
     return Image(code.record, code.storages, code.falling, object_code)
 
