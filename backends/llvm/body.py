@@ -147,10 +147,7 @@ class Body:
 
     def prefetch(self, pointer: Value, write: bool = False) -> None:
         """Ask for a cache line to be brought into the caches, to be read or to be written."""
-        name = "llvm.prefetch.p0"
-        self.module.declare(name, "void", ["ptr", "i32 immarg", "i32 immarg", "i32 immarg"])
-        how = "1, i32 3" if write else "0, i32 3"
-        self.f.emit(f"call void @{name}({pointer}, i32 {how}, i32 1)")
+        self.f.prefetch(pointer, write=write)
 
     # --- control ----------------------------------------------------------------------------
 

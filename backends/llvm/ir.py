@@ -241,6 +241,13 @@ class Function:
         for block in self.blocks:
             block.lines = [line for line in block.lines if id(line) not in gone]
 
+    def prefetch(self, pointer: Value, level: int = 1, write: bool = False) -> None:
+        """Ask for a cache line to be brought into the cache of a level and those behind it, to be
+        read or to be written."""
+        name = "llvm.prefetch.p0"
+        self.module.declare(name, "void", ["ptr", "i32 immarg", "i32 immarg", "i32 immarg"])
+        self.emit(f"call void @{name}({pointer}, i32 {int(write)}, i32 {4 - level}, i32 1)")
+
     def offset(self, pointer: Value, type_: str, count: Value) -> Value:
         """The address ``count`` elements of a type further on."""
         if count.name == "0":

@@ -17,6 +17,8 @@ from unfold import cache
 
 #: Bytes of one number by the name of its type.
 ITEMSIZE = {"float32": 4, "float64": 8, "int64": 8}
+#: Bytes of a line of the caches.
+LINE = 64
 
 _PROCESSOR = "/proc/cpuinfo"
 #: The lines of it that say which processor this is, and what it can do; others change meanwhile.
@@ -119,4 +121,4 @@ def _asked() -> HostTarget:
     return HostTarget(triple, text, 16, 16 if triple.startswith("x86_64") else 32)
 
 
-__all__ = ["ITEMSIZE", "HostTarget", "host", "llvm_version", "processor"]
+__all__ = ["ITEMSIZE", "LINE", "HostTarget", "host", "llvm_version", "processor"]

@@ -27,12 +27,11 @@ from importlib import resources
 from typing import Any
 
 from . import loading
-from .machine import host
+from .machine import LINE, host
 
 _FREE, _ASLEEP = 0, 1
 #: How long a helper spins before it sleeps, in seconds.
 _PATIENCE = 1e-4
-_LINE = 64
 
 
 class Job:
@@ -138,9 +137,9 @@ if hasattr(os, "register_at_fork"):
 
 def _lines(count: int) -> tuple[Any, int]:
     """Words, all zero, at the start of a cache line, and their address."""
-    words = ctypes.c_int64 * (count * _LINE // 8)
-    block = ctypes.create_string_buffer((count + 1) * _LINE)
-    skip = -ctypes.addressof(block) % _LINE
+    words = ctypes.c_int64 * (count * LINE // 8)
+    block = ctypes.create_string_buffer((count + 1) * LINE)
+    skip = -ctypes.addressof(block) % LINE
     found = words.from_buffer(block, skip)
     return found, ctypes.addressof(found)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import unfold
-import unfold.train.fitting
+import unfold.train.run
 from unfold.cli import main
 from unfold.train.text import text_data
 
@@ -121,14 +121,14 @@ def test_a_text_is_a_stream_of_tokens_and_of_what_is_next() -> None:
 def test_ctrl_c_writes_what_there_is_and_ends_with_130(
     run: Run, files: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started = unfold.train.fitting._Run.update
+    started = unfold.train.run.Run.update
 
     def stopped(self: Any, *update: Any) -> float:
         if self.at.epoch == 1:
             signal.raise_signal(signal.SIGINT)
         return started(self, *update)
 
-    monkeypatch.setattr(unfold.train.fitting._Run, "update", stopped)
+    monkeypatch.setattr(unfold.train.run.Run, "update", stopped)
     out = tmp_path / "p.npz"
     given = ["train", files["model"], "--data", files["data"], "--size", "H=3", "-o", out, *NUMPY]
     # A job in the background has Ctrl-C ignored.

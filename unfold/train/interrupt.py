@@ -10,7 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .fitting import Fit
+    from .run import Fit
 
 
 class Interrupted(KeyboardInterrupt):

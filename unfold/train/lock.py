@@ -35,6 +35,8 @@ class Lock:
         InputError: another process, or another run of this one, holds it; it says who.
     """
 
+    left_by: str | None = None
+
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
         self._file: IO[bytes] | None = open(self.path, "a+b")  # noqa: SIM115 - see `release`
@@ -53,8 +55,6 @@ class Lock:
         self.left_by = self._said()
         own = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         self._write(json.dumps(own).encode())
-
-    left_by: str | None = None
 
     def _said(self) -> str | None:
         """Who is written in the file."""

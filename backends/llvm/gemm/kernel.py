@@ -13,6 +13,7 @@ from functools import partial
 
 from .. import ir
 from ..body import INT, POINTER, VOID, Body, Type, Value, define
+from ..machine import LINE
 from .tiling import ROWS, Panel, Tiling
 
 
@@ -88,10 +89,6 @@ def nothing_ahead(b: Body, panel: Value) -> dict[str, Value]:
     """The operands that ask for what is here."""
     zero = b.const(INT, 0)
     return {"ahead": panel, "ahead_k": zero, "onward": zero, "end": panel}
-
-
-#: Bytes of a cache line.
-LINE = 64
 
 
 def zeros(b: Body, t: Tiling) -> Value:
@@ -191,8 +188,7 @@ def _blocks(
 ) -> list[Value]:  # fmt: skip
     """``count`` > 0 blocks of one height; where A, the start, C and what is read ahead go on.
 
-    ``skip`` is how far A moves on from
-    block to block, if not by the rows of one.
+    ``skip`` is how far A moves on from block to block, if not by the rows of one.
     """
 
     def step(values: list[Value]) -> tuple[Value, list[Value]]:

@@ -12,11 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from unfold.poly import Poly
 
 from ..ir import Value, integer
+from ..machine import LINE
 from .nodes import View
 from .tile import Tile
 
-#: Bytes of a cache line.
-LINE = 64
 #: So many bytes that a step reads are still in the second-level cache when their turn comes.
 MOST = 128 * 1024
 #: Rows of fewer bytes are of small systems, which stay in the cache.
@@ -57,13 +56,11 @@ def ask(
 ) -> None:  # fmt: skip
     """Ask for ``width`` components from ``at`` on, of views that are so far from known ones."""
     f = tile.f
-    f.module.declare("llvm.prefetch.p0", "void", ["ptr", "i32", "i32", "i32"])
     for v, distance in distances.items():
         stored = tile.stored(v.storage)
         pointer = f.offset(f.offset(bases[v], stored, distance), stored, at[-1])
         for skip in range(0, width * tile.formats.bytes(tile.storages[v.storage].kind), LINE):
-            place = f.offset(pointer, "i8", integer(skip))
-            f.emit(f"call void @llvm.prefetch.p0({place}, i32 0, i32 2, i32 1)")
+            f.prefetch(f.offset(pointer, "i8", integer(skip)), level=2)
 
 
 __all__ = ["ask", "following"]

@@ -12,14 +12,15 @@ from unfold.poly import Poly
 from ..block import Record, Storage
 from ..elementwise import Formats
 from ..failures import FIELD
+from ..machine import LINE
 from ..record import noted, record
 from .nodes import Temporary
 from .sharing import STRIP
 from .stack import Member
 from .strips import ROWS, STEPS
 
-#: Bytes of a cache line, and of all lines that have places of their own in a first-level cache.
-LINE, PLACES = 64, 4096
+#: Bytes of all lines that have places of their own in a first-level cache.
+PLACES = 4096
 #: Rows of a temporary: those of a portion of a stretch, or those of the batch if they are more.
 PORTION = 256
 
