@@ -109,15 +109,16 @@ def planned(r: Request) -> Any:
 
 
 def native(r: Request) -> str:
-    backend = importlib.import_module("unfold.backends.llvm")
-    text: str = backend.compile(planned(r).program, dtype=r.dtype, sum_adjoints=True).ir()
-    return text
+    return str(_kernel(r).ir())
 
 
 def assembled(r: Request) -> str:
-    jit = importlib.import_module("unfold.backends.llvm.jit")
-    text: str = jit.assembly(native(r), optimise=True)
-    return text
+    return str(_kernel(r).assembly())
+
+
+def _kernel(r: Request) -> Any:
+    backend = importlib.import_module("unfold.backends.llvm")
+    return backend.compile(planned(r).program, dtype=r.dtype, sum_adjoints=True)
 
 
 def parse(text: str, name: str) -> Any:

@@ -76,10 +76,13 @@ class Code:
 
     Attributes:
         record, storages, falling: see `unfold.backends.llvm.kernel.Image`.
+        optimise, pair: how LLVM treats it, see `unfold.backends.llvm.jit.object_code`.
     """
 
     def __init__(self, source: Source, variant: Variant) -> None:
         self.falling = False
+        self.optimise = source.small
+        self.pair = variant.lanes == 1 and has_products(source.plan)
         self.record: Record
         self.storages: tuple[Storage, ...]
         plan = source.plan
@@ -123,9 +126,14 @@ def has_products(plan: Plan) -> bool:
 def compiled(source: Source, variant: Variant) -> Image:
     """The machine code of one variant for this machine."""
     code = Code(source, variant)
-    pair = variant.lanes == 1 and has_products(source.plan)
-    object_code = jit.object_code(code.text, optimise=source.small, pair=pair)
+    object_code = jit.object_code(code.text, optimise=code.optimise, pair=code.pair)
     return Image(code.record, code.storages, code.falling, object_code)
 
 
-__all__ = ["Code", "Source", "compiled", "source"]
+def listing(source: Source, variant: Variant) -> str:
+    """That code as assembly."""
+    code = Code(source, variant)
+    return jit.assembly(code.text, optimise=code.optimise, pair=code.pair)
+
+
+__all__ = ["Code", "Source", "compiled", "listing", "source"]

@@ -91,17 +91,17 @@ def object_code(
         return code
 
 
-def assembly(ir_text: str, *, optimise: bool = False, target: HostTarget | None = None) -> str:
-    """The assembly listing of what `compile_ir` with the same arguments would load."""
+def assembly(
+    ir_text: str, *, optimise: bool = False, pair: bool = False, target: HostTarget | None = None
+) -> str:
+    """The assembly listing of what `object_code` with the same arguments makes."""
     with _LOCK:
-        module, machine = _prepare(ir_text, optimise, target or host())
+        module, machine = _prepare(ir_text, optimise, target or host(), pair)
         with _quick(not optimise):
             return str(machine.emit_assembly(module))
 
 
-def _prepare(
-    ir_text: str, optimise: bool, target: HostTarget, pair: bool = False
-) -> tuple[Any, Any]:
+def _prepare(ir_text: str, optimise: bool, target: HostTarget, pair: bool) -> tuple[Any, Any]:
     machine = _machine(target)
     module = llvm.parse_assembly(ir_text)
     module.triple = target.triple

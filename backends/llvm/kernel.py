@@ -240,8 +240,16 @@ class Kernel:
         """The LLVM IR of a variant, by default that for a single sequence."""
         from .code import Code
 
-        wanted = variant or Variant(1, False, self.facts.sum_adjoints)
-        return Code(self.source, wanted).text
+        return Code(self.source, variant or self._single()).text
+
+    def assembly(self) -> str:
+        """The machine code for a single sequence as assembly, for this machine."""
+        from .code import listing
+
+        return listing(self.source, self._single())
+
+    def _single(self) -> Variant:
+        return Variant(1, False, self.facts.sum_adjoints)
 
 
 def in_falling_order(

@@ -1,0 +1,43 @@
+"""`unfold show --after asm` lists the code that runs."""
+
+from __future__ import annotations
+
+import pytest
+
+import unfold
+from unfold.backends import llvm
+from unfold.backends.llvm import choose, jit
+from unfold.backends.llvm.facts import Variant
+
+SCALAR = """
+model m():
+    input  x[t]: real
+    param  a: real
+    s[0] = 0
+    s[t] = s[t-1] + a * x[t]
+    output s[t]
+"""
+MATRIX = """
+model m():
+    input  x[t]: real[2]
+    param  W: real[2, 2]
+    h[0] = 0
+    h[t] = W @ h[t-1] + x[t]
+    output h[t]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "small", "optimise", "pair"),
+    [(SCALAR, True, True, False), (MATRIX, True, True, True), (MATRIX, False, False, True)],
+)
+def test_the_listing_is_of_the_code_that_runs(
+    text: str, small: bool, optimise: bool, pair: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not small:
+        monkeypatch.setattr(choose, "UNROLLED", -1)
+    kernel = llvm.compile(unfold.loads(text).program, dtype="float64", sum_adjoints=False)
+    code, ir = kernel._entry(Variant(1, False, False)).image.object_code, kernel.ir()
+    assert jit.object_code(ir, optimise=optimise, pair=pair) == code
+    assert jit.object_code(ir, optimise=not optimise, pair=pair) != code
+    assert kernel.assembly() == jit.assembly(ir, optimise=optimise, pair=pair)
