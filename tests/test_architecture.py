@@ -51,14 +51,15 @@ ARROWS = """
     draw                            : graph segments files
     arrival                         : segments
     buffers                         : inputs
-    streaming, compiler             : arrival buffers cache
+    distances                       : program
+    streaming, compiler             : arrival buffers cache distances
     forward, shortcut, bill         : compiler cost
     state, quick_step               : streaming parameters
     rollout, vocabulary             : streaming
-    sampling                        : rollout stages
+    sampling, feeding               : rollout stages
     debug                           : compiler graph
     evaluation                      : forward shortcut
-    function, stepper, jacobian, generate : state evaluation cost debug sampling vocabulary
+    function, stepper, jacobian, generate : state evaluation cost debug sampling feeding vocabulary
     model                           : graph check draw
     api, gradcheck, roofline        : function model stages
     train                           : api parameters

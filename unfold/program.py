@@ -20,6 +20,9 @@ from .expr import REAL, Const, Expr, Position, Ref, Type, reads, rewrite, subs_p
 from .intern import field_names
 from .poly import Poly, Shape, show_shape
 
+#: The length that counts the steps of time.
+TIME = "T"
+
 
 @dataclass(frozen=True)
 class Axis:

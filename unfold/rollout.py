@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from .domain import Domain
 from .expr import Expr, Ref, fresh, names, rewrite
 from .poly import ONE, Poly
-from .program import Axis, Equation, Output, Program, Var, equation, verify
-from .streaming import TIME, StepProgram
+from .program import TIME, Axis, Equation, Output, Program, Var, equation, verify
+from .streaming import StepProgram
 from .transform import simplify
 
 T, t, INDEX = Poly.symbol(TIME), Poly.symbol("t"), "t"

@@ -17,9 +17,10 @@ from .errors import InputError
 from .inputs import Call, bind, kind_of, listed, nearest, signature
 from .noise import draws_of, generator
 from .outputs import Outputs
+from .program import TIME
 from .quick_step import Rings, quick_step
 from .state import StreamState
-from .streaming import TIME, State, StepProgram, time_axis
+from .streaming import State, StepProgram, time_axis
 
 if TYPE_CHECKING:
     from .compiler import Derived

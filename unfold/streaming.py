@@ -14,10 +14,10 @@ after:   s_window[0] = s, s_window[1] = s_lag1, s_window[2] = s_lag2
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from .distances import by_distance, distances
 from .domain import Domain
 from .errors import InputError
 from .expr import (
@@ -34,16 +34,14 @@ from .expr import (
     fresh,
     names,
     reads,
-    subs_positions,
     with_children,
 )
 from .ops.record import compare, where
 from .poly import Poly
-from .program import Axis, Equation, Output, Program, Var, verify
+from .program import TIME, Axis, Equation, Output, Program, Var, verify
 from .transform import simplify
 from .transform.common import prune
 
-TIME = "T"
 PAST = (
     "a running total is an equation of its own, `m[t] = m[t-1] + x[t]`, and the last steps are an "
     "axis: `axis k: 0..9`, and `x[t-k]` under `sum[k]`"
@@ -454,55 +452,3 @@ class _Stepping:
                     raise self.refuse(eq, f"the start reads the sequence {v.name}")
         kept = {n: v for n, v in start.vars.items() if v.role in ("variable", "param") or n in used}
         return verify(start.with_(vars=kept))
-
-
-# --- distances ------------------------------------------------------------------------------------
-
-#: What changes no result of a reduction.
-_NEUTRAL = {"sum": 0.0, "max": -math.inf, "min": math.inf, "logsumexp": -math.inf}
-
-
-def by_distance(eq: Equation, t: str, given: Domain) -> Expr:
-    """The right-hand side with reductions over a part of the past by the distance from ``t``.
-
-    before:  sum[t-2 <= s <= t](x[s])
-    after:   sum[0 <= s <= 2](x[t-s] if t - s >= 1 else 0)
-    requires: a bounded distance; other reductions stay as they are.
-    """
-    usual = eq.domain & given & Domain.range(t, 1, TIME)
-
-    def go(e: Expr) -> Expr:
-        e = with_children(e, tuple(go(c) for c in children(e)))
-        if not isinstance(e, Reduce) or t not in e.domain.symbols or e.op not in _NEUTRAL:
-            return e
-        away = {
-            i: Poly.symbol(t) - Poly.symbol(i)
-            for i in e.indices
-            if any(q.coefficient(i) and q.coefficient(t) for q in e.domain.constraints)
-        }
-        domain = e.domain.subs(away)
-        fixed = Domain.of(q for q in domain.constraints if t not in q.symbols)
-        if any(distances(Poly.symbol(i), fixed)[1] is None for i in away):
-            return e
-        body = subs_positions(e.body, away)
-        for q in domain.gist(usual & fixed).constraints:
-            if TIME in q.symbols:
-                return e
-            holds = compare("ge", Position(q), Const(0, (), INT))
-            body = where(holds, body, Const(_NEUTRAL[e.op]))
-        return Reduce(e.op, e.indices, fixed, body)
-
-    return go(eq.rhs)
-
-
-def distances(behind: Poly, domain: Domain) -> tuple[int | None, int | None]:
-    """The least and the largest value of an affine expression over a domain, where they are the
-    same at every length."""
-    name = fresh("distance", domain.symbols | behind.symbols)
-    found = (domain & Domain.point(name, behind)).project_out(
-        sorted((domain.symbols | behind.symbols) - {name})
-    )
-    lower, upper = found.bounds(name)
-    lo = [b.constant for b in lower if b.constant is not None]
-    hi = [b.constant for b in upper if b.constant is not None]
-    return max(lo, default=None), min(hi, default=None)

@@ -15,8 +15,8 @@ from ..expr import Expr, Reduce, rewrite
 from ..function import Function
 from ..model import Model
 from ..poly import Poly
-from ..program import Program, verify
-from ..streaming import TIME, time_axis
+from ..program import TIME, Program, verify
+from ..streaming import time_axis
 from ..transform import adjoint
 from .blas import on_one_thread
 from .result import COLOURS, Result, dress, number, spread, table, whole_ticks

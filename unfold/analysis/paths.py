@@ -15,7 +15,8 @@ from ..function import Function
 from ..graph import Graph, unfold
 from ..jacobian import Element
 from ..model import Model
-from ..streaming import TIME, time_axis
+from ..program import TIME
+from ..streaming import time_axis
 from .result import COLOURS, Result, dress, spread, table, whole_ticks
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from ..function import Function
 from ..inputs import bind, listed, nearest
 from ..model import Model
 from ..poly import Poly
-from ..program import Output, Program
-from ..streaming import TIME, time_axis
+from ..program import TIME, Output, Program
+from ..streaming import time_axis
 from ..transform.common import prune
 
 Array = NDArray[Any]

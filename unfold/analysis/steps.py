@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from ..compiler import Derived
 from ..errors import InputError
 from ..expr import reads
-from ..program import Output, Program
-from ..streaming import TIME, StepProgram, step_program, time_axis
+from ..program import TIME, Output, Program
+from ..streaming import StepProgram, step_program, time_axis
 from ..transform import tangent
 from .run import Run, carried, named_states
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..api import compile
 from ..errors import InputError
-from ..generate import Generated, UnclearFeed
+from ..feeding import UnclearFeed
+from ..generate import Generated
 from ..parameters import Params, check_params, load_params
 from ..program import Program
 from ..sizes import inferred_sizes

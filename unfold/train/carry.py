@@ -45,8 +45,8 @@ from ..expr import (
 )
 from ..ops.record import compare
 from ..poly import Poly
-from ..program import Axis, Equation, Output, Program, Var, equation, verify
-from ..streaming import TIME, time_axis
+from ..program import TIME, Axis, Equation, Output, Program, Var, equation, verify
+from ..streaming import time_axis
 from ..transform import simplify
 from ..transform.common import prune
 from .counted import left_out, over_steps

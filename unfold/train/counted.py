@@ -16,8 +16,7 @@ from ..domain import Domain
 from ..errors import InputError
 from ..expr import Call, Expr, Guard, Position, Reduce, Ref, children, free_symbols, reads, walk
 from ..poly import Poly
-from ..program import Equation, Program
-from ..streaming import TIME
+from ..program import TIME, Equation, Program
 
 Refuse = Callable[[Equation, str], InputError]
 PAIRS = "it counts pairs of steps, and the two may lie in different windows"

@@ -23,8 +23,7 @@ from ..errors import InputError
 from ..function import Function
 from ..inputs import Spec, kind_of, listed, nearest, signature, spec
 from ..poly import Poly
-from ..program import Program
-from ..streaming import TIME
+from ..program import TIME, Program
 from .counted import divides_by_none
 
 Array = NDArray[Any]

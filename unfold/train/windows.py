@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..function import Function
 from ..inputs import listed
-from ..program import Program
-from ..streaming import TIME, time_axis
+from ..program import TIME, Program
+from ..streaming import time_axis
 from .carry import Carried, carried
 from .data import Batch, Sequences, batches, padded, steps_of, window
 
