@@ -18,7 +18,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ARROWS = """
-    grammar, cells, intern, noise, later :
+    grammar, cells, intern, noise :
+    collecting, later, named        :
     digest                          : intern
     cache                           : digest
     schemes                         :
@@ -42,7 +43,7 @@ ARROWS = """
     stages                          : check plan cache
     backends.numpy                  : graph errors
     cost                            : plan errors
-    backends.llvm                   : cost cache later
+    backends.llvm                   : cost cache collecting later named
     files                           :
     inputs, outputs, init, sizes    : program errors noise
     parameters                      : inputs sizes files
@@ -52,7 +53,7 @@ ARROWS = """
     arrival                         : segments
     buffers                         : inputs
     distances                       : program
-    streaming, compiler             : arrival buffers cache distances
+    streaming, compiler             : arrival buffers cache collecting distances
     forward, shortcut, bill         : compiler cost
     state, quick_step               : streaming parameters
     rollout, vocabulary             : streaming

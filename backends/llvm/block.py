@@ -10,14 +10,14 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
+from unfold.named import Named
 from unfold.poly import Poly
 
 
-class Record(NamedTuple):
+class Record(Named):
     """The fields of the block, by name.
 
     ``lengths``, then ``batch`` and ``ragged`` (the address of each sequence's own length, or 0),
@@ -42,7 +42,7 @@ class Record(NamedTuple):
         return _fields(self)[group, name]
 
 
-class Storage(NamedTuple):
+class Storage(Named):
     """How large a storage in the workspace is.
 
     It has ``unit`` bytes for each position ``lo..hi`` along each of ``axes``, in each of its rows.

@@ -13,7 +13,8 @@ import mmap
 import struct
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
+
+from unfold.named import Named
 
 _MAGIC = b"\x7fELF\x02\x01"  # 64 bits, little-endian
 _RELOCATABLE, _X86_64 = 1, 62
@@ -39,7 +40,7 @@ _SYMBOL = struct.Struct("<IBBHQQ")
 _RELOCATION = struct.Struct("<QQq")
 
 
-class Mapped(NamedTuple):
+class Mapped(Named):
     """Code in memory, which is given back when this object dies.
 
     Attributes:

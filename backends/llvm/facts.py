@@ -8,15 +8,15 @@ several times as long to make, and these are all made before the first call of a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
+from unfold.named import Named
 from unfold.poly import Poly
 
 from .block import Record
 from .failures import Solved
 
 
-class Variant(NamedTuple):
+class Variant(Named):
     """What a function is made for.
 
     Attributes:
@@ -30,7 +30,7 @@ class Variant(NamedTuple):
     sum_adjoints: bool
 
 
-class Returned(NamedTuple):
+class Returned(Named):
     """A result: the positions ``lo..hi`` along its axes, and the shape and kind of an element.
 
     Those that are ``of_param`` are adjoints of parameters, which may be summed over the batch.
@@ -43,7 +43,7 @@ class Returned(NamedTuple):
     of_param: bool
 
 
-class Term(NamedTuple):
+class Term(Named):
     """A part of the time that a sequence takes: so many nanoseconds for each point.
 
     The points are those of several indices, each from the greatest of ``lows`` to the least of
@@ -66,7 +66,7 @@ class Term(NamedTuple):
         return total
 
 
-class Facts(NamedTuple):
+class Facts(Named):
     """Of a plan, and how it is to be compiled.
 
     Attributes:

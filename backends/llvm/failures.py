@@ -9,12 +9,13 @@ something that was none), then the variables in the order of the program, then t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unfold.errors import SolverError
+from unfold.named import Named
 from unfold.poly import Poly
 
 #: The name of the words in the record of a call.
@@ -29,7 +30,7 @@ VARIABLE, LATE = 40, 62
 Words = NDArray[np.int64]
 
 
-class Solved(NamedTuple):
+class Solved(Named):
     """A variable whose elements are searched for.
 
     Attributes:

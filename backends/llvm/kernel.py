@@ -10,13 +10,14 @@ import ctypes
 import struct
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unfold import cache
 from unfold.later import Later
+from unfold.named import Named
 
 from . import loading
 from .block import Record, Storage, data_offset
@@ -271,7 +272,7 @@ def in_falling_order(
             to[order] = made
 
 
-class Image(NamedTuple):
+class Image(Named):
     """The machine code of one variant, and how it is called.
 
     Attributes:

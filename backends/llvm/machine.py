@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import platform
 from functools import lru_cache
-from typing import NamedTuple
 
 import llvmlite
 
 from unfold import cache
+from unfold.named import Named
 
 #: Bytes of one number by the name of its type.
 ITEMSIZE = {"float32": 4, "float64": 8, "int64": 8}
@@ -28,7 +28,7 @@ _TELLING = (
 )  # fmt: skip
 
 
-class HostTarget(NamedTuple):
+class HostTarget(Named):
     """What code generation needs to know of a machine.
 
     ``features`` is LLVM's list (``+avx2,-avx512f``), which is trusted; the name of the processor
