@@ -8,7 +8,7 @@ apart: what has to be 1 becomes one more output, which `Watched` looks at after 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .domain import Domain
 from .errors import SolverError
-from .expr import Call, Const, Expr, Guard, Reduce, children, fresh, rewrite, walk
+from .expr import Call, Const, Expr, Guard, Reduce, children, fresh, kinds, rewrite, walk
 from .ops.record import fn
 from .poly import Poly
 from .program import Axis, Equation, Output, Program, Var, equation
@@ -51,11 +51,11 @@ def watched(program: Program) -> tuple[Program, tuple[Arrival, ...]]:
     outputs = list(program.outputs)
     found: list[Arrival] = []
     for eq in program.equations:
-        part = _part(eq.rhs)
+        part = _part(eq.rhs) if "arrived" in kinds(eq.rhs) else None
         if part is None:
             equations.append(eq)
             continue
-        equations.append(replace(eq, rhs=rewrite(eq.rhs, _value)))
+        equations.append(eq.with_rhs(rewrite(eq.rhs, _value)))
         name = fresh(f"{eq.name}.arrived", variables)
         from .transform.common import axis_range  # not needed by what comes from the cache
 

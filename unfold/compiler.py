@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from . import cache
 from .arrival import Watched, watched
 from .buffers import check
+from .collecting import uncollected
 from .errors import InputError
 from .inputs import Call, Signature, bind, signature
 from .later import Later
@@ -181,10 +182,8 @@ class Compiler:
                 found = self._derived.get(key)
                 if found is None:
                     entry = self.entry("derived", *key)
-                    found = cache.remember(
-                        entry, lambda: self.compiled(*build(), entry, checkpoint)
-                    )
-                    self._derived[key] = found
+                    made = uncollected()(lambda: self.compiled(*build(), entry, checkpoint))
+                    found = self._derived[key] = cache.remember(entry, made)
         return found
 
     def observed(

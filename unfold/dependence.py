@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .domain import Domain
-from .expr import Expr, Read, Reduce, children, fresh, reads, subs_positions, walk, with_children
+from .expr import (
+    Expr,
+    Read,
+    Reduce,
+    children,
+    fresh,
+    kinds,
+    reads,
+    subs_positions,
+    walk,
+    with_children,
+)
 from .poly import Poly
 from .program import Program
 
@@ -83,6 +94,8 @@ def dependences(program: Program) -> tuple[Dependence, ...]:
 
 def distinct(e: Expr, indices: Iterable[str]) -> Expr:
     """The same expression where no reduction binds one of ``indices`` or an enclosing index."""
+    if "Reduce" not in kinds(e):
+        return e
     bound = [i for n in walk(e) if isinstance(n, Reduce) for i in n.indices]
     if len(set(bound)) == len(bound) and not set(bound) & set(indices):
         return e

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
+from operator import add
+from typing import TypeAlias
 
 from .intern import Value, remembered
 from .poly import Poly, PolyLike
@@ -33,35 +35,77 @@ def _tighten(p: Poly) -> Poly:
     return Poly._from((m, c // content) for m, c in p.terms)
 
 
+def contradict(constraints: Iterable[Poly]) -> bool:
+    """Whether no point satisfies all constraints ``p >= 0``, whatever the lengths."""
+    return _is_empty(frozenset(constraints))
+
+
+#: Constraints ``row . symbols + offset >= 0``: the smallest offset of each row of coefficients.
+_Rows: TypeAlias = "dict[tuple[int, ...], int]"
+
+
 @remembered
 def _is_empty(constraints: frozenset[Poly]) -> bool:
-    rows = {_tighten(p) for p in constraints}
-    while True:
-        live: set[Poly] = set()
-        for p in rows:
-            value = p.constant
-            if value is None:
-                live.add(p)
-            elif value < 0:
-                return True
-        if not live:
-            return False
-        symbols = sorted({s for p in live for s in p.symbols})
+    symbols = sorted({mono for p in constraints for mono, _ in p.terms if mono})
+    columns = {mono: k for k, mono in enumerate(symbols)}
+    rows: _Rows = {}
+    for p in constraints:
+        coefs = [0] * len(columns)
+        for mono, coef in p.terms:
+            if mono:
+                coefs[columns[mono]] = coef
+        if not _added(rows, tuple(coefs), p.offset):
+            return True
+    while rows:
+        chosen = _cheapest(rows)
+        lower = [(row, c) for row, c in rows.items() if row[chosen] > 0]
+        upper = [(row, c) for row, c in rows.items() if row[chosen] < 0]
+        rows = {row: c for row, c in rows.items() if not row[chosen]}
+        for low, c in lower:
+            for high, d in upper:
+                a, b = -high[chosen], low[chosen]
+                if a == b == 1:
+                    both = tuple(map(add, low, high))
+                else:
+                    both = tuple(x * a + y * b for x, y in zip(low, high, strict=True))
+                if not _added(rows, both, c * a + d * b):
+                    return True
+    return False
 
-        # Eliminate the symbol that multiplies the rows least; unit coefficients keep it exact.
-        def cost(symbol: str, rows: set[Poly] = live) -> tuple[bool, int]:
-            coefs = [p.coefficient(symbol) for p in rows]
-            low, high = sum(c > 0 for c in coefs), sum(c < 0 for c in coefs)
-            return any(abs(c) > 1 for c in coefs), low * high - low - high
 
-        chosen = min(symbols, key=cost)
-        lower = [p for p in live if p.coefficient(chosen) > 0]
-        upper = [p for p in live if p.coefficient(chosen) < 0]
-        rows = {p for p in live if p.coefficient(chosen) == 0}
-        for p in lower:
-            for q in upper:
-                a, b = p.coefficient(chosen), -q.coefficient(chosen)
-                rows.add(_tighten(p * b + q * a))
+def _added(rows: _Rows, row: tuple[int, ...], offset: int) -> bool:
+    """Whether a constraint may hold: one that never does is not put among the rows."""
+    content = gcd(*row)
+    if content == 0:
+        return offset >= 0
+    if content > 1:
+        row, offset = tuple(x // content for x in row), offset // content
+    known = rows.get(row)
+    if known is None or offset < known:
+        rows[row] = offset
+    return True
+
+
+def _cheapest(rows: _Rows) -> int:
+    """The column to eliminate: one that multiplies the rows least, among those with unit
+    coefficients, which keep it exact, if there are any."""
+    best: tuple[bool, int] | None = None
+    chosen = -1
+    for k, column in enumerate(zip(*rows, strict=True)):
+        low = high = 0
+        units = True
+        for c in column:
+            if c > 0:
+                low += 1
+                units = units and c == 1
+            elif c < 0:
+                high += 1
+                units = units and c == -1
+        if low or high:
+            cost = (not units, low * high - low - high)
+            if best is None or cost < best:
+                best, chosen = cost, k
+    return chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +113,6 @@ class Domain(Value):
     """The points where every constraint ``p >= 0`` holds. ``Domain()`` is everything."""
 
     constraints: tuple[Poly, ...] = ()
-
-    def _key(self) -> tuple[tuple[Poly, ...]]:
-        return (self.constraints,)
 
     @staticmethod
     def of(constraints: Iterable[Poly]) -> Domain:
@@ -208,12 +249,12 @@ def _substituted(domain: Domain, values: tuple[tuple[str, Poly], ...]) -> Domain
 
 @remembered
 def _nowhere(domain: Domain) -> bool:
-    return _is_empty(frozenset(domain.constraints))
+    return contradict(domain.constraints)
 
 
 @remembered
 def _implies(domain: Domain, constraint: Poly) -> bool:
-    return _is_empty(frozenset((*domain.constraints, -constraint - 1)))
+    return contradict((*domain.constraints, -constraint - 1))
 
 
 @remembered

@@ -21,9 +21,9 @@ equality and hashing are by identity and shared subexpressions are recognised fo
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, Union
+from typing import Any, ClassVar, TypeAlias, Union
 
 from .domain import EVERYWHERE, Domain
 from .intern import Value
@@ -50,7 +50,12 @@ ExprLike: TypeAlias = Union["Expr", bool, int, float]
 
 @dataclass(frozen=True, eq=False)
 class Expr(Value):
-    """Base of all nodes. Arithmetic operators build element-wise `Call` nodes."""
+    """Base of all nodes. Arithmetic operators build element-wise `Call` nodes.
+
+    ``operands`` are the direct subexpressions.
+    """
+
+    operands: ClassVar[tuple[Expr, ...]] = ()
 
     @property
     def shape(self) -> Shape:  # overridden by a field or property of each node
@@ -104,8 +109,10 @@ class Const(Expr):
     shape: Shape = ()
     type: Type = REAL
 
-    def _key(self) -> tuple[Any, ...]:
-        return repr(self.value), self.shape, self.type
+    @staticmethod
+    def _key(*fields: Any) -> tuple[Any, ...]:
+        value, shape, kind = fields
+        return repr(value), shape, kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +150,9 @@ class Call(Expr):
     shape: Shape = ()
     type: Type = REAL
 
+    def __post_init__(self) -> None:
+        vars(self)["operands"] = self.args
+
     def attr(self, name: str) -> Attr:
         """The attribute of that name. Raises ``KeyError``."""
         return dict(self.attrs)[name]
@@ -161,6 +171,9 @@ class Reduce(Expr):
     domain: Domain
     body: Expr
 
+    def __post_init__(self) -> None:
+        vars(self)["operands"] = (self.body,)
+
     @property
     def shape(self) -> Shape:
         return self.body.shape
@@ -176,6 +189,9 @@ class Guard(Expr):
 
     domain: Domain
     body: Expr
+
+    def __post_init__(self) -> None:
+        vars(self)["operands"] = (self.body,)
 
     @property
     def shape(self) -> Shape:
@@ -216,17 +232,15 @@ def elementwise(op: str, *operands: ExprLike) -> Expr:
 
 def children(e: Expr) -> tuple[Expr, ...]:
     """The direct subexpressions."""
-    if isinstance(e, Call):
-        return e.args
-    if isinstance(e, (Reduce, Guard)):
-        return (e.body,)
-    return ()
+    return e.operands
 
 
 def with_children(e: Expr, new: tuple[Expr, ...]) -> Expr:
     """The same node over other subexpressions of the same shapes and types."""
+    if new == e.operands:
+        return e
     if isinstance(e, Call):
-        return e if new == e.args else Call(e.op, new, e.attrs, e.shape, e.type)
+        return Call(e.op, new, e.attrs, e.shape, e.type)
     if isinstance(e, Reduce):
         return Reduce(e.op, e.indices, e.domain, new[0])
     if isinstance(e, Guard):
@@ -234,25 +248,34 @@ def with_children(e: Expr, new: tuple[Expr, ...]) -> Expr:
     return e
 
 
-def walk(e: Expr) -> Iterator[Expr]:
+def walk(e: Expr) -> Sequence[Expr]:
     """Every distinct node, operands before the nodes that use them."""
+    if not e.operands:
+        return (e,)
+    found: list[Expr] = []
     seen: set[Expr] = set()
-    stack: list[tuple[Expr, bool]] = [(e, False)]
+    stack = [(e, False)]
     while stack:
         node, done = stack.pop()
         if done:
-            yield node
+            found.append(node)
         elif node not in seen:
             seen.add(node)
-            stack.append((node, True))
-            stack.extend((c, False) for c in reversed(children(node)) if c not in seen)
+            if node.operands:
+                stack.append((node, True))
+                stack.extend([(c, False) for c in node.operands[::-1]])
+            else:
+                found.append(node)
+    return found
 
 
 def rewrite(e: Expr, fn: Callable[[Expr], Expr]) -> Expr:
     """Rebuild bottom-up, passing every node (its operands already rewritten) through ``fn``."""
     memo: dict[Expr, Expr] = {}
     for node in walk(e):
-        memo[node] = fn(with_children(node, tuple(memo[c] for c in children(node))))
+        below = node.operands
+        same = with_children(node, tuple([memo[c] for c in below])) if below else node
+        memo[node] = fn(same)
     return memo[e]
 
 
@@ -268,8 +291,17 @@ class Read:
     domain: Domain
 
 
-def reads(e: Expr, bound: tuple[str, ...] = (), domain: Domain = EVERYWHERE) -> Iterator[Read]:
+def reads(e: Expr, bound: tuple[str, ...] = (), domain: Domain = EVERYWHERE) -> Iterable[Read]:
     """All element reads, each with its reduction indices and guards."""
+    if bound or domain is not EVERYWHERE:
+        return _reads(e, bound, domain)
+    found: tuple[Read, ...] | None = vars(e).get("_reads")
+    if found is None:
+        found = vars(e)["_reads"] = tuple(_reads(e, bound, domain))
+    return found
+
+
+def _reads(e: Expr, bound: tuple[str, ...], domain: Domain) -> Iterator[Read]:
     seen: set[tuple[Expr, Domain]] = set()
     stack: list[tuple[Expr, tuple[str, ...], Domain]] = [(e, bound, domain)]
     while stack:
@@ -284,7 +316,7 @@ def reads(e: Expr, bound: tuple[str, ...] = (), domain: Domain = EVERYWHERE) -> 
         elif isinstance(node, Guard):
             stack.append((node.body, b, d & node.domain))
         else:
-            stack.extend((c, b, d) for c in children(node))
+            stack.extend((c, b, d) for c in node.operands)
 
 
 def names(e: Expr) -> frozenset[str]:
@@ -313,7 +345,19 @@ def _own_symbols(node: Expr, below: frozenset[str]) -> frozenset[str]:
     return below
 
 
+def kinds(e: Expr) -> frozenset[str]:
+    """What the expression is made of: kinds of node (``"Guard"``, but not ``"Call"``) and names of
+    operations (``"matmul"``)."""
+    return _known(e, "_kinds", _own_kind)
+
+
+def _own_kind(node: Expr, below: frozenset[str]) -> frozenset[str]:
+    kind = node.op if isinstance(node, Call) else type(node).__name__
+    return below if kind in below else below | {kind}
+
+
 Found: TypeAlias = frozenset[str]
+_NOTHING: Found = frozenset()
 
 
 def _known(e: Expr, key: str, own: Callable[[Expr, Found], Found]) -> Found:
@@ -322,8 +366,10 @@ def _known(e: Expr, key: str, own: Callable[[Expr, Found], Found]) -> Found:
     if found is None:
         for node in walk(e):
             if key not in vars(node):
-                below = [vars(c)[key] for c in children(node)]
-                found = below[0] if len(below) == 1 else frozenset[str]().union(*below)
+                found = _NOTHING
+                for c in node.operands:
+                    below = vars(c)[key]
+                    found = below if found <= below else found if below <= found else found | below
                 vars(node)[key] = found = own(node, found)
     assert found is not None
     return found
@@ -339,38 +385,44 @@ def fresh(stem: str, taken: Iterable[str]) -> str:
 
 def subs_positions(e: Expr, values: Mapping[str, PolyLike]) -> Expr:
     """Replace indices or lengths by affine expressions, without capture by reductions."""
-    memo: dict[tuple[Expr, tuple[tuple[str, Poly], ...]], Expr] = {}
+    free = free_symbols(e)
+    env = {k: Poly.of(v) for k, v in values.items() if k in free and Poly.of(v) != Poly.symbol(k)}
+    return _moved(e, env, {}) if env else e
 
-    def go(node: Expr, env: dict[str, Poly]) -> Expr:
-        key = (node, tuple(sorted(env.items(), key=lambda kv: kv[0])))
-        if key not in memo:
-            memo[key] = build(node, env)
-        return memo[key]
 
-    def build(node: Expr, env: dict[str, Poly]) -> Expr:
-        if isinstance(node, Ref):
-            index = tuple(p.subs(env) for p in node.index)
-            return node if index == node.index else Ref(node.name, index, node.shape, node.type)
-        if isinstance(node, Position):
-            return Position(node.poly.subs(env))
-        if isinstance(node, Guard):
-            return Guard(node.domain.subs(env), go(node.body, env))
-        if isinstance(node, Reduce):
-            inner = {k: v for k, v in env.items() if k not in node.indices}
-            clash = {s for v in inner.values() for s in v.symbols}
-            renamed: dict[str, str] = {}
-            if clash & set(node.indices):
-                taken = clash | free_symbols(node.body) | node.domain.symbols | set(inner)
-                for i in node.indices:
-                    renamed[i] = fresh(i, taken) if i in clash else i
-                    taken = taken | {renamed[i]}
-                inner |= {k: Poly.symbol(v) for k, v in renamed.items() if k != v}
-            indices = tuple(renamed.get(i, i) for i in node.indices)
-            return Reduce(node.op, indices, node.domain.subs(inner), go(node.body, inner))
-        return with_children(node, tuple(go(c, env) for c in children(node)))
+def _moved(e: Expr, env: Mapping[str, Poly], memo: dict[Expr, Expr]) -> Expr:
+    """`subs_positions`; ``memo`` is of ``env``."""
+    if free_symbols(e).isdisjoint(env):
+        return e
+    found = memo.get(e)
+    if found is None:
+        if isinstance(e, Call):
+            found = with_children(e, tuple([_moved(c, env, memo) for c in e.args]))
+        elif isinstance(e, Ref):
+            found = Ref(e.name, tuple([p.subs(env) for p in e.index]), e.shape, e.type)
+        elif isinstance(e, Position):
+            found = Position(e.poly.subs(env))
+        elif isinstance(e, Guard):
+            found = Guard(e.domain.subs(env), _moved(e.body, env, memo))
+        else:
+            assert isinstance(e, Reduce)
+            found = _moved_reduction(e, env)
+        memo[e] = found
+    return found
 
-    env = {k: Poly.of(v) for k, v in values.items() if Poly.of(v) != Poly.symbol(k)}
-    return go(e, env) if env else e
+
+def _moved_reduction(e: Reduce, env: Mapping[str, Poly]) -> Reduce:
+    inner = {k: v for k, v in env.items() if k not in e.indices}
+    clash = {s for v in inner.values() for s in v.symbols}
+    renamed: dict[str, str] = {}
+    if clash & set(e.indices):
+        taken = clash | free_symbols(e.body) | e.domain.symbols | set(inner)
+        for i in e.indices:
+            renamed[i] = fresh(i, taken) if i in clash else i
+            taken = taken | {renamed[i]}
+        inner |= {k: Poly.symbol(v) for k, v in renamed.items() if k != v}
+    indices = tuple(renamed.get(i, i) for i in e.indices)
+    return Reduce(e.op, indices, e.domain.subs(inner), _moved(e.body, inner, {}))
 
 
 def subs_sizes(e: Expr, sizes: Mapping[str, int]) -> Expr:

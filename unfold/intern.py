@@ -23,11 +23,17 @@ class Interned(type):
     """The type of a frozen dataclass (with ``eq=False``): constructing a value that already exists
     returns the existing one."""
 
+    _key: Callable[..., tuple[Any, ...]]
+
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        node = super().__call__(*args, **kwargs)
-        key = (cls, *node._key())
+        node = None
+        if kwargs or len(args) < len(field_names(cls)):
+            node = super().__call__(*args, **kwargs)
+            args = tuple(getattr(node, name) for name in field_names(cls))
+        key = (cls, *cls._key(*args))
         existing = _TABLE.get(key)
         if existing is None:
+            node = node or super().__call__(*args)
             with _LOCK:
                 existing = _TABLE.get(key)
                 if existing is None:
@@ -44,9 +50,10 @@ def field_names(cls: Any) -> tuple[str, ...]:
 class Value(metaclass=Interned):
     """Base of interned dataclasses."""
 
-    def _key(self) -> tuple[Any, ...]:
+    @staticmethod
+    def _key(*fields: Any) -> tuple[Any, ...]:
         """What makes two values of one class equal."""
-        return tuple(getattr(self, name) for name in field_names(type(self)))
+        return fields
 
     def __reduce__(self) -> tuple[Any, ...]:  # unpickling must intern as well
         return type(self), tuple(getattr(self, name) for name in field_names(type(self)))

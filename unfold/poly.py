@@ -34,9 +34,6 @@ class Poly(Value):
 
     terms: tuple[tuple[Monomial, int], ...] = ()
 
-    def _key(self) -> tuple[tuple[tuple[Monomial, int], ...]]:
-        return (self.terms,)
-
     @staticmethod
     def const(value: int) -> Poly:
         """The constant ``value``."""
@@ -52,9 +49,7 @@ class Poly(Value):
         """An integer, the name of a symbol, or a polynomial, as a polynomial."""
         if isinstance(value, Poly):
             return value
-        if isinstance(value, str):
-            return Poly.symbol(value)
-        return Poly.const(value)
+        return _symbol(value) if isinstance(value, str) else _constant(int(value))
 
     @staticmethod
     def _from(items: Iterable[tuple[Monomial, int]]) -> Poly:
@@ -64,7 +59,7 @@ class Poly(Value):
         return Poly(tuple(sorted((m, c) for m, c in total.items() if c)))
 
     def __add__(self, other: PolyLike) -> Poly:
-        return _sum(self, Poly.of(other))
+        return _sum(self, other if isinstance(other, Poly) else Poly.of(other))
 
     __radd__ = __add__
 
@@ -72,7 +67,7 @@ class Poly(Value):
         return _negative(self)
 
     def __sub__(self, other: PolyLike) -> Poly:
-        return _sum(self, _negative(Poly.of(other)))
+        return _sum(self, _negative(other if isinstance(other, Poly) else Poly.of(other)))
 
     def __rsub__(self, other: PolyLike) -> Poly:
         return Poly.of(other) - self

@@ -17,7 +17,7 @@ from typing import Any
 from .digest import digest
 from .domain import EVERYWHERE, Domain
 from .expr import REAL, Const, Expr, Position, Ref, Type, reads, rewrite, subs_positions, subs_sizes
-from .intern import field_names
+from .intern import field_names, remembered
 from .poly import Poly, Shape, show_shape
 
 #: The length that counts the steps of time.
@@ -135,8 +135,14 @@ class Equation:
         """The position that the equation defines: its indices, pinned ones as their position."""
         return tuple(self.pins.get(i, Poly.symbol(i)) for i in self.indices)
 
+    def with_rhs(self, rhs: Expr) -> Equation:
+        """The equation with another right-hand side."""
+        if rhs is self.rhs:
+            return self
+        return Equation(self.name, self.indices, self.domain, rhs, self.span, self.solver)
+
     @property
-    def pins(self) -> dict[str, Poly]:
+    def pins(self) -> Mapping[str, Poly]:
         """The indices that the domain pins to one position, whatever the others are."""
         return _pins(self.domain, self.indices)
 
@@ -160,7 +166,8 @@ def equation(
     return Equation(name, indices, domain, rhs, span, solver)
 
 
-def _pins(domain: Domain, indices: tuple[str, ...]) -> dict[str, Poly]:
+@remembered
+def _pins(domain: Domain, indices: tuple[str, ...]) -> Mapping[str, Poly]:
     pins: dict[str, Poly] = {}
     left = list(indices)
     while left:
@@ -230,16 +237,10 @@ class Program:
     @cached_property
     def lengths(self) -> tuple[str, ...]:
         """The length symbols (known at call time), in order of first appearance."""
-        found: dict[str, None] = {}
         taken = set(self.sizes) | set(self.indices)
-        for lo, hi in self.indices.values():
-            for p in (lo, hi):
-                found.update((s, None) for s in sorted(p.symbols) if s not in taken)
-        for v in self.vars.values():
-            for a in v.axes:
-                for p in (a.lo, a.hi):
-                    found.update((s, None) for s in sorted(p.symbols) if s not in taken)
-        return tuple(found)
+        ends = dict.fromkeys(p for pair in self.indices.values() for p in pair)
+        ends |= dict.fromkeys(p for v in self.vars.values() for a in v.axes for p in (a.lo, a.hi))
+        return tuple(dict.fromkeys(s for p in ends for s in sorted(p.symbols) if s not in taken))
 
     @cached_property
     def given(self) -> Domain:

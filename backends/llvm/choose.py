@@ -6,6 +6,7 @@ from math import prod
 
 from unfold.cost.work import SYSTEMS
 from unfold.expr import Call, Expr, walk
+from unfold.intern import remembered
 from unfold.plan import Plan, accumulate, fuse, peel, plan, split
 from unfold.program import Program
 from unfold.transform.common import prune
@@ -41,6 +42,7 @@ def arranged(program: Program, small: bool, own: str | None = None) -> Plan:
     return split(plan(program, own))
 
 
+@remembered
 def weight(e: Expr) -> int:
     """About how many instructions an expression takes, every component by itself."""
     return sum(_weight(node) for node in walk(e))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from unfold.expr import Call, walk
+from unfold.collecting import uncollected
+from unfold.expr import kinds
 from unfold.plan import Plan, hoist, retime, settle
 from unfold.program import Program
 
@@ -119,13 +120,13 @@ def _for_lanes(plan: Plan, name: str, lanes: int, formats: Formats) -> Storage:
 
 def has_products(plan: Plan) -> bool:
     """Whether matrices are multiplied, which is written out component by component."""
-    nodes = (n for eq in plan.program.equations for n in walk(eq.rhs))
-    return any(isinstance(n, Call) and n.op in ("matmul", "outer") for n in nodes)
+    return any({"matmul", "outer"} & kinds(eq.rhs) for eq in plan.program.equations)
 
 
 def compiled(source: Source, variant: Variant) -> Image:
     """The machine code of one variant for this machine."""
-    code = Code(source, variant)
+    with uncollected():
+        code = Code(source, variant)
     object_code = jit.object_code(code.text, optimise=code.optimise, pair=code.pair)
     return Image(code.record, code.storages, code.falling, object_code)
 

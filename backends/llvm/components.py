@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from unfold.expr import Call
+from unfold.intern import remembered
 from unfold.poly import Shape
 
 from . import elementwise, elimination, vecmath
@@ -53,6 +54,7 @@ class Unit:
         return self.f.select(*self.same_width(condition, a, b))
 
 
+@remembered
 def dims(shape: Shape) -> tuple[int, ...]:
     """A shape as numbers."""
     return tuple(n.evaluate({}) for n in shape)

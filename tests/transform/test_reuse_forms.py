@@ -10,7 +10,7 @@ import unfold
 from unfold.expr import Expr, subs_positions, walk
 from unfold.poly import Poly
 from unfold.transform import adjoint
-from unfold.transform.reuse import _form
+from unfold.transform.reuse import form
 
 TEXT = """
 model m(N):
@@ -34,13 +34,13 @@ def expressions() -> list[Expr]:
 def test_moved_expressions_keep_their_form(expressions: list[Expr], shift: int, at: int) -> None:
     moved = {"t": Poly.symbol("t") + shift}
     for e in expressions:
-        assert _form(subs_positions(e, moved)) == _form(e)
-        assert _form(subs_positions(e, {"t": at})) == _form(e)
+        assert form(subs_positions(e, moved)) == form(e)
+        assert form(subs_positions(e, {"t": at})) == form(e)
 
 
 def test_other_expressions_have_another_form(expressions: list[Expr]) -> None:
     texts: dict[int, set[str]] = {}
     for e in expressions:
-        texts.setdefault(_form(e), set()).add(type(e).__name__ + str(getattr(e, "op", "")))
+        texts.setdefault(form(e), set()).add(type(e).__name__ + str(getattr(e, "op", "")))
     assert len(texts) > 20
     assert all(len(kinds) == 1 for kinds in texts.values())

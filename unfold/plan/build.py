@@ -19,6 +19,7 @@ from ..expr import (
     children,
     free_symbols,
     fresh,
+    kinds,
     names,
     subs_positions,
     with_children,
@@ -246,6 +247,8 @@ def lighten(e: Expr, context: Domain) -> Expr:
 
     before: Guard(t >= 1, h[t-1]) in a loop over 1..T       after: h[t-1]
     """
+    if kinds(e).isdisjoint(("Guard", "Reduce")):
+        return e
     if isinstance(e, Guard):
         if (context & e.domain).is_empty():
             return zero(e)

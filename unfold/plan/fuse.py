@@ -139,6 +139,9 @@ class _Fuser:
         self, loop: Loop, own: tuple[Poly, Poly], span: tuple[Poly, Poly]
     ) -> Iterator[Node]:
         """The loop's body in a wider range."""
+        if own == span:
+            yield from loop.body
+            return
         inside = Domain.range(loop.index, *own).gist(Domain.range(loop.index, *span))
         for node in loop.body:
             if isinstance(node, Statement):

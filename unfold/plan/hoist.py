@@ -28,6 +28,7 @@ from ..expr import (
     children,
     free_symbols,
     fresh,
+    kinds,
     names,
     walk,
     with_children,
@@ -98,7 +99,7 @@ class _Hoister:
 
     def expression(self, e: Expr, place: _Place, root: bool = False) -> Expr:
         """``e`` with what can leave its loops replaced by reads of new variables."""
-        if not any(isinstance(n, Call) and n.op in _PRODUCTS for n in walk(e)):
+        if kinds(e).isdisjoint(_PRODUCTS):
             return e
         if not root and self.can_leave(e, place):
             moved = self.variable(e, place, "in")
@@ -129,7 +130,7 @@ class _Hoister:
         """Of a sum, the terms that can leave do so together."""
         terms = self.params_first(_terms(e), place)
         leaving = [t for t in terms if self.unchanged(t, place)]
-        products = any(n.op in _PRODUCTS for t in leaving for n in walk(t) if isinstance(n, Call))
+        products = not all(kinds(t).isdisjoint(_PRODUCTS) for t in leaving)
         groups: dict[frozenset[str], list[Expr]] = {}
         for t in leaving:
             groups.setdefault(free_symbols(t) & set(place.nest), []).append(t)

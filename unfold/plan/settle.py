@@ -11,8 +11,6 @@ equation stays where it is an output.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..expr import Call, Const, Expr, Ref, rewrite
 from ..ops.record import broadcast_to
 from ..program import Program
@@ -38,7 +36,7 @@ def settle(program: Program) -> Program:
         return e
 
     equations = (
-        eq if eq.name in known or eq.solver is not None else replace(eq, rhs=rewrite(eq.rhs, one))
+        eq if eq.name in known or eq.solver is not None else eq.with_rhs(rewrite(eq.rhs, one))
         for eq in program.equations
     )
     return program.with_(equations=tuple(equations))

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ..domain import Domain
-from ..expr import Expr, Guard, walk
+from ..expr import Expr, Guard, kinds, walk
 from ..poly import Poly
 from .build import lighten
 from .nodes import Loop, Node, Plan, Statement
@@ -136,6 +136,7 @@ def conditions(nodes: Sequence[Node]) -> Iterator[Poly]:
 
 
 def _guards(e: Expr) -> Iterator[Poly]:
-    for n in walk(e):
-        if isinstance(n, Guard):
-            yield from n.domain.constraints
+    if "Guard" in kinds(e):
+        for n in walk(e):
+            if isinstance(n, Guard):
+                yield from n.domain.constraints

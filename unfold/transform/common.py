@@ -14,11 +14,13 @@ from ..expr import (
     Read,
     Reduce,
     children,
+    kinds,
     names,
     reads,
     walk,
     with_children,
 )
+from ..intern import remembered
 from ..ops.record import broadcast_to
 from ..poly import Poly
 from ..program import Axis, Equation, Output, Program, Var, equation
@@ -61,17 +63,17 @@ def prune(program: Program) -> Program:
     loss needs; stored ranges shrink to what is left. Inputs and params stay.
     """
     given = program.given
-    pieces: dict[str, list[int]] = {}
+    waiting: dict[str, list[int]] = {}
     for number, eq in enumerate(program.equations):
-        pieces.setdefault(eq.name, []).append(number)
+        waiting.setdefault(eq.name, []).append(number)
     alive: set[int] = set()
     work: list[int] = []
 
     def mark(name: str, index: tuple[Poly, ...], where: Domain) -> None:
-        for number in pieces.get(name, ()):
-            if number in alive:
-                continue
-            if not (where & hit(index, program.equations[number])).is_empty(given):
+        for number in list(waiting.get(name, ())):
+            eq = program.equations[number]
+            if _hits(index, where, eq.indices, eq.domain, given):
+                waiting[name].remove(number)
                 alive.add(number)
                 work.append(number)
 
@@ -85,16 +87,24 @@ def prune(program: Program) -> Program:
         for read in reads(eq.rhs):
             mark(read.ref.name, read.ref.index, eq.domain & read.domain)
     kept = tuple(
-        replace(eq, rhs=_without_dead(eq.rhs, eq.domain, given))
+        eq.with_rhs(_without_dead(eq.rhs, eq.domain, given))
         for number, eq in enumerate(program.equations)
         if number in alive
     )
     return refit(program.with_(equations=kept))
 
 
+@remembered
+def _hits(
+    index: tuple[Poly, ...], where: Domain, indices: tuple[str, ...], domain: Domain, given: Domain
+) -> bool:
+    """Whether a read at ``index``, somewhere in ``where``, may be of a piece on ``domain``."""
+    return not (where & domain.subs(dict(zip(indices, index, strict=True)))).is_empty(given)
+
+
 def _without_dead(e: Expr, domain: Domain, given: Domain) -> Expr:
     """``e`` with zeros for guards that never hold: what they read may be gone."""
-    if not any(isinstance(n, Guard) for n in walk(e)):
+    if "Guard" not in kinds(e):
         return e
     if isinstance(e, Guard):
         inner = domain & e.domain
@@ -126,7 +136,7 @@ def refit(program: Program) -> Program:
                 # Where no affine end covers all pieces (2 and T, say), the old range stays.
                 lo, hi = hull(domains, axis.index, given) or (axis.lo, axis.hi)
                 axes.append(Axis(axis.index, lo, hi))
-            variables[name] = replace(v, axes=tuple(axes))
+            variables[name] = v if tuple(axes) == v.axes else replace(v, axes=tuple(axes))
     return program.with_(vars=variables)
 
 
@@ -237,6 +247,7 @@ _HEAVY = frozenset(
 )
 
 
+@remembered
 def is_heavy(e: Expr) -> bool:
     """Whether an expression is too much to be computed, or read, twice.
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ..domain import Domain
-from ..expr import REAL, Call, Const, Expr, Reduce, Ref, fresh, rewrite, subs_positions, walk
+from ..expr import REAL, Call, Const, Expr, Reduce, Ref, fresh, kinds, rewrite, subs_positions, walk
 from ..ops.record import broadcast_to, sum_over
 from ..poly import Poly, Shape
 from ..program import Axis, Equation, Program, Var, equation
@@ -95,10 +95,10 @@ def flows(program: Program) -> list[Backward]:
 
 def plain(program: Program) -> Program:
     """The program without marks: what a call computes."""
-    if not any(n.op == "continuous" for n in _calls(program)):
+    if not any("continuous" in kinds(e.rhs) for e in program.equations):
         return program
     return program.with_(
-        equations=tuple(replace(e, rhs=rewrite(e.rhs, _value)) for e in program.equations)
+        equations=tuple(e.with_rhs(rewrite(e.rhs, _value)) for e in program.equations)
     )
 
 
@@ -107,7 +107,7 @@ def influences(program: Program) -> Program:
     equation, and not what its scheme made of them."""
     return program.with_(
         equations=tuple(
-            replace(e, rhs=_without_value(e.rhs)) if is_marked(e) else e for e in program.equations
+            e.with_rhs(_without_value(e.rhs)) if is_marked(e) else e for e in program.equations
         )
     )
 

@@ -8,8 +8,6 @@ requires: nothing. Only equations that the compiler wrote are changed, never the
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..domain import Domain
 from ..expr import (
     Call,
@@ -19,6 +17,7 @@ from ..expr import (
     Reduce,
     Ref,
     children,
+    kinds,
     subs_positions,
     walk,
     with_children,
@@ -36,7 +35,7 @@ def reuse(program: Program) -> Program:
     finder = _Finder(program)
     return program.with_(
         equations=tuple(
-            replace(e, rhs=finder.visit(e.rhs, e.domain, e))
+            e.with_rhs(finder.visit(e.rhs, e.domain, e))
             if program.vars[e.name].generated or program.vars[e.name].adjoint_of
             else e
             for e in program.equations
@@ -57,9 +56,9 @@ def _is_open(e: Expr, reader: Equation) -> bool:
 
 
 @remembered
-def _form(e: Expr) -> int:
+def form(e: Expr) -> int:
     """A hash of all but positions: expressions that differ in nothing else have the same."""
-    inner = tuple(_form(c) for c in children(e))
+    inner = tuple(form(c) for c in children(e))
     if isinstance(e, Call):
         return hash((Call, e.op, e.attrs, e.shape, e.type, inner))
     if isinstance(e, Reduce):
@@ -75,13 +74,17 @@ class _Finder:
         self.given = program.given
         self.rank = {id(eq): k for k, eq in enumerate(program.equations)}
         self.known: dict[int, list[Equation]] = {}
+        self.kinds: set[str] = set()
         for eq in program.equations:
             if eq.solver is None and isinstance(eq.rhs, (Call, Reduce)) and _worth_reading(eq.rhs):
-                self.known.setdefault(_form(eq.rhs), []).append(eq)
+                self.known.setdefault(form(eq.rhs), []).append(eq)
+                self.kinds.add(eq.rhs.op if isinstance(eq.rhs, Call) else "Reduce")
 
     def visit(self, e: Expr, domain: Domain, reader: Equation) -> Expr:
+        if kinds(e).isdisjoint(self.kinds):
+            return e
         if isinstance(e, (Call, Reduce)) and not _is_open(e, reader):
-            for eq in self.known.get(_form(e), ()):
+            for eq in self.known.get(form(e), ()):
                 # Of two equations that are equal as a whole only the later one reads the other.
                 whole = e is reader.rhs and self.rank[id(eq)] > self.rank[id(reader)]
                 if eq.name != reader.name and not whole:
@@ -89,7 +92,7 @@ class _Finder:
                     if read is not None:
                         return read
         inner = domain & e.domain if isinstance(e, (Reduce, Guard)) else domain
-        return with_children(e, tuple(self.visit(c, inner, reader) for c in children(e)))
+        return with_children(e, tuple([self.visit(c, inner, reader) for c in children(e)]))
 
     def match(self, eq: Equation, e: Expr, domain: Domain) -> Ref | None:
         """The element of ``eq`` whose right-hand side is ``e``, if it is defined there."""

@@ -9,8 +9,8 @@ requires: nothing. What the user named keeps its name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Collection, Iterator
 
 from ..domain import Domain
 from ..expr import (
@@ -24,6 +24,8 @@ from ..expr import (
     children,
     free_symbols,
     fresh,
+    kinds,
+    names,
     subs_positions,
     walk,
     with_children,
@@ -32,7 +34,7 @@ from ..poly import Poly
 from ..program import Equation, Program, equation
 from .algebra import scalar, simplify_expr
 from .common import hit, prune, trim
-from .reuse import reuse
+from .reuse import form, reuse
 
 _ROUNDS = 6
 
@@ -49,7 +51,7 @@ def simplify(program: Program) -> Program:
 
 def _algebra(program: Program) -> Program:
     return program.with_(
-        equations=tuple(replace(e, rhs=simplify_expr(e.rhs)) for e in program.equations)
+        equations=tuple(e.with_rhs(simplify_expr(e.rhs)) for e in program.equations)
     )
 
 
@@ -64,11 +66,12 @@ def _merge_equal(program: Program) -> Program:
     """Generated variables with the same single definition become one."""
     pieces = _by_name(program)
     protected = _protected(program)
+    single = {n: eqs[0] for n, eqs in pieces.items() if len(eqs) == 1 and not eqs[0].solver}
+    alike = Counter(form(eq.rhs) for eq in single.values())
     seen: dict[tuple[object, ...], str] = {}
     alias: dict[str, str] = {}
-    for name, eqs in pieces.items():
-        (eq, *others) = eqs
-        if others or eq.solver:
+    for name, eq in single.items():
+        if alike[form(eq.rhs)] == 1:
             continue
         canonical = {i: Poly.symbol(f"#{k}") for k, i in enumerate(eq.indices)}
         key = (eq.domain.subs(canonical), subs_positions(eq.rhs, canonical))
@@ -80,7 +83,7 @@ def _merge_equal(program: Program) -> Program:
         return program
     return program.with_(
         equations=tuple(
-            replace(e, rhs=_rename(e.rhs, alias)) for e in program.equations if e.name not in alias
+            e.with_rhs(_rename(e.rhs, alias)) for e in program.equations if e.name not in alias
         )
     )
 
@@ -104,19 +107,22 @@ def _inline(program: Program) -> Program:
     pieces = _by_name(program)
     protected = _protected(program)
     reducing = {n for n, eqs in pieces.items() if any(_has_reduction(eq.rhs) for eq in eqs)}
+    inner = {
+        n: eqs
+        for n, eqs in pieces.items()
+        if program.vars[n].generated
+        and n not in protected
+        and not any(eq.solver or n in names(eq.rhs) for eq in eqs)
+    }
     counts: dict[str, int] = {}
     for eq in program.equations:
-        for name, weight in _occurrences(eq, reducing):
+        for name, weight in _occurrences(eq, inner, reducing):
             counts[name] = counts.get(name, 0) + weight
-    candidates: dict[str, list[Equation]] = {}
-    for name, eqs in pieces.items():
-        v = program.vars[name]
-        if not v.generated or name in protected:
-            continue
-        if any(eq.solver or _reads_itself(eq) for eq in eqs):
-            continue
-        if counts.get(name, 0) == 1 or all(_is_trivial(eq.rhs) for eq in eqs):
-            candidates[name] = eqs
+    candidates = {
+        n: eqs
+        for n, eqs in inner.items()
+        if counts.get(n, 0) == 1 or all(_is_trivial(eq.rhs) for eq in eqs)
+    }
     if not candidates:
         return program
     inliner = _Inliner(program, candidates)
@@ -144,16 +150,14 @@ def _is_scalar(e: Expr) -> bool:
     return isinstance(e, Call) and e.shape == ()
 
 
-def _reads_itself(eq: Equation) -> bool:
-    return any(isinstance(n, Ref) and n.name == eq.name for n in walk(eq.rhs))
-
-
 def _has_reduction(e: Expr) -> bool:
-    return any(isinstance(n, Reduce) for n in walk(e))
+    return "Reduce" in kinds(e)
 
 
-def _occurrences(eq: Equation, reducing: set[str]) -> Iterator[tuple[str, int]]:
-    """Reads by name, counted as they are written.
+def _occurrences(
+    eq: Equation, wanted: Collection[str], reducing: set[str]
+) -> Iterator[tuple[str, int]]:
+    """Reads of the ``wanted`` by name, counted as they are written.
 
     One counts double that would be computed again and again: in a loop over indices it does not
     depend on, or in every iteration of an implicit equation. So does a reduction inside another
@@ -163,6 +167,8 @@ def _occurrences(eq: Equation, reducing: set[str]) -> Iterator[tuple[str, int]]:
     stack: list[tuple[Expr, frozenset[str], bool]] = [(eq.rhs, loop, False)]
     while stack:
         node, bound, nested = stack.pop()
+        if names(node).isdisjoint(wanted):
+            continue
         if isinstance(node, Ref):
             used = frozenset(s for p in node.index for s in p.symbols)
             again = not bound <= used or eq.solver or (nested and node.name in reducing)
@@ -180,6 +186,8 @@ class _Inliner:
         self.candidates = candidates
 
     def expand(self, e: Expr, domain: Domain) -> Expr:
+        if names(e).isdisjoint(self.candidates):
+            return e
         if isinstance(e, Ref):
             return self.definition(e, domain)
         if isinstance(e, Guard):
@@ -188,9 +196,7 @@ class _Inliner:
         if isinstance(e, Reduce):
             body = self.expand(e.body, domain & e.domain)
             return e if body is e.body else Reduce(e.op, e.indices, e.domain, body)
-        if isinstance(e, Call):
-            return with_children(e, tuple(self.expand(a, domain) for a in e.args))
-        return e
+        return with_children(e, tuple([self.expand(c, domain) for c in children(e)]))
 
     def definition(self, ref: Ref, domain: Domain) -> Expr:
         """The right-hand side that a read always hits, moved to the read's position."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..domain import Domain
-from ..expr import Call, Const, Expr, Guard, Reduce, children, walk, with_children
+from ..expr import Call, Const, Expr, Guard, Reduce, children, kinds, with_children
 from ..ops.record import broadcast_to
 from ..poly import Poly
 from ..program import Equation, Program, equation
@@ -93,7 +93,7 @@ def _resolve(eq: Equation, domain: Domain, given: Domain) -> Equation:
             return broadcast_to(Const(0.0), e.shape)
         return e
 
-    if not any(isinstance(n, (Guard, Reduce)) for n in walk(eq.rhs)):
+    if kinds(eq.rhs).isdisjoint(("Guard", "Reduce")):
         return equation(eq.name, eq.indices, domain, eq.rhs, eq.span, eq.solver)
     rhs = _outside_reductions(eq.rhs, decide)
     return equation(eq.name, eq.indices, domain, rhs, eq.span, eq.solver)

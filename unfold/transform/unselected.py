@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from ..derivative import NONE, SOME, after_op, may_diverge, vanishing
 from ..expr import Call, Expr, Reduce, Ref, children, walk
+from ..intern import remembered
 from ..ops import OPS
 from ..program import Equation, Program
 
@@ -45,6 +46,7 @@ def unselected_adjoints(program: Program, active: Collection[str]) -> Levels:
     return _closure(program, step)
 
 
+@remembered
 def _reached(root: Expr, unselected: int) -> Levels:
     """The variables that are read below a selection."""
     below: dict[Expr, int] = {root: unselected}

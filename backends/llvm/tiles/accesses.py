@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from unfold.domain import Domain
 from unfold.poly import Poly
@@ -25,7 +26,7 @@ from .nodes import (
     Strips,
     View,
 )
-from .rowwise import is_aligned
+from .rowwise import is_aligned, keeps_lines
 from .stack import Member
 
 _ONE = Poly.const(1)
@@ -70,10 +71,18 @@ class Access:
     write: bool
     aligned: bool
 
-    @property
-    def domain(self) -> Domain:
-        """The ranges of all loops around it."""
-        return Domain.of(p for t in self.turns for p in t.domain.constraints)
+    @cached_property
+    def ranges(self) -> tuple[Poly, ...]:
+        """The ranges of all loops around it, as constraints."""
+        return tuple(p for t in self.turns for p in t.domain.constraints)
+
+    @cached_property
+    def later(self) -> tuple[dict[str, Poly], tuple[Poly, ...], tuple[Poly, ...]]:
+        """The indices of the loops around it in another iteration, by name; the ranges and the
+        position in that one."""
+        moved = {t.index: Poly.symbol(f"{t.index}'") for t in self.turns}
+        ranges = tuple(p.subs(moved) for p in self.ranges)
+        return moved, ranges, tuple(p.subs(moved) for p in self.view.position)
 
     def is_beside(self, write: Access) -> bool:
         """Whether it may be in the place that the same operation writes."""
@@ -102,7 +111,7 @@ class _Walker:
         self.time = 0
         self.bundles: dict[str, list[tuple[str, Member]]] = {}
         self.members = members
-        for n, m in members.items():
+        for n, m in sorted(members.items(), key=lambda nm: nm[1].offset):
             self.bundles.setdefault(m.base, []).append((n, m))
 
     def ops(self, ops: Sequence[Op], turns: tuple[Turn, ...]) -> None:
@@ -131,8 +140,9 @@ class _Walker:
         parts = op.parts if isinstance(op, Group) else (op,)
         for part in parts:
             plain = isinstance(part, Map) and not part.update and part.target.is_dense
+            lines = plain and isinstance(part, Map) and keeps_lines(part)
             for v in read_by(part):
-                aligned = plain and isinstance(part, Map) and is_aligned(part, v)
+                aligned = lines and isinstance(part, Map) and is_aligned(part, v)
                 if isinstance(part, Product):
                     aligned = v == part.start
                 self.note(v, turns, False, aligned)
@@ -155,7 +165,7 @@ class _Walker:
             return
         first = own.offset + v.offset
         last = first + sum((n - 1) * s for n, s in zip(v.shape, v.strides, strict=True))
-        bundle = sorted(self.bundles[own.base], key=lambda nm: nm[1].offset)
+        bundle = self.bundles[own.base]
         ends = [m.offset for _, m in bundle[1:]] + [own.total]
         for (name, m), end in zip(bundle, ends, strict=True):
             if m.offset <= last and first < end:

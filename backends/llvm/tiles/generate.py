@@ -17,6 +17,7 @@ from ..block import data_offset
 from ..elementwise import Formats
 from ..indexing import Indexer
 from ..ir import Function, Module, Value, integer
+from ..record import record
 from .arrange import arrange
 from .deliver import Deliverer
 from .emit import TileEmitter
@@ -83,6 +84,7 @@ class Generator:
         self.outlined: dict[Any, str] = {}
         self.packs: dict[Matrix, str] = {}
         self.early: set[Matrix] = set()
+        self.plain = record(plan, 1)
         self.recorded = -1
         self.scratch_size = 0
         selector = Selector(plan, self.summed, self.alone)
@@ -111,7 +113,9 @@ class Generator:
             for m, name in self.packs.items()
         }
         extra = {"%scratch": self.scratch_size, **packs}
-        return Layout(self.plan, self.summed, self.temporaries, self.members, extra, self.rings)
+        return Layout(
+            self.plan, self.plain, self.summed, self.temporaries, self.members, extra, self.rings
+        )
 
     # --- functions --------------------------------------------------------------------------------
 

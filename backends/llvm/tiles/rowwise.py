@@ -75,17 +75,22 @@ def is_flat(w: Loops, part: Map) -> bool:
         number = v.size == 1 and v.shared and v.pick is None and e.shape == ()
         if not number and not (whole(v) and (e.shape != () or target.size == 1)):
             return False
+    return keeps_lines(part)
+
+
+def keeps_lines(part: Map) -> bool:
+    """Whether each component is computed from the same one of operands of the target's shape."""
     return all(_keeps_line(n, part, dims(n.shape)) for n in _above(part.rhs, part.leaves))
 
 
 def is_aligned(part: Map, v: View) -> bool:
-    """Whether a part reads of a view the very component that it computes, and no other."""
+    """Whether a part that keeps lines reads of a view the very component that it computes, and no
+    other."""
     target = part.target
     return (
         v.is_dense
         and v.shape == target.shape
         and all(e.shape != () for e, leaf in part.leaves.items() if leaf == v and target.shape)
-        and all(_keeps_line(n, part, dims(n.shape)) for n in _above(part.rhs, part.leaves))
     )
 
 
@@ -115,13 +120,14 @@ def _keeps_line(n: Expr, part: Map, shape: tuple[int, ...]) -> bool:
 def _above(e: Expr, leaves: object) -> list[Expr]:
     """The nodes of an expression down to its leaves."""
     assert hasattr(leaves, "__contains__")
-    found, stack = [], [e]
+    found, stack = dict[Expr, None](), [e]
     while stack:
         node = stack.pop()
-        found.append(node)
-        if node not in leaves and isinstance(node, Call):
-            stack.extend(node.args)
-    return found
+        if node not in found:
+            found[node] = None
+            if node not in leaves:
+                stack.extend(node.operands if isinstance(node, Call) else ())
+    return list(found)
 
 
 def _flat(w: Loops, parts: Sequence[Map], ahead: Mapping[View, Value]) -> None:

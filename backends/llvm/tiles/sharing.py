@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from unfold.domain import Domain
+from unfold.domain import Domain, contradict
 from unfold.plan import Plan
 from unfold.poly import Poly
 
@@ -191,9 +191,9 @@ class Sharing:
         later = r.time > w.time or (r.time == w.time and not beside)
         if not common and not later:
             return False
-        renamed = {t.index: Poly.symbol(f"{t.index}'") for t in r.turns}
-        where = list(w.domain.constraints) + list(r.domain.subs(renamed).constraints)
-        for p, q in zip(w.view.position, (p.subs(renamed) for p in r.view.position), strict=True):
+        moved, ranges, position = r.later
+        where = [*w.ranges, *ranges, *self.given.constraints]
+        for p, q in zip(w.view.position, position, strict=True):
             if apart is None:
                 where += [p - q, q - p]
             else:
@@ -202,7 +202,7 @@ class Sharing:
         cases: list[list[Poly]] = []
         same: list[Poly] = []
         for turn in w.turns[:common]:
-            gap = renamed[turn.index] - Poly.symbol(turn.index)
+            gap = moved[turn.index] - Poly.symbol(turn.index)
             if turn.direction >= 0:
                 cases.append([*same, gap - turn.step])
             if turn.direction <= 0:
@@ -210,7 +210,7 @@ class Sharing:
             same += [gap, -gap]
         if later:
             cases.append(same)
-        return any(not Domain.of((*where, *case)).is_empty(self.given) for case in cases)
+        return not all(contradict((*where, *case)) for case in cases)
 
 
 def _is_wide(a: Access) -> bool:

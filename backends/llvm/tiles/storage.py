@@ -13,7 +13,7 @@ from ..block import Record, Storage
 from ..elementwise import Formats
 from ..failures import FIELD
 from ..machine import LINE
-from ..record import noted, record
+from ..record import noted
 from .nodes import Temporary
 from .sharing import STRIP
 from .stack import Member
@@ -60,10 +60,12 @@ class Layout:
     """The storages in the workspace of one call: their sizes in bytes by name, in order.
 
     Storages that are members of a bundle stand in that of the bundle's first member; of a ring some
-    elements are kept in turn, of an input's copy too.
+    elements are kept in turn, of an input's copy too. ``plain`` is the plan's record without what
+    this kind of code needs beside.
     """
 
     plan: Plan
+    plain: Record
     summed: frozenset[str]
     temporaries: Mapping[str, Temporary]
     members: Mapping[str, Member]
@@ -73,7 +75,7 @@ class Layout:
     @property
     def record(self) -> Record:
         """The fields of a call's record."""
-        base = record(self.plan, 1)
+        base = self.plain
         copies = tuple(f"%copy.{n}" for n in base.inputs if self.plan.buffers[n].axes)
         work = base.work + copies + tuple(self.temporaries) + tuple(self.packs)
         return Record(base.lengths, base.inputs, base.params, base.results, work)

@@ -158,6 +158,7 @@ class _Work:
         groups: loops that go together, in order, by the one that stays where it is.
         home: for each loop of a group that one.
         inputs: the inputs that are copied strip by strip.
+        users: the loops over many steps that touch a storage.
     """
 
     def __init__(self, loops: list[_Loop], plan: Plan, copied: bool) -> None:
@@ -167,6 +168,11 @@ class _Work:
         self.groups: dict[_Loop, list[_Loop]] = {}
         self.home: dict[_Loop, _Loop] = {}
         self.inputs: set[str] = set()
+        self.users: dict[str, set[_Loop]] = {}
+        for loop in loops:
+            if loop.is_long:
+                for n in {*loop.touched, *loop.hidden}:
+                    self.users.setdefault(n, set()).add(loop)
         self.results = {r.name for r in plan.results}
 
     # --- around a recurrence ----------------------------------------------------------------------
@@ -226,13 +232,11 @@ class _Work:
 
     def passed(self, group: Sequence[_Loop]) -> set[str]:
         """What the loops of a group write that no other loop over many steps touches."""
-        made = {n for loop in group for n in loop.written}
+        inside = set(group)
         return {
-            n for n in made - self.results
+            n for loop in group for n in loop.written - self.results
             if n in self.plan.buffers and fits(self.plan.buffers[n])
-            and not any(
-                n in o.hidden or n in o.touched for o in self.loops if o.is_long and o not in group
-            )
+            and self.users.get(n, inside) <= inside
         }  # fmt: skip
 
     def is_open(self, loop: _Loop) -> bool:
