@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.memory [MODEL] [--steps 1000 10000 100000] [NAME=SIZE …]
 
-Each figure comes from a process of its own: the bytes that `Function.memory` tells, the same over
-the bytes of the states that the adjoint reads, the peak of the resident set beyond what it was
-before the first call, the best time of three calls.
+The bytes that `Function.memory` tells, the same over the bytes of the states that the adjoint
+reads, and the peak of the resident set beyond what it was before the first call, each in a process
+of its own. Times are of one process, where both ways take turns: the medians of some calls, and
+that of the ratios of neighbours.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,11 @@ import numpy as np
 import unfold
 
 ROOT = Path(__file__).resolve().parents[2]
+WAYS = ("all", "auto")
+#: Sizes by their names in the examples; any other is FALLBACK.
+SIZES = {"D": 32, "H": 64, "K": 8}
+FALLBACK = 16
+TURNS = 9
 
 
 def peak() -> int:
@@ -31,11 +39,14 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def measured(name: str, sizes: dict[str, int], steps: int, auto: bool) -> dict[str, float]:
-    """The figures of one way, in this process."""
-    how: Any = "auto" if auto else None
+def prepared(
+    name: str, sizes: dict[str, int], steps: int, how: str
+) -> tuple[unfold.Function, Callable[[], object]]:
+    """The compiled model, and a call of its gradient on random data."""
     model = unfold.load(ROOT / "examples" / f"{name}.rec")
-    fn = unfold.compile(model, sizes=sizes, mode="reverse", checkpoint=how)
+    checkpoint = "auto" if how == "auto" else None
+    known = {n: SIZES.get(n, FALLBACK) for n in model.sizes} | sizes
+    fn = unfold.compile(model, sizes=known, mode="reverse", checkpoint=checkpoint)
     rng = np.random.default_rng(0)
     data: dict[str, Any] = {}
     for v in fn.program.inputs:
@@ -45,16 +56,34 @@ def measured(name: str, sizes: dict[str, int], steps: int, auto: bool) -> dict[s
         if v.type.kind != "real":
             data[v.name] = rng.integers(0, 2, shape)
     params = fn.init()
-    told = sum(fn.memory(T=steps).work.values())
+    return fn, lambda: fn.value_and_grad(params, **data)
+
+
+def space(name: str, sizes: dict[str, int], steps: int, how: str) -> dict[str, float]:
+    """The bytes of one way, in this process."""
+    fn, call = prepared(name, sizes, steps, how)
     gradient = fn.cost(T=steps).gradient
     assert gradient is not None
-    before, times = peak(), []
-    for _ in range(3):
-        start = time.perf_counter()
-        fn.value_and_grad(params, **data)
-        times.append(time.perf_counter() - start)
-    needed = gradient.stored
-    return {"told": told, "needed": needed, "peak": peak() - before, "seconds": min(times)}
+    before = peak()
+    call()
+    told = sum(fn.memory(T=steps).work.values())
+    return {"told": told, "needed": gradient.stored, "peak": peak() - before}
+
+
+def seconds(name: str, sizes: dict[str, int], steps: int) -> dict[str, float]:
+    """The times of both ways, taking turns in this process."""
+    calls = [prepared(name, sizes, steps, how)[1] for how in WAYS]
+    for call in calls:
+        call()
+    found: list[list[float]] = []
+    for _ in range(TURNS):
+        found.append([])
+        for call in calls:
+            start = time.perf_counter()
+            call()
+            found[-1].append(time.perf_counter() - start)
+    medians = dict(zip(WAYS, map(median, zip(*found, strict=True)), strict=True))
+    return {**medians, "ratio": median(auto / whole for whole, auto in found)}
 
 
 def main() -> None:
@@ -62,27 +91,34 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="lstm")
     parser.add_argument("sizes", nargs="*", help="NAME=SIZE")
     parser.add_argument("--steps", nargs="+", type=int, default=[1000, 10_000, 100_000])
-    parser.add_argument("--one", choices=("all", "auto"), help=argparse.SUPPRESS)
+    parser.add_argument("--one", choices=(*WAYS, "times"), help=argparse.SUPPRESS)
     given = parser.parse_args()
-    stated = given.sizes or (["D=32", "H=64", "K=8"] if given.model == "lstm" else [])
-    sizes = {n: int(k) for n, _, k in (part.partition("=") for part in stated)}
+    sizes = {n: int(k) for n, _, k in (part.partition("=") for part in given.sizes)}
+    if given.one == "times":
+        print(json.dumps(seconds(given.model, sizes, given.steps[0])))
+        return
     if given.one:
-        print(json.dumps(measured(given.model, sizes, given.steps[0], given.one == "auto")))
+        print(json.dumps(space(given.model, sizes, given.steps[0], given.one)))
         return
     print(f"{'T':>8} {'':>5} {'told MiB':>10} {'needed':>6} {'peak MiB':>10} {'ms':>9} {'time':>6}")
     for steps in given.steps:
-        base = 0.0
-        for way in ("all", "auto"):
-            command = [sys.executable, "-m", "tests.benchmarks.memory", given.model, *stated]
-            command += ["--steps", str(steps), "--one", way]
-            out = subprocess.run(command, capture_output=True, text=True, check=True)
-            found = json.loads(out.stdout)
-            base = base or found["seconds"]
+        command = [sys.executable, "-m", "tests.benchmarks.memory", given.model, *given.sizes]
+        command += ["--steps", str(steps), "--one"]
+
+        def fresh(one: str, command: list[str] = command) -> dict[str, float]:
+            out = subprocess.run([*command, one], capture_output=True, text=True, check=True)
+            found: dict[str, float] = json.loads(out.stdout)
+            return found
+
+        times = fresh("times")
+        for way in WAYS:
+            found = fresh(way)
             mib = (found["told"] / 2**20, found["peak"] / 2**20)
+            ratio = times["ratio"] if way == "auto" else 1
             print(
                 f"{steps:>8} {way:>5} {mib[0]:>10.2f} "
                 f"{found['told'] / found['needed']:>6.2f} {mib[1]:>10.2f} "
-                f"{1e3 * found['seconds']:>9.2f} {found['seconds'] / base:>6.2f}"
+                f"{1e3 * times[way]:>9.2f} {ratio:>6.2f}"
             )
 
 

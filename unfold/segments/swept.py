@@ -19,8 +19,9 @@ from .totals import TIME
 
 Array = NDArray[Any]
 
-#: The states of a segment take at least so many bytes: shorter ones save nothing worth the calls.
-PORTION = 2**20
+#: The states of a segment take at least so many bytes: what each segment costs beside its steps
+#: (a call, weights packed, gradients added up) then is a few hundredths of the time.
+PORTION = 2**22
 
 
 class Swept:
