@@ -91,9 +91,10 @@ class Code:
             plan = choose.arranged(plan.program, source.small, own="T")
         if source.small:
             self.record = record(plan, variant.lanes)
-            self.text = lanes.generate(plan, source.formats, variant)
+            self.text, untouched = lanes.generate(plan, source.formats, variant)
             self.storages = tuple(
-                _for_lanes(plan, n, variant.lanes, source.formats) for n in self.record.work
+                Storage(0) if n in untouched else _for_lanes(plan, n, variant.lanes, source.formats)
+                for n in self.record.work
             )
             alone = variant.ragged
         else:

@@ -8,6 +8,7 @@ lengths simply have their own number of steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from unfold.domain import Domain
 from unfold.expr import Ref
@@ -29,13 +30,22 @@ from .solving import Reporter
 from .solving.registers import solve
 
 
-def generate(plan: Plan, formats: Formats, variant: Variant) -> str:
-    """The IR of a module that exports ``run(ptr record)``.
+class Made(NamedTuple):
+    """The IR of a module that exports ``run(ptr record)``, and the work buffers that it leaves
+    alone: they stand in registers."""
+
+    text: str
+    untouched: frozenset[str]
+
+
+def generate(plan: Plan, formats: Formats, variant: Variant) -> Made:
+    """The code of a plan.
 
     Raises:
         KeyError: an op has no lowering; the argument is its name.
     """
-    return str(_Generator(plan, formats, variant).module)
+    made = _Generator(plan, formats, variant)
+    return Made(str(made.module), made.untouched)
 
 
 class _Generator:
@@ -52,6 +62,9 @@ class _Generator:
             # What is never read back is not written.
             e.f.drop([x for n, lines in e.memory.stored.items() if n not in loaded for x in lines])
             self.module.add(str(e.f))
+        self.untouched = frozenset(
+            b.name for b in plan.buffers.values() if b.kind == "work" and b.name not in loaded
+        )
         self.run()
 
     # --- the functions that compute ---------------------------------------------------------------
