@@ -8,6 +8,7 @@ lengths simply have their own number of steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from unfold.domain import Domain
@@ -16,7 +17,7 @@ from unfold.plan import Buffer, Loop, Node, Plan, Result, Statement
 from unfold.poly import Poly
 
 from .block import Record, data_offset
-from .carrying import Carried, carried
+from .carrying import Carried, carried, lone
 from .components import Components, add
 from .copying import Copier
 from .elementwise import Formats, convert
@@ -55,6 +56,7 @@ class _Generator:
         self.variant = variant
         self.record: Record = record(plan, variant.lanes)
         self.module = Module()
+        self.alone = lone(plan)
         made = [self.shared()] if plan.shared else []
         made.append(self.body())
         loaded = {r.name for r in plan.results}.union(*(e.memory.loaded for e in made))
@@ -167,11 +169,15 @@ class _Generator:
 
     def nodes(self, e: Emitter, nodes: Sequence[Node], context: Domain) -> None:
         """Loops and statements, in a place where ``context`` holds."""
-        for node in nodes:
-            if isinstance(node, Loop):
-                self.loop(e, node, context)
-            else:
-                self.statement(e, node)
+        for guard, group in groupby(nodes, lambda n: n.guard if isinstance(n, Statement) else None):
+            if guard is not None and guard.constraints:
+                self.guarded(e, guard, [n for n in group if isinstance(n, Statement)])
+                continue
+            for node in group:
+                if isinstance(node, Loop):
+                    self.loop(e, node, context)
+                else:
+                    e.remember(self.element(node), self.assign(e, node))
 
     def loop(self, e: Emitter, node: Loop, context: Domain) -> None:
         ends = []
@@ -186,7 +192,10 @@ class _Generator:
             inner = context & Domain.of((*(i - p for p in lows), *(p - i for p in highs)))
         else:
             inner = context
-        held = list(carried(node, self.plan.buffers, context))
+        held = [
+            c for c in carried(node, self.plan.buffers, context, self.alone)
+            if c.stands or all(e.known(ref) is not None for ref in c.first or ())
+        ]  # fmt: skip
         start = [v for c in held for k in range(len(c.ages)) for v in self.found(e, c, k)]
         with e.index_scope(node.index):
             loop = e.f.loop(lo, hi, node.direction, start)
@@ -215,27 +224,41 @@ class _Generator:
         """An element as the loop finds it."""
         if c.first is not None:
             return self.uniform(e, c.first[age])
-        zero = e.f.splat(e.zero(c.now.type.kind), e.memory.places[c.now.name].lanes)
-        return [zero] * self.size(c)
+        return self.zeros(e, c.now)
+
+    def zeros(self, e: Emitter, ref: Ref) -> Components:
+        """What stands for an element that nobody reads."""
+        zero = e.f.splat(e.zero(ref.type.kind), e.memory.places[ref.name].lanes)
+        return [zero] * self.plan.buffers[ref.name].size
 
     def uniform(self, e: Emitter, ref: Ref) -> Components:
         """The components of an element in all its lanes, as registers hold them."""
-        kind, lanes = self.formats.of(ref.type.kind), e.memory.places[ref.name].lanes
-        return [e.f.splat(convert(e.f, v, kind), lanes) for v in e.value(ref)]
+        return self.evened(e, ref, e.value(ref))
 
-    def statement(self, e: Emitter, s: Statement) -> None:
-        ref = self.element(s)
-        if not s.guard.constraints:
-            e.remember(ref, self.assign(e, s))
-            return
-        before = self.uniform(e, ref) if s.adds else []
-        condition = e.condition(s.guard)
+    def evened(self, e: Emitter, ref: Ref, values: Components) -> Components:
+        """The same in the format of an element, each in all its lanes."""
+        kind, lanes = self.formats.of(ref.type.kind), e.memory.places[ref.name].lanes
+        return [e.f.splat(convert(e.f, v, kind), lanes) for v in values]
+
+    def guarded(self, e: Emitter, guard: Domain, group: Sequence[Statement]) -> None:
+        """Statements under one condition."""
+        # What is known of an element after it all, if the condition does not hold.
+        before: dict[Ref, Components] = {}
+        for s in group:
+            ref = self.element(s)
+            if s.adds and ref not in before:
+                before[ref] = self.uniform(e, ref)
+            elif (s.target, s.position) in self.alone:
+                before[ref] = self.zeros(e, ref)
+        condition = e.condition(guard)
         start = e.f.block.label
         with e.f.when(condition), e.scope():
-            after = self.assign(e, s)
+            for s in group:
+                e.remember(self.element(s), self.assign(e, s))
+            after = {ref: self.uniform(e, ref) for ref in before}
             end = e.f.block.label
-        if s.adds:
-            pairs = zip(after, before, strict=True)
+        for ref, values in before.items():
+            pairs = zip(after[ref], values, strict=True)
             e.remember(ref, [e.f.phi(b.type, [(a, end), (b, start)]) for a, b in pairs])
 
     def element(self, s: Statement) -> Ref:
