@@ -62,7 +62,7 @@ def generated(monkeypatch: pytest.MonkeyPatch) -> Counter:
     counter = Counter()
     original = jit.object_code
 
-    def object_code(*args: Any, **options: Any) -> bytes:
+    def object_code(*args: Any, **options: Any) -> Any:
         counter.count += 1
         return original(*args, **options)
 
@@ -74,7 +74,7 @@ def compiled(text: str = TEXT, **options: Any) -> unfold.Function:
     return unfold.compile(unfold.loads(text), **{**SIZES, **options})
 
 
-def gradient(fn: unfold.Function, **options: Any) -> bytes:
+def gradient(fn: unfold.Function, **options: Any) -> Any:
     """The bits of a loss and its gradients."""
     value, grads = fn.value_and_grad(fn.init(seed=1), x=X, **options)
     return b"".join(np.asarray(a).tobytes() for a in (value, *grads.values()))

@@ -12,7 +12,7 @@ import ctypes
 import mmap
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from unfold.named import Named
 
@@ -57,17 +57,18 @@ def is_possible() -> bool:
     return sys.platform == "linux" and struct.calcsize("P") == 8
 
 
-def mapped(code: bytes, find: Callable[[str], int]) -> Mapped:
+def mapped(objects: Sequence[bytes], find: Callable[[str], int]) -> Mapped:
     """Link object code and make it executable.
 
     Args:
+        objects: which may call each other's functions.
         find: the address of a function of the process by its name; may raise ``Unfamiliar``.
 
     Raises:
         Unfamiliar: something in it that only LLVM's linker knows.
         OSError: the system does not give memory for code.
     """
-    image, exported = linked(code, find)
+    image, exported = linked(objects, find)
     memory = mmap.mmap(-1, max(len(image), 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.write(image)
     anchor = ctypes.c_char.from_buffer(memory)
@@ -80,45 +81,75 @@ def mapped(code: bytes, find: Callable[[str], int]) -> Mapped:
     return Mapped({name: base + at for name, at in exported.items()}, (anchor, memory))
 
 
-def linked(code: bytes, find: Callable[[str], int]) -> tuple[bytearray, dict[str, int]]:
+def linked(
+    objects: Sequence[bytes], find: Callable[[str], int]
+) -> tuple[bytearray, dict[str, int]]:
     """The code as it stands in memory, wherever that is, and where in it each exported function
     begins. Raises ``Unfamiliar``."""
+    image, exported = bytearray(), dict[str, int]()
     try:
-        sections = _sections(code)
-        image, starts = _laid_out(code, sections)
-        symbols, start = _symbols(code, sections)
-
-        def name(symbol: tuple[int, ...]) -> str:
-            at = start + symbol[0]
-            return code[at : code.index(b"\0", at)].decode()
-
-        places = [
-            None
-            if not 0 < section < _RESERVED or section not in starts
-            else starts[section] + value
-            for _, _, _, section, value, _ in symbols
-        ]
-        exported = {
-            name(symbol): place
-            for place, symbol in zip(places, symbols, strict=True)
-            if symbol[1] >> 4 and place is not None  # not a local one
-        }
-        for _, kind, _, _, offset, size, _, target, _, _ in sections:
-            if kind != _RELA or target not in starts:
-                continue
-            for at, info, addend in _RELOCATION.iter_unpack(code[offset : offset + size]):
-                if info & 0xFFFFFFFF not in (_PC32, _PLT32):
-                    raise Unfamiliar(f"a relocation of kind {info & 0xFFFFFFFF}")
-                number, at = info >> 32, starts[target] + at
-                place = places[number]
-                if place is None:
-                    if symbols[number][3] != _UNDEFINED:
-                        raise Unfamiliar(f"{name(symbols[number])} is in no section")
-                    place = places[number] = _stub(image, find(name(symbols[number])))
-                struct.pack_into("<i", image, at, place + addend - at)
+        parts = [_Part(code, image) for code in objects]
+        for part in parts:
+            exported |= part.exported()
+        for part in parts:
+            part.relocate(image, exported, find)
     except (struct.error, IndexError, UnicodeDecodeError, ValueError) as error:
         raise Unfamiliar(str(error)) from error
     return image, exported
+
+
+class _Part:
+    """An object, whose sections stand in the image.
+
+    Attributes:
+        starts: where in the image each of its sections begins.
+        places: where each of its symbols is; ``None`` if it is not in this object.
+    """
+
+    def __init__(self, code: bytes, image: bytearray) -> None:
+        self.code = code
+        self.sections = _sections(code)
+        self.starts = _laid_out(code, self.sections, image)
+        self.symbols, self.names = _symbols(code, self.sections)
+        self.places = [
+            None
+            if not 0 < section < _RESERVED or section not in self.starts
+            else self.starts[section] + value
+            for _, _, _, section, value, _ in self.symbols
+        ]
+
+    def name(self, number: int) -> str:
+        at = self.names + self.symbols[number][0]
+        return self.code[at : self.code.index(b"\0", at)].decode()
+
+    def exported(self) -> dict[str, int]:
+        """The functions that are not local ones."""
+        return {
+            self.name(number): place
+            for number, place in enumerate(self.places)
+            if place is not None and self.symbols[number][1] >> 4
+        }
+
+    def relocate(
+        self, image: bytearray, exported: Mapping[str, int], find: Callable[[str], int]
+    ) -> None:
+        """Write the distances between places."""
+        for _, kind, _, _, offset, size, _, target, _, _ in self.sections:
+            if kind != _RELA or target not in self.starts:
+                continue
+            for at, info, addend in _RELOCATION.iter_unpack(self.code[offset : offset + size]):
+                if info & 0xFFFFFFFF not in (_PC32, _PLT32):
+                    raise Unfamiliar(f"a relocation of kind {info & 0xFFFFFFFF}")
+                number, at = info >> 32, self.starts[target] + at
+                place = self.places[number]
+                if place is None:
+                    name = self.name(number)
+                    if self.symbols[number][3] != _UNDEFINED:
+                        raise Unfamiliar(f"{name} is in no section")
+                    place = exported.get(name)
+                    place = _stub(image, find(name)) if place is None else place
+                    self.places[number] = place
+                struct.pack_into("<i", image, at, place + addend - at)
 
 
 def _sections(code: bytes) -> list[tuple[int, ...]]:
@@ -133,9 +164,9 @@ def _sections(code: bytes) -> list[tuple[int, ...]]:
     return list(_SECTION.iter_unpack(code[start : start + size * count]))
 
 
-def _laid_out(code: bytes, sections: list[tuple[int, ...]]) -> tuple[bytearray, dict[int, int]]:
-    """The sections that a process needs, one after the other, and where each begins."""
-    image, starts = bytearray(), {}
+def _laid_out(code: bytes, sections: list[tuple[int, ...]], image: bytearray) -> dict[int, int]:
+    """Append the sections that a process needs to the image; where each begins."""
+    starts = {}
     for number, (_, kind, flags, _, offset, size, _, _, align, _) in enumerate(sections):
         if not flags & _ALLOCATED:
             continue
@@ -144,7 +175,7 @@ def _laid_out(code: bytes, sections: list[tuple[int, ...]]) -> tuple[bytearray, 
         image += bytes(-len(image) % max(align, 1))
         starts[number] = len(image)
         image += code[offset : offset + size]
-    return image, starts
+    return starts
 
 
 def _symbols(code: bytes, sections: list[tuple[int, ...]]) -> tuple[list[tuple[int, ...]], int]:

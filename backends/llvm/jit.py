@@ -11,17 +11,21 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import llvmlite.binding as llvm
 
-from .loading import Library, load_object
+from . import generating
+from .loading import Library, ObjectCode, load_object
 from .machine import HostTarget, host
+from .units import units
 
-# llvmlite compiles one module at a time; LLVM's lazy set-up and the linker are behind it as well.
+# One program is compiled at a time; LLVM's lazy set-up and the linker are behind this lock as well.
 _LOCK = threading.RLock()
 _SERIAL = itertools.count()
+#: So many lines are worth a thread.
+_LINES = 1000
 
 
 def described() -> tuple[str, dict[str, bool]]:
@@ -37,12 +41,14 @@ class Linked:
         RuntimeError: it is no object code of this platform.
     """
 
-    def __init__(self, object_code: bytes, target: HostTarget | None) -> None:
+    def __init__(self, object_code: ObjectCode, target: HostTarget | None) -> None:
         self._name = f"unfold.{next(_SERIAL)}"
         self._addresses: dict[str, int] = {}
         with _LOCK:
             self._jit = _linker(target or host())
-            builder = llvm.JITLibraryBuilder().add_object_img(object_code).add_current_process()
+            builder = llvm.JITLibraryBuilder().add_current_process()
+            for code in object_code:
+                builder.add_object_img(code)
             self._trackers: list[Any] = [builder.link(self._jit, self._name)]
 
     def address(self, name: str) -> int:
@@ -79,51 +85,64 @@ def compile_ir(
 
 def object_code(
     ir_text: str, *, optimise: bool = False, pair: bool = False, target: HostTarget | None = None
-) -> bytes:
+) -> ObjectCode:
     """What `compile_ir` with the same arguments would load, for `load_object`.
 
     With ``pair`` scalar operations of one kind are also paired to vectors, where code is optimised.
+    Where it is not, and there is much of it, several threads compile a part of it each.
     """
-    with _LOCK:
-        module, machine = _prepare(ir_text, optimise, target or host(), pair)
-        with _quick(not optimise):
-            code: bytes = machine.emit_object(module)
-        return code
+    target = target or host()
+    count = 1 if optimise else min(generating.threads(), ir_text.count("\n") // _LINES)
+    with _LOCK, _quick(not optimise):
+
+        def made(unit: str, number: int) -> bytes:
+            machine = _machine(target, number)
+            with _prepared(unit, optimise, machine, target, pair) as module:
+                return generating.emitted(machine, module)
+
+        parts = units(ir_text, count)
+        for k in range(len(parts)):
+            _machine(target, k)
+        return tuple(generating.at_once([partial(made, u, k) for k, u in enumerate(parts)]))
 
 
 def assembly(
     ir_text: str, *, optimise: bool = False, pair: bool = False, target: HostTarget | None = None
 ) -> str:
-    """The assembly listing of what `object_code` with the same arguments makes."""
-    with _LOCK:
-        module, machine = _prepare(ir_text, optimise, target or host(), pair)
-        with _quick(not optimise):
+    """The assembly listing of what `object_code` with the same arguments makes, in one piece."""
+    target = target or host()
+    with _LOCK, _quick(not optimise):
+        machine = _machine(target)
+        with _prepared(ir_text, optimise, machine, target, pair) as module:
             return str(machine.emit_assembly(module))
 
 
-def _prepare(ir_text: str, optimise: bool, target: HostTarget, pair: bool) -> tuple[Any, Any]:
-    machine = _machine(target)
-    module = llvm.parse_assembly(ir_text)
-    module.triple = target.triple
-    module.data_layout = str(machine.target_data)
-    module.verify()
-    builder = llvm.create_pass_builder(machine, _options())
-    if optimise and pair:
-        builder.getModulePassManager().run(module, builder)
-    elif optimise or "alwaysinline" in ir_text:
-        passes = llvm.create_new_module_pass_manager()
-        passes.add_always_inliner_pass()
-        if optimise:
-            # What LLVM's own level 1 does beside this takes ten times as long, and makes scalars
-            # and code with a sequence in each lane no faster.
-            passes.add_sroa_pass()
-            passes.add_simplify_cfg_pass()
-            passes.add_instruction_combine_pass()
-            passes.add_new_gvn_pass()
-            passes.add_dead_code_elimination_pass()
-            passes.add_simplify_cfg_pass()
-        passes.run(module, builder)
-    return module, machine
+@contextmanager
+def _prepared(
+    ir_text: str, optimise: bool, machine: Any, target: HostTarget, pair: bool
+) -> Iterator[Any]:
+    """The module of a text, ready for code generation, in a context of its own."""
+    with llvm.create_context() as context, llvm.parse_assembly(ir_text, context) as module:
+        module.triple = target.triple
+        module.data_layout = str(machine.target_data)
+        module.verify()
+        builder = llvm.create_pass_builder(machine, _options())
+        if optimise and pair:
+            builder.getModulePassManager().run(module, builder)
+        elif optimise or "alwaysinline" in ir_text:
+            passes = llvm.create_new_module_pass_manager()
+            passes.add_always_inliner_pass()
+            if optimise:
+                # What LLVM's own level 1 does beside this takes ten times as long, and makes
+                # scalars and code with a sequence in each lane no faster.
+                passes.add_sroa_pass()
+                passes.add_simplify_cfg_pass()
+                passes.add_instruction_combine_pass()
+                passes.add_new_gvn_pass()
+                passes.add_dead_code_elimination_pass()
+                passes.add_simplify_cfg_pass()
+            passes.run(module, builder)
+        yield module
 
 
 def _options() -> Any:
@@ -159,7 +178,8 @@ def _quick(wanted: bool) -> Iterator[None]:
 
 
 @lru_cache
-def _machine(target: HostTarget) -> Any:
+def _machine(target: HostTarget, number: int = 0) -> Any:
+    """A machine for each of the modules that are compiled at once."""
     if target.triple == host().triple:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()

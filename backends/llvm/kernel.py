@@ -284,7 +284,7 @@ class Image(Named):
     record: Record
     storages: tuple[Storage, ...]
     falling: bool
-    object_code: bytes
+    object_code: loading.ObjectCode
 
     def bytes(self, lengths: Mapping[str, int], batch: int) -> list[int]:
         """The size of each storage in the workspace."""

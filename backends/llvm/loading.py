@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import ctypes
 from functools import lru_cache
+from typing import TypeAlias
 
 from unfold import cache
 
 from . import elf
 from .machine import HostTarget, host
 
+#: Objects of machine code that are linked to each other.
+ObjectCode: TypeAlias = tuple[bytes, ...]
+
 
 class Library:
     """Machine code in this process, for as long as this object lives.
 
-    ``object_code`` holds the bytes that `load_object` accepts, in this process or another one on
-    an equal machine.
+    ``object_code`` holds what `load_object` accepts, in this process or another one on an equal
+    machine.
     """
 
-    def __init__(self, object_code: bytes, target: HostTarget | None = None) -> None:
+    def __init__(self, object_code: ObjectCode, target: HostTarget | None = None) -> None:
         self.object_code = object_code
         self._code = _mapped(object_code)
         if self._code is None:
@@ -33,7 +37,7 @@ class Library:
         return self._linked.address(name)
 
 
-def load_object(object_code: bytes, *, target: HostTarget | None = None) -> Library:
+def load_object(object_code: ObjectCode, *, target: HostTarget | None = None) -> Library:
     """Load what `Library.object_code` once held.
 
     Raises:
@@ -46,7 +50,7 @@ def load_text(name: str, ir_text: str) -> Library:
     """Load a module of LLVM IR that is the same in every process: its code is kept in the cache,
     beside ``name``."""
 
-    def compiled() -> bytes:
+    def compiled() -> ObjectCode:
         from . import jit
 
         return jit.object_code(ir_text, optimise=True)
@@ -54,7 +58,7 @@ def load_text(name: str, ir_text: str) -> Library:
     return load_object(cache.remember(cache.key(name, ir_text, host()), compiled))
 
 
-def _mapped(object_code: bytes) -> elf.Mapped | None:
+def _mapped(object_code: ObjectCode) -> elf.Mapped | None:
     """The code in memory without LLVM's linker, where that can be."""
     if not elf.is_possible():
         return None
@@ -74,4 +78,4 @@ def _function(name: str) -> int:
     return ctypes.cast(found, ctypes.c_void_p).value or 0
 
 
-__all__ = ["Library", "load_object", "load_text"]
+__all__ = ["Library", "ObjectCode", "load_object", "load_text"]

@@ -146,13 +146,13 @@ def test_where_memory_cannot_be_made_executable_llvm_is_asked(
 def test_damaged_object_code_is_refused_or_linked_but_never_a_crash(data: st.DataObject) -> None:
     """Nothing that is not object code reaches this linker, for entries of the cache carry a
     checksum; still its answer is an exception, not a wild write."""
-    code = bytearray(jit.object_code(TEXT))
+    code = bytearray(*jit.object_code(TEXT))
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(code) - 1))
         code[at] = data.draw(st.integers(0, 255))
     code = code[: data.draw(st.integers(0, len(code)))] if data.draw(st.booleans()) else code
     try:
-        image, exported = elf.linked(bytes(code), lambda _: 0)
+        image, exported = elf.linked([bytes(code)], lambda _: 0)
     except elf.Unfamiliar:
         return
     assert len(image) < 2**20
@@ -160,12 +160,12 @@ def test_damaged_object_code_is_refused_or_linked_but_never_a_crash(data: st.Dat
 
 
 def test_a_big_endian_or_foreign_object_is_refused() -> None:
-    code = bytearray(jit.object_code(TEXT))
+    code = bytearray(*jit.object_code(TEXT))
     struct.pack_into("<H", code, 18, 183)  # aarch64
     with pytest.raises(elf.Unfamiliar, match="another machine"):
-        elf.linked(bytes(code), process)
+        elf.linked([bytes(code)], process)
     with pytest.raises(elf.Unfamiliar, match="no object code"):
-        elf.linked(b"nothing", process)
+        elf.linked([b"nothing"], process)
 
 
 def test_a_model_computes_the_same_with_either_linker(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_object_code_can_be_stored_and_loaded_again() -> None:
 
 def test_bytes_that_are_no_object_code_are_refused() -> None:
     with pytest.raises(RuntimeError, match="object"):
-        jit.load_object(b"not an object")
+        jit.load_object((b"not an object",))
 
 
 def test_a_name_that_is_not_exported_is_a_key_error() -> None:
