@@ -96,6 +96,25 @@ def test_softmax_attention() -> None:
         U_bar = sum[t](outer(k_bar[t], x[t]))""")
 
 
+def test_what_is_repeated_is_kept_before_it_is_repeated() -> None:
+    """The adjoints of scores have a number for each pair and head, not a vector."""
+    heads = """
+    model heads(R, P):
+        axis   s: S
+        input  x[t], m[s]: real[R, P]
+        param  w: real[R, P]
+        q[t] = tanh(w * x[t])
+        k[s] = tanh(w * m[s])
+        a[t,s] = softmax[s](sum(q[t] * k[s], axis = 1) / sqrt(P))
+        loss = sum[t](sum[s](sum(a[t,s]) * s) ** 2)
+        minimize loss
+    """
+    program = unfold.loads(dedent(heads)).adjoint().program
+    pairs = [v for v in program.vars.values() if len(v.axes) == 2 and v.generated]
+    assert pairs
+    assert {v.name for v in pairs if len(v.shape) > 1} == set()
+
+
 def test_costates_are_the_adjoints_of_states() -> None:
     text = the_adjoint(
         """

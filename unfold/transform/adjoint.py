@@ -45,6 +45,7 @@ from ..expr import (
     names,
     subs_positions,
     walk,
+    with_children,
 )
 from ..implicit import parts, unknown
 from ..ops import OPS
@@ -58,6 +59,8 @@ from .reuse import reuse
 from .simplify import simplify
 from .split import split_guards
 from .unselected import unselected_adjoints, wild
+
+_LAID_OUT = ("broadcast", "reshape", "transpose")
 
 
 def adjoint(
@@ -335,6 +338,9 @@ class _Sweep:
             condition, inner, first = chosen
             inner = self.named(eq, node, inner, scope)
             return where(condition, inner, 0.0) if first else where(condition, 0.0, inner)
+        if isinstance(g, Call) and g.op in _LAID_OUT:
+            # What is laid out anew, or repeated, is named before, where it is smaller.
+            return with_children(g, (self.named(eq, node, g.args[0], scope),))
         stem = f"{eq.name}_pre_bar"
         read, var, piece = introduce(self.program, self.vars, g, eq, scope, stem)
         self.vars[var.name] = var
