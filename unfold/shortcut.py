@@ -58,7 +58,10 @@ class Shortcut:
         needed = {n for n in sig.inputs if n not in self._moving}.union(stated)
         if call.ragged is not None or inputs.keys() != needed or not sig.specs:
             return
-        if not hasattr(self._derived.kernel, "quick"):
+        kernel: Any = self._derived.kernel
+        if hasattr(kernel, "chosen"):
+            kernel = kernel.chosen(call.lengths, call.batch, False)
+        if not hasattr(kernel, "quick"):
             return
         shapes = tuple(call.arrays[n].shape for n in sig.specs)
         size = (*shapes, *(call.lengths[n] for n in stated), stated)
@@ -69,14 +72,14 @@ class Shortcut:
             if count != _SECOND:
                 return
             if self._quick is None:
-                self._quick, self._stated = self._made(stated), stated
+                self._quick, self._stated = self._made(kernel, stated), stated
             if self._quick is not None and self._stated == stated:
                 slot = self._quick.learn(call.arrays, call.lengths, call.batch)
                 for name, array in self._fixed.items() if slot is not None else ():
                     slot.fields[slot.objects + slot.entry.given.index(name)] = id(array)
                 self.call = self._quick.call
 
-    def _made(self, stated: tuple[str, ...]) -> Any:
+    def _made(self, kernel: Any, stated: tuple[str, ...]) -> Any:
         sig = self._derived.signature
         arguments = [
             (self._moving.get(s.name, s.name), "tangent" if s.name in self._moving else s.role,
@@ -84,7 +87,6 @@ class Shortcut:
             for s in sig.specs.values()
         ]  # fmt: skip
         arguments += [(n, "input", "length", None, False, n) for n in stated]
-        kernel: Any = self._derived.kernel
         return kernel.quick(arguments, **self._request)
 
 

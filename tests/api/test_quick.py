@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import unfold
 from unfold.backends.llvm import capi
+from unfold.segments import checkpoints, swept
 from unfold.shortcut import Shortcut, _nothing
 
 pytestmark = pytest.mark.skipif(capi.interface() is None, reason="there are no quick calls here")
@@ -169,6 +170,23 @@ def test_every_length_and_batch_has_its_own_form() -> None:
     for batch in (None, 2, 9):
         for steps in (1, 4, 11):
             assert shortcut(fn).call(params, data(batch, steps)) is not None
+
+
+def test_checkpoints_leave_quick_the_lengths_that_keep_all_states(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fn = compiled(checkpoint="auto", mode="reverse")
+    params = fn.init(1)
+    # Room for the states of four steps, not for those of four hundred.
+    monkeypatch.setattr(checkpoints, "FEW", 3000)
+    monkeypatch.setattr(swept, "PORTION", 100)
+    short, long = data(2, 4), data(2, 400)
+    plain = compiled(mode="reverse")
+    for _ in range(3):
+        same(fn.value_and_grad(params, **short), plain.value_and_grad(params, **short))
+        fn.value_and_grad(params, **long)
+    assert shortcut(fn).call(params, short) is not None
+    assert shortcut(fn).call(params, long) is None
 
 
 def test_results_are_new_arrays_every_time() -> None:
