@@ -25,6 +25,7 @@ from .expr import (
     walk,
     with_children,
 )
+from .intern import remembered
 from .poly import Poly
 from .program import Program
 
@@ -121,6 +122,7 @@ def distinct(e: Expr, indices: Iterable[str]) -> Expr:
     return go(e, frozenset(indices))
 
 
+@remembered
 def span(value: Poly, domain: Domain, given: Domain) -> Span:
     """The bounds of an affine ``value`` over all points of ``domain`` and all lengths."""
     if value.constant is not None:

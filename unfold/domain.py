@@ -87,8 +87,8 @@ def _added(rows: _Rows, row: tuple[int, ...], offset: int) -> bool:
 
 
 def _cheapest(rows: _Rows) -> int:
-    """The column to eliminate: one that multiplies the rows least, among those with unit
-    coefficients, which keep it exact, if there are any."""
+    """The column to eliminate: the first that leaves fewer rows, else one that multiplies them
+    least, among those with unit coefficients, which keep it exact, if there are any."""
     best: tuple[bool, int] | None = None
     chosen = -1
     for k, column in enumerate(zip(*rows, strict=True)):
@@ -103,6 +103,8 @@ def _cheapest(rows: _Rows) -> int:
                 units = units and c == -1
         if low or high:
             cost = (not units, low * high - low - high)
+            if cost < (False, 0):
+                return k
             if best is None or cost < best:
                 best, chosen = cost, k
     return chosen

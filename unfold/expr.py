@@ -321,7 +321,8 @@ def _reads(e: Expr, bound: tuple[str, ...], domain: Domain) -> Iterator[Read]:
 
 def names(e: Expr) -> frozenset[str]:
     """The names of all variables that are read."""
-    return _known(e, "_names", _own_names)
+    found: Found | None = e.__dict__.get("_names")
+    return found if found is not None else _known(e, "_names", _own_names)
 
 
 def _own_names(node: Expr, below: frozenset[str]) -> frozenset[str]:
@@ -330,7 +331,8 @@ def _own_names(node: Expr, below: frozenset[str]) -> frozenset[str]:
 
 def free_symbols(e: Expr) -> frozenset[str]:
     """Indices, lengths and sizes on which the value depends, without the bound indices."""
-    return _known(e, "_free", _own_symbols)
+    found: Found | None = e.__dict__.get("_free")
+    return found if found is not None else _known(e, "_free", _own_symbols)
 
 
 def _own_symbols(node: Expr, below: frozenset[str]) -> frozenset[str]:
@@ -348,7 +350,8 @@ def _own_symbols(node: Expr, below: frozenset[str]) -> frozenset[str]:
 def kinds(e: Expr) -> frozenset[str]:
     """What the expression is made of: kinds of node (``"Guard"``, but not ``"Call"``) and names of
     operations (``"matmul"``)."""
-    return _known(e, "_kinds", _own_kind)
+    found: Found | None = e.__dict__.get("_kinds")
+    return found if found is not None else _known(e, "_kinds", _own_kind)
 
 
 def _own_kind(node: Expr, below: frozenset[str]) -> frozenset[str]:
@@ -362,17 +365,16 @@ _NOTHING: Found = frozenset()
 
 def _known(e: Expr, key: str, own: Callable[[Expr, Found], Found]) -> Found:
     """What is found in a node and below it, noted in every node under ``key``."""
-    found: Found | None = vars(e).get(key)
-    if found is None:
-        for node in walk(e):
-            if key not in vars(node):
-                found = _NOTHING
-                for c in node.operands:
-                    below = vars(c)[key]
-                    found = below if found <= below else found if below <= found else found | below
-                vars(node)[key] = found = own(node, found)
-    assert found is not None
-    return found
+    for node in walk(e):
+        noted = node.__dict__
+        if key not in noted:
+            found = _NOTHING
+            for c in node.operands:
+                below: Found = c.__dict__[key]
+                found = below if found <= below else found if below <= found else found | below
+            noted[key] = own(node, found)
+    result: Found = e.__dict__[key]
+    return result
 
 
 def fresh(stem: str, taken: Iterable[str]) -> str:

@@ -48,10 +48,9 @@ def is_chosen(compiler: Compiler, wrt: Sequence[str]) -> bool:
                 'its gradient, the costate, needs mode="reverse" or "auto"'
             )
         return True
-    if state is not None or any(v.axes for v in found):
+    if state is not None or len(found) != 1 or found[0].axes:
         return False
-    shapes = ([n.subs(compiler.sizes).constant or 0 for n in v.shape] for v in found)
-    return sum(math.prod(shape) for shape in shapes) == 1
+    return all(n.subs(compiler.sizes).constant == 1 for n in found[0].shape)
 
 
 @dataclass(frozen=True)

@@ -126,18 +126,26 @@ def refit(program: Program) -> Program:
         if v.role != "variable":
             variables[name] = v
         elif name in by_name:
-            axes = []
-            for k, axis in enumerate(v.axes):
-                domains = []
-                for eq in by_name[name]:
-                    others = [i for i in eq.indices if i != eq.indices[k]]
-                    shadow = eq.domain.project_out(others)
-                    domains.append(shadow.subs({eq.indices[k]: Poly.symbol(axis.index)}))
-                # Where no affine end covers all pieces (2 and T, say), the old range stays.
-                lo, hi = hull(domains, axis.index, given) or (axis.lo, axis.hi)
-                axes.append(Axis(axis.index, lo, hi))
-            variables[name] = v if tuple(axes) == v.axes else replace(v, axes=tuple(axes))
+            axes = _fitted(v.axes, tuple((eq.indices, eq.domain) for eq in by_name[name]), given)
+            variables[name] = v if axes == v.axes else replace(v, axes=axes)
     return program.with_(vars=variables)
+
+
+@remembered
+def _fitted(
+    axes: tuple[Axis, ...], pieces: tuple[tuple[tuple[str, ...], Domain], ...], given: Domain
+) -> tuple[Axis, ...]:
+    """Axes whose ranges are those of the pieces."""
+    found = []
+    for k, axis in enumerate(axes):
+        domains = []
+        for indices, domain in pieces:
+            shadow = domain.project_out(i for i in indices if i != indices[k])
+            domains.append(shadow.subs({indices[k]: Poly.symbol(axis.index)}))
+        # Where no affine end covers all pieces (2 and T, say), the old range stays.
+        lo, hi = hull(domains, axis.index, given) or (axis.lo, axis.hi)
+        found.append(Axis(axis.index, lo, hi))
+    return tuple(found)
 
 
 _MOST_TRIMMED = 3
