@@ -270,10 +270,12 @@ def version() -> str | None:
         files = [found for root in roots for found in _sources(root, len(root))]
     except OSError:
         return None  # an archive, say: its files have no dates
-    return digest(sorted(files), sys.version, sys.platform, np.__version__)
+    # One text: there are hundreds of them, and this is done in every process.
+    return digest("\n".join(sorted(files)), sys.version, sys.platform, np.__version__)
 
 
-def _sources(root: str, prefix: int) -> Iterator[tuple[str, int, int]]:
+def _sources(root: str, prefix: int) -> Iterator[str]:
+    """A line for each file: its path, size and date."""
     with os.scandir(root) as found:
         for entry in found:
             if entry.is_dir():
@@ -281,4 +283,4 @@ def _sources(root: str, prefix: int) -> Iterator[tuple[str, int, int]]:
                     yield from _sources(entry.path, prefix)
             else:
                 status = entry.stat()
-                yield entry.path[prefix:], status.st_size, status.st_mtime_ns
+                yield f"{entry.path[prefix:]!r} {status.st_size} {status.st_mtime_ns}"
