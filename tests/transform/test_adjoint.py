@@ -270,3 +270,22 @@ def test_a_model_without_a_loss_asks_for_a_scalar() -> None:
     with pytest.raises(ValueError, match="minimises nothing"):
         adjoint(program)
     assert adjoint(program, of=["loss"]).outputs
+
+
+def test_a_value_under_two_indices_has_one_adjoint() -> None:
+    """A softmax reads its scores under two indices; each gradient is one sum all the same."""
+    text = the_adjoint("""
+        model attention(D):
+            axis   s: T
+            input  x[t]: real[D]
+            param  W, V: real[D, D]
+            k[t] = W @ x[t]
+            q[t] = V @ x[t]
+            a[t,s] = softmax[s <= t](q[t] @ k[s]) for s <= t
+            z[t] = sum[s <= t](a[t,s] * x[s])
+            loss = sum[t](sum(z[t] ** 2))
+            minimize loss
+        """)
+    assert "a_pre_bar[t, s_1] = a[t, s_1] * (a_pre_1_bar[t] + a_bar[t, s_1]) for s_1 <= t" in text
+    assert "k_bar[t] = sum[s >= t](a_pre_bar[s, t] * q[s])\n" in text
+    assert "q_bar[t] = sum[s_1 <= t](a_pre_bar[t, s_1] * k[s_1])\n" in text

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..dependence import distinct
+from ..domain import Domain
 from ..expr import (
     Call,
     Expr,
@@ -25,6 +26,7 @@ from ..expr import (
     free_symbols,
     fresh,
     names,
+    subs_positions,
     with_children,
 )
 from ..poly import Poly
@@ -50,17 +52,33 @@ class _Namer:
         self.active = active
         self.vars = dict(program.vars)
         self.extra: list[Equation] = []
+        self.made: dict[tuple[Domain, Expr], str] = {}
+        #: Whether an equation is looked at for the second time, for what has got a name in it.
+        self.again = False
 
     def is_active(self, e: Expr) -> bool:
         return e.is_real and not names(e).isdisjoint(self.active)
 
     def name(self, e: Expr, eq: Equation, scope: Scope) -> Expr:
-        """Introduce a variable for ``e`` and return the read of it."""
+        """Introduce a variable for ``e`` and return the read of it.
+
+        What has a name already, if under another index, keeps it: with a name for each place, the
+        adjoint would have sums of its own for each.
+        """
         read, var, piece = introduce(self.program, self.vars, e, eq, scope, f"{eq.name}_pre")
+        form = _form(piece)
+        if form in self.made:
+            return replace(read, name=self.made[form])
+        self.made[form] = var.name
         self.vars[var.name] = var
         self.extra.append(piece)
         self.active.add(var.name)
         return read
+
+    def has_name(self, e: Expr, eq: Equation, scope: Scope) -> bool:
+        """Whether there is a variable for ``e``, if under another index."""
+        *_, piece = introduce(self.program, self.vars, e, eq, scope, eq.name)
+        return _form(piece) in self.made
 
     def visit(self, e: Expr, eq: Equation, scope: Scope, root: bool) -> Expr:
         if not isinstance(e, (Call, Reduce, Guard)) or not self.is_active(e):
@@ -76,7 +94,10 @@ class _Namer:
             return self.name(result, eq, scope) if e.op != "sum" and not root else result
         args = [self.visit(a, eq, scope, False) for a in children(e)]
         for i, a in enumerate(args):
-            if is_heavy(a) and self.value_is_read(e, args, i, root):
+            if not is_heavy(a):
+                continue
+            known = self.again and self.is_active(a) and self.has_name(a, eq, scope)
+            if known or self.value_is_read(e, args, i, root):
                 args[i] = self.name(a, eq, scope)
         return with_children(e, tuple(args))
 
@@ -86,6 +107,12 @@ class _Namer:
         if e.op in PRODUCTS:
             return any(self.is_active(a) for j, a in enumerate(args) if j != i)
         return not (root and e.op in OF_RESULT)
+
+
+def _form(piece: Equation) -> tuple[Domain, Expr]:
+    """An equation without its names."""
+    canonical = {i: Poly.symbol(f"#{k}") for k, i in enumerate(piece.indices)}
+    return piece.domain.subs(canonical), subs_positions(piece.rhs, canonical)
 
 
 class Scope:
@@ -125,15 +152,15 @@ def introduce(
     domain = eq.domain
     for node in scope.nodes:
         domain = domain & node.domain
-    domain = domain.simplified(program.given)
     # An index that is pinned to one position, or that the value does not depend on, is no axis
     # of the new variable.
     pinned = eq.pins
     loop = tuple(i for i in (*eq.indices, *scope.bound) if i not in pinned)
     used = free_symbols(e)
     indices = tuple(i for i in loop if i in used)
-    where = domain.subs(pinned).project_out(i for i in loop if i not in used)
     given = program.given
+    where = domain.simplified(given).subs(pinned).project_out(i for i in loop if i not in used)
+    where = where.simplified(given)
     axes = tuple(Axis(i, *axis_range([where], i, indices, given)) for i in indices)
     name = fresh(stem, variables)
     var = Var(name, "variable", axes, e.shape, e.type, generated=True)
@@ -151,6 +178,11 @@ def name_intermediates(program: Program, active: set[str]) -> Program:
         namer.extra = []
         # What an implicit equation computes depends on its own solution: nothing leaves it.
         rhs = eq.rhs if eq.solver else namer.visit(eq.rhs, eq, Scope(), True)
+        if any(not set(piece.indices) <= set(eq.indices) for piece in namer.extra):
+            # What a reduction reads under its own index may stand outside of it as well.
+            namer.again = True
+            rhs = namer.visit(rhs, eq, Scope(), True)
+            namer.again = False
         equations.extend(namer.extra)
         equations.append(replace(eq, rhs=rhs))
     # An index that was made here is declared, where its range is that of another one.
