@@ -15,8 +15,8 @@ rows are grouped: a row of C has the same bits whatever M is.
 from __future__ import annotations
 
 from .outer import outer_sum, outer_work
-from .product import matvec, pack, packed_size, product
+from .product import matvec, needs_packing, pack, packed_size, product
 from .weighted import weighted_sum
 
-__all__ = ["matvec", "outer_sum", "outer_work", "pack", "packed_size", "product",
-           "weighted_sum"]  # fmt: skip
+__all__ = ["matvec", "needs_packing", "outer_sum", "outer_work", "pack", "packed_size",
+           "product", "weighted_sum"]  # fmt: skip

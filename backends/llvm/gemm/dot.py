@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from ..body import INT, POINTER, VOID, Body, Type, Value, define
 from .tiling import Tiling
 
-#: Rows that share the loads of B; with their several sums they hide the latency of additions.
+#: Sums at once at most: two a cycle with a latency of four hide the latency of additions.
+SUMS = 8
+#: Rows that share the loads of B.
 ROWS = 4
 
 
@@ -19,11 +21,11 @@ def dot_rows(
 
     ``start`` may be null.
     """
-    many, one = (_kernel(b, t, height, N, K) for height in (ROWS, 1))
-    whole = rows - rows.srem(ROWS)
     given = start.ne(0)
 
-    def step(name: str, height: int, first: Value | int, end: Value) -> None:
+    def step(height: int, first: Value | int, end: Value) -> None:
+        name = _kernel(b, t, height, N, K)
+
         def run(row: Value, _: list[Value]) -> list[Value]:
             from_a = b.at(a, row * lda, t.element)
             to_c = b.at(c, row * ldc, t.element)
@@ -33,8 +35,11 @@ def dot_rows(
 
         b.loop(end, [], run, start=first, by=height)
 
-    step(many, ROWS, 0, whole)
-    step(one, 1, whole, rows)
+    first: Value | int = 0
+    for height in (SUMS, ROWS, 1) if N * SUMS <= SUMS else (ROWS, 1):
+        end = rows if height == 1 else rows - rows.srem(height)
+        step(height, first, end)
+        first = end
 
 
 def _kernel(b: Body, t: Tiling, height: int, N: int, K: int) -> str:

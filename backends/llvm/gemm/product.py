@@ -25,6 +25,11 @@ def packed_size(target: HostTarget, dtype: str, N: int, K: int) -> int:
     return K * sum(panel.padded for panel in t.panels(N))
 
 
+def needs_packing(target: HostTarget, dtype: str, N: int, K: int) -> bool:
+    """Whether `pack` changes anything about a matrix whose columns' entries are adjacent."""
+    return N > 1 or not _by_dots(tiling(target, dtype), N, K)
+
+
 def pack(
     module: ir.Module, target: HostTarget, dtype: str, N: int, K: int, *, transposed: bool
 ) -> str:

@@ -31,7 +31,13 @@ def weighted_sum(module: ir.Module, target: HostTarget, dtype: str, N: int) -> s
 
 
 def _parts(N: int, t: Tiling) -> list[tuple[int, int]]:
-    """Columns in vectors, (first, width): full ones, then the halves of what is left."""
+    """Columns in vectors, (first, width): full ones, the last one where it ends with the columns.
+
+    What two of them share has the same sums in both, so they must be written together. Otherwise
+    the last ones are halves of vectors.
+    """
+    if t.lanes <= N <= t.lanes * SUMS:
+        return [(min(start, N - t.lanes), t.lanes) for start in range(0, N, t.lanes)]
     found, start, width = [], 0, t.lanes
     while start < N:
         while width > N - start:

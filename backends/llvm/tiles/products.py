@@ -121,7 +121,9 @@ def call(
         )
         f.call_void(name, a_at, b_at, c_at, rows)
     elif b.view.shared and (rows.name != "1" or te.is_repeated):
-        packed = te.packed(b, b_at, stride, not by_rows)
+        packed = b_at
+        if b.down != 1 or gemm.needs_packing(g.target, g.dtype, N, K):
+            packed = te.packed(b, b_at, stride, not by_rows)
         name = gemm.product(g.module, g.target, g.dtype, N, K)
         f.call_void(
             name, rows, a_at, integer(steps[a]), packed, begin, integer(skip), c_at,

@@ -40,7 +40,7 @@ def emit(f: ir.Function, name: str, *values: ir.Value) -> ir.Value:
     """
     kind = type_of(values[0].type)
     rule = FUNCTIONS[name]
-    if name in SHORT:
+    if name in SHORT or (name in OVERLAPPING and kind.lanes > 1):
         body = Body(f)
         return rule(body, *map(body.wrap, values))
 
@@ -101,3 +101,6 @@ FUNCTIONS: dict[str, Rule] = {
 
 #: Those of a few instructions, which are written in place.
 SHORT = frozenset(("relu", "sqrt", "floor", "ceil", "round", "abs", "sign", "maximum", "minimum"))
+#: Those that are written in place for vectors: often the one long chain in a loop (a softmax, say),
+#: which then overlaps with that of the next vector, and finds its constants in registers.
+OVERLAPPING = frozenset(("exp", "exp_diff"))
