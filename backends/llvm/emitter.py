@@ -26,6 +26,10 @@ from .memory import Memory
 _LOAD_ENTRIES = 4
 
 
+#: Sums that are not contracted with a product.
+_PLAIN = {"add": "fadd", "sub": "fsub"}
+
+
 class Emitter(Indexer):
     """Computes expressions in one function.
 
@@ -41,6 +45,8 @@ class Emitter(Indexer):
     ) -> None:
         super().__init__(f, formats, env)
         self.memory = memory
+        #: What the loop around assigns.
+        self.assigned: frozenset[str] = frozenset()
 
     # --- expressions ------------------------------------------------------------------------------
 
@@ -66,7 +72,24 @@ class Emitter(Indexer):
         if e.op == "take" and isinstance(e.args[0], Ref) and self.known(e.args[0]) is None:
             if dims(e.args[0].shape)[e.attr("axis")] > _LOAD_ENTRIES:
                 return self.taken(e, e.args[0])
-        return components.emit(self, e, [self.value(a) for a in e.args])
+        values = [self.value(a) for a in e.args]
+        if self.waits(e):
+            return [self.binary(_PLAIN[e.op], a, b) for a, b in zip(*values, strict=True)]
+        return components.emit(self, e, values)
+
+    def waits(self, e: Call) -> bool:
+        """Whether a product is there long before what it is added to, a state of the step before.
+
+        A chain of sums is then as quick as an addition, which a fused multiply-add (on AMD's
+        processors, say) is not. Between lanes, which do not wait, fewer instructions count more.
+        """
+        if e.op not in _PLAIN or self.memory.lanes > 1 or not all(a.is_real for a in e.args):
+            return False
+        late = [a for a in e.args if not names(a).isdisjoint(self.assigned)]
+        ready = [a for a in e.args if names(a).isdisjoint(self.assigned)]
+        if len(late) != 1 or any(a.shape != e.shape for a in e.args):
+            return False
+        return _is_product(ready[0]) and not _is_product(late[0])
 
     def constant(self, e: Const) -> Components:
         flat = np.broadcast_to(np.asarray(e.value), dims(e.shape)).ravel().tolist()
@@ -193,3 +216,7 @@ class Emitter(Indexer):
         f.branch(after)
         f.start(after)
         return [f.phi(a.type, [(a, last), (b, before)]) for a, b in zip(found, state, strict=True)]
+
+
+def _is_product(e: Expr) -> bool:
+    return isinstance(e, Call) and e.op == "mul"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from unfold.domain import Domain
 from unfold.expr import Ref
-from unfold.plan import Buffer, Loop, Node, Plan, Result, Statement
+from unfold.plan import Buffer, Loop, Node, Plan, Result, Statement, statements
 from unfold.poly import Poly
 
 from .block import Record, data_offset
@@ -204,7 +204,10 @@ class _Generator:
             for c in held:
                 for ref in c.ages:
                     e.remember(ref, [next(state) for _ in range(self.size(c))])
+            outside = e.assigned
+            e.assigned = frozenset(s.target for s in statements(node.body))
             self.nodes(e, node.body, inner)
+            e.assigned = outside
             following = [v for c in held for ref in self.passed(c) for v in self.uniform(e, ref)]
         left = iter(loop.close(following))
         for c in held:

@@ -41,3 +41,21 @@ def test_the_listing_is_of_the_code_that_runs(
     assert jit.object_code(ir, optimise=optimise, pair=pair) == code
     assert jit.object_code(ir, optimise=not optimise, pair=pair) != code
     assert kernel.assembly() == jit.assembly(ir, optimise=optimise, pair=pair)
+
+
+def test_a_product_that_is_ready_is_not_fused_into_the_chain_that_waits() -> None:
+    """A fused multiply-add takes longer than an addition on some processors."""
+    kernel = llvm.compile(unfold.loads(SCALAR).program, dtype="float64", sum_adjoints=False)
+    assert "fadd double" in kernel.ir()
+    assert "fadd contract double" not in kernel.ir()
+    late = SCALAR.replace("s[t-1] + a * x[t]", "a * s[t-1] + x[t]")
+    kernel = llvm.compile(unfold.loads(late).program, dtype="float64", sum_adjoints=False)
+    assert "fadd contract double" in kernel.ir()
+
+
+def test_what_stays_in_registers_takes_no_memory() -> None:
+    text = SCALAR.replace("output s[t]", "loss = sum[t](s[t] ** 2)\n    minimize loss")
+    fn = unfold.compile(text, mode="reverse")
+    work = fn.memory(T=1000, B=4).work
+    assert work["s"] >= 8 * 1001
+    assert work["s_bar"] == 0
