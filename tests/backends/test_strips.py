@@ -13,7 +13,7 @@ from unfold.backends.llvm import choose
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
-@pytest.mark.parametrize("name", ["elman", "gru", "lstm"])
+@pytest.mark.parametrize("name", ["elman", "gru", "lstm", "birnn", "neural_ode"])
 def test_a_gradient_takes_little_more_than_the_states_that_its_adjoint_reads(name: str) -> None:
     model = unfold.load(EXAMPLES / f"{name}.rec")
     sizes = {n: {"D": 32, "H": 64}.get(n, 8) for n in model.sizes}
@@ -41,16 +41,52 @@ model main(D, H):
 """
 
 
+# What one product gives to loops of both directions, and a weight's gradient from both.
+BOTH = """
+model main(D, H):
+    input  x[t]: real[D]
+    input  c[t]: int<3>
+    param  W: real[H, D] ~ glorot
+    param  U, S: real[H, H] ~ orthogonal
+    param  V: real[3, 2*H] ~ glorot
+    f[0] = 0
+    f[t] = tanh(W @ x[t] + U @ f[t-1])
+    b[T+1] = 0
+    b[t] = tanh(W @ x[t] + S @ b[t+1])
+    y[t] = V @ [f[t]; b[t]]
+    loss = sum[t](cross_entropy(y[t], c[t]))
+    output f[t], b[t]
+    minimize loss
+"""
+
+# Terms of one weight's gradient with sums that are made for it alone.
+FLOW = """
+model main(D, H):
+    input  x[t]: real[D]
+    input  c[t]: int<3>
+    param  W: real[H, D] ~ glorot
+    param  U: real[H, H] ~ orthogonal
+    param  V: real[3, H] ~ glorot
+    h[0] = 0
+    flow h[t] from h[t-1] by rk4(0.5, substeps = 2):
+        der(h) = tanh(U @ h + W @ x[t]) - h
+    loss = sum[t](cross_entropy(V @ h[t], c[t]))
+    output h[t]
+    minimize loss
+"""
+
+
 # Of 3 sequences a strip has 64 steps, of 33 it has 8; a single one is read where it stands.
+@pytest.mark.parametrize("text", [TWO, BOTH, FLOW], ids=["two", "both", "flow"])
 @pytest.mark.parametrize(
     ("steps", "batch"), [(1, 3), (7, 33), (8, 33), (17, 33), (64, 3), (65, 3), (300, None)]
 )
 def test_gradients_are_the_same_at_every_border_of_strips(
-    steps: int, batch: int | None, monkeypatch: pytest.MonkeyPatch
+    text: str, steps: int, batch: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choose, "UNROLLED", -1)
     rng = np.random.default_rng(0)
-    native, same = (unfold.compile(TWO, D=2, H=3, backend=b) for b in ("llvm", "numpy"))
+    native, same = (unfold.compile(text, D=2, H=3, backend=b) for b in ("llvm", "numpy"))
     rows = () if batch is None else (batch,)
     data = {"x": rng.normal(size=(*rows, steps, 2)), "c": rng.integers(0, 3, (*rows, steps))}
     params = native.init(0)

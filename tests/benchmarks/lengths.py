@@ -5,8 +5,8 @@
 *Compile*, in milliseconds, is what the first gradient takes beyond a later one of the same length,
 each in a fresh process with nothing compiled, the smallest of several. *Memory* is what a gradient
 with all states keeps beside its arguments and results, for a batch, over the bytes of the states
-that the adjoint's equations read (`states`), and over these with the inputs that they read, which
-are kept step by step (`with inputs`).
+that the adjoint's equations read (`states`: what the model computes, by name or on the way), and
+over these with the inputs that they read, which are kept step by step (`with inputs`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from rich.table import Table
 
 import unfold
 from tests.benchmarks.compiling import EXAMPLES, fresh
-from unfold.expr import names
+from unfold.expr import Call, Expr, names
+from unfold.program import Program
 
 MODELS = ("lstm", "gru", "elman", "birnn", "stacked_bigru", "pendulum_control", "neural_ode")
 STEPS = (10, 100_000)
@@ -48,11 +50,10 @@ def memory(name: str) -> dict[str, float]:
     sizes = {n: SIZES.get(n, FALLBACK) for n in model.sizes}
     fn = unfold.compile(model, sizes=sizes, dtype="float32", mode="reverse")
     kept = sum(fn.memory(T=T, B=B).work.values())
-    own = {eq.name for eq in model.program.equations}
-    back = [eq for eq in model.adjoint().program.equations if eq.name not in own]
-    read = {n for eq in back for n in names(eq.rhs)}
+    program = model.adjoint().program
+    read = read_back(program, model.program.losses)
     states = inputs = 0
-    for v in model.program.vars.values():
+    for v in program.vars.values():
         if v.name not in read or not v.axes:
             continue
         extents = [(a.hi - a.lo + 1).evaluate({"T": T}) for a in v.axes]
@@ -67,6 +68,39 @@ def memory(name: str) -> dict[str, float]:
         "kept": kept, "states": states, "inputs": inputs, "ratio": kept / states,
         "with inputs": kept / (states + inputs),
     }  # fmt: skip
+
+
+def read_back(program: Program, losses: Iterable[str]) -> set[str]:
+    """What an adjoint's equations read of what comes before them.
+
+    That is what the loss is computed from, be it a variable of the model or an intermediate value
+    (``W_hn @ h[t-1] + b_hn`` of a GRU). Vectors end to end are their parts, which count once.
+    """
+    right: dict[str, list[Expr]] = {}
+    for eq in program.equations:
+        right.setdefault(eq.name, []).append(eq.rhs)
+    forward = reached(losses, right)
+    back = {n for n in right if n not in forward}
+    read = {n for name in back for e in right[name] for n in names(e)} - back
+    joined = {n for n in right if all(isinstance(e, Call) and e.op == "concat" for e in right[n])}
+    while read & joined:
+        name = (read & joined).pop()
+        read |= {n for e in right[name] for n in names(e)}
+        joined.discard(name)
+        read.discard(name)
+    return read
+
+
+def reached(start: Iterable[str], right: Mapping[str, Sequence[Expr]]) -> set[str]:
+    """The names that some names are computed from."""
+    found: set[str] = set()
+    waiting = list(start)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [n for e in right.get(name, ()) for n in names(e)]
+    return found
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from .build import build as plan
 from .fuse import fuse
 from .hoist import hoist
 from .nodes import Buffer, Loop, Node, Plan, Result, Statement, statements
+from .parts import parts
 from .peel import peel
 from .retime import retime
 from .settle import settle
@@ -17,5 +18,5 @@ from .split import split
 from .verify import PlanError, verify
 
 __all__ = ["Buffer", "Loop", "Node", "Plan", "PlanError", "Result", "Statement", "accumulate",
-           "fuse", "hoist", "peel", "plan", "retime", "settle", "split", "statements",
+           "fuse", "hoist", "parts", "peel", "plan", "retime", "settle", "split", "statements",
            "verify"]  # fmt: skip

@@ -216,6 +216,9 @@ class _Hoister:
     def as_variable(self, e: Expr, place: _Place) -> Expr:
         if isinstance(e, Ref):
             return e
+        if isinstance(e, Call) and e.op == "concat" and not e.attr("axis"):
+            # Vectors end to end are not copied: each has a block of the product.
+            return with_children(e, tuple(self.as_variable(a, place) for a in e.args))
         return self.variable(e, place, "factor") or e
 
 

@@ -93,6 +93,7 @@ class _Loop:
         touched: its accesses, by storage.
         hidden: storages of which not all accesses are listed.
         index: of a loop over one range, its index; ``None`` for what can not be cut.
+        added: what it only adds a sum to, in part after it has begun with zeros (``begun``).
     """
 
     op: Op
@@ -100,9 +101,18 @@ class _Loop:
     hidden: set[str]
     index: str | None
     written: set[str] = field(init=False)
+    added: set[str] = field(init=False)
+    begun: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.written = {n for n, found in self.touched.items() if any(a.write for a in found)}
+        whole = isinstance(self.op, Stretch) and self.op.whole
+        sums = self.op.body if isinstance(self.op, Stretch) and whole else ()
+        self.added, self.begun = set(), set()
+        for o in sums:
+            if isinstance(o, (ColumnSum, Contract)) and _can_add(o):
+                self.added.add(o.target.storage)
+                self.begun |= {o.target.storage} if o.fresh else set()
 
     @staticmethod
     def of(op: Op, members: Mapping[str, Member]) -> _Loop:
@@ -128,11 +138,15 @@ class _Loop:
             return ((self.op.lows, self.op.highs),)
         return self.op.ranges
 
-    def clashes(self, other: _Loop) -> set[str]:
-        """What both touch and one of them writes."""
+    def clashes(self, other: _Loop, together: bool = False) -> set[str]:
+        """What both touch and one of them writes, unless both add to it, which they may do in any
+        order; ``together`` with this one first in every strip, it may begin the sum."""
         both = {*self.touched, *self.hidden} & {*other.touched, *other.hidden}
         changed = self.written | self.hidden | other.written | other.hidden
-        return both & changed
+        alike = (self.added & other.added) - other.begun
+        if not together:
+            alike -= self.begun
+        return (both & changed) - alike
 
     def lags(self, a: Access) -> dict[int, int]:
         """For each axis whose position moves with the loop's steps, how far it is from them."""
@@ -181,12 +195,7 @@ class _Work:
         """Bring maps before and after a recurrence into strips with it."""
         assert isinstance(loop.op, Repeat)
         at, way = self.loops.index(loop), loop.op.direction
-        group, between = [loop], [loop]
-        for other in reversed(self.loops[:at]):
-            if self.feeds(other, group, way) and self.is_free(other, between, group):
-                group.insert(0, other)
-            else:
-                between.append(other)
+        group = self.with_feeders([loop], at, way)
         refused: set[_Loop] = set()
         while True:
             later = self.followers(self.loops[at + 1 :], group, way, refused)
@@ -195,16 +204,35 @@ class _Work:
             if not wasted:
                 break
             refused |= wasted
-        group += later
+        if later:
+            group = self.with_feeders([*group, *later], at, way)
         if len(group) > 1:
             self.groups[loop] = group
             self.home |= dict.fromkeys(group, loop)
 
-    def feeds(self, other: _Loop, group: Sequence[_Loop], way: int) -> bool:
-        """Whether a map computes what only a group needs."""
+    def with_feeders(self, group: Sequence[_Loop], at: int, way: int) -> list[_Loop]:
+        """A group, in order, with the maps before a place that compute what only it needs."""
+        found = list(group)
+        between: list[_Loop] = []
+        for number in range(at - 1, -1, -1):
+            other = self.loops[number]
+            if other in found:
+                continue
+            earlier = [o for o in found if self.loops.index(o) < number]
+            if self.feeds(other, earlier, found, way) and self.is_free(other, between):
+                found.insert(len(earlier), other)
+            else:
+                between.append(other)
+        return found
+
+    def feeds(
+        self, other: _Loop, earlier: Sequence[_Loop], group: Sequence[_Loop], way: int
+    ) -> bool:
+        """Whether a map computes what only a group needs, and may come after some of it."""
         return (
             self.is_open(other)
-            and self.keeps_order([other], group, way)
+            and self.keeps_order(earlier, [other], way)
+            and self.keeps_order([other], group[len(earlier) :], way)
             and bool(other.written & self.passed([other, *group]))
         )
 
@@ -222,7 +250,7 @@ class _Work:
                 and made & set(other.touched)
                 and self.keeps_order(group, [other], way)
                 and self.keeps_order(found, [other], way)
-                and self.is_free(other, between, ())
+                and self.is_free(other, between)
             ):
                 found.append(other)
                 made |= other.written
@@ -242,14 +270,17 @@ class _Work:
     def is_open(self, loop: _Loop) -> bool:
         return isinstance(loop.op, Stretch) and loop.index is not None and loop not in self.home
 
-    def is_free(self, loop: _Loop, between: Sequence[_Loop], group: Sequence[_Loop]) -> bool:
+    def is_free(self, loop: _Loop, between: Sequence[_Loop]) -> bool:
         """Whether a loop may pass what stands between it and its group."""
-        return not any(loop.clashes(other) for other in between if other not in group)
+        return not any(loop.clashes(other) for other in between)
 
     def keeps_order(self, before: Sequence[_Loop], after: Sequence[_Loop], way: int) -> bool:
         """Whether a strip of what comes after never needs a later strip of what comes before."""
         return all(
-            self.in_time(a, b, name, way) for a in before for b in after for name in a.clashes(b)
+            self.in_time(a, b, name, way)
+            for a in before
+            for b in after
+            for name in a.clashes(b, together=True)
         )
 
     def in_time(self, before: _Loop, after: _Loop, name: str, way: int) -> bool:

@@ -36,6 +36,9 @@ def add_rows(s: Expressions, target: View, e: Expr) -> None:
         with s.collected() as ops:
             add_rows(s, target, e.body)
         s.ops.append(Branch(e.domain, tuple(ops), ()))
+    elif isinstance(e, Reduce) and e.op == "sum" and (blocks := _blocks(target, e)):
+        for block, part in blocks:
+            add_rows(s, block, part)
     elif isinstance(e, Reduce) and e.op == "sum":
         s.settle(e.body, e.indices)
         with s.collected() as ops:
@@ -62,6 +65,25 @@ def add_rows(s: Expressions, target: View, e: Expr) -> None:
         leaves: dict[Expr, View] = {}
         rhs = s.inline(e, leaves)
         s.ops.append(ColumnSum(target, rhs, leaves, s.is_shared(e)))
+
+
+def _blocks(target: View, e: Reduce) -> list[tuple[View, Reduce]]:
+    """A sum of outer products with vectors end to end, as a sum for each block of the target."""
+    if not isinstance(e.body, Call) or e.body.op != "outer":
+        return []
+    for axis, a in enumerate(e.body.args):
+        if not isinstance(a, Call) or a.op != "concat":
+            continue
+        found, end = [], 0
+        for piece in a.args:
+            start, end = end, end + piece.shape[0].evaluate({})
+            sides = (*e.body.args[:axis], piece, *e.body.args[axis + 1 :])
+            shape = (*e.body.shape[:axis], *piece.shape, *e.body.shape[axis + 1 :])
+            part = Call("outer", sides, (), shape, e.body.type)
+            block = target.sliced(axis, start, end)
+            found.append((block, Reduce(e.op, e.indices, e.domain, part)))
+        return found
+    return []
 
 
 def reduce_rows(s: Expressions, target: View, e: Reduce) -> bool:
@@ -122,7 +144,8 @@ def own_rows(s: Expressions, view: View, e: Expr) -> View:
 def _overwriting(op: Op, target: View) -> Op | None:
     """A sum over rows that does not need its target to be zero before, if it can be one."""
     if isinstance(op, (Contract, ColumnSum)):
-        return replace(op, fresh=True) if op.target.storage == target.storage else None
+        whole = op.target.storage == target.storage and op.target.size == target.size
+        return replace(op, fresh=True) if whole else None
     if isinstance(op, Stretch) and op.whole and len(op.body) == 1:
         begun = _overwriting(op.body[0], target)
         return None if begun is None else replace(op, body=(begun,))
