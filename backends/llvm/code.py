@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from unfold.collecting import uncollected
 from unfold.expr import kinds
-from unfold.plan import Plan, hoist, parts, retime, settle
+from unfold.plan import Plan, copies, hoist, parts, retime, settle
 from unfold.program import Program
 
 from . import choose, jit, lanes, solving, tiles
@@ -68,7 +68,7 @@ def source(program: Program, dtype: str, threads: int, sum_adjoints: bool) -> So
     """The plan of a program, for the kind of code that suits it."""
     program = settle(program)
     small = choose.is_small(program)
-    made = choose.arranged(program if small else retime(hoist(parts(program))), small)
+    made = choose.arranged(program if small else retime(hoist(copies(parts(program)))), small)
     return Source(made, small, dtype, threads, sum_adjoints)
 
 

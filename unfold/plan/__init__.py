@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .accumulate import accumulate
 from .build import build as plan
+from .copies import copies
 from .fuse import fuse
 from .hoist import hoist
 from .nodes import Buffer, Loop, Node, Plan, Result, Statement, statements
@@ -18,5 +19,5 @@ from .split import split
 from .verify import PlanError, verify
 
 __all__ = ["Buffer", "Loop", "Node", "Plan", "PlanError", "Result", "Statement", "accumulate",
-           "fuse", "hoist", "parts", "peel", "plan", "retime", "settle", "split", "statements",
-           "verify"]  # fmt: skip
+           "copies", "fuse", "hoist", "parts", "peel", "plan", "retime", "settle", "split",
+           "statements", "verify"]  # fmt: skip

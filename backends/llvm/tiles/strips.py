@@ -79,7 +79,10 @@ def in_strips(
     work = _Work([_Loop.of(op, members) for op in ops], plan, copied)
     for loop in reversed(work.loops):
         if isinstance(loop.op, Repeat) and loop.index is not None:
-            work.surround(loop)
+            work.surround(loop, loop.op.direction)
+    for loop in work.loops:
+        if work.is_open(loop):
+            work.surround(loop, 1)
     work.take_inputs()
     return tuple(work.result()), frozenset(work.inputs)
 
@@ -189,12 +192,11 @@ class _Work:
                     self.users.setdefault(n, set()).add(loop)
         self.results = {r.name for r in plan.results}
 
-    # --- around a recurrence ----------------------------------------------------------------------
+    # --- around one loop --------------------------------------------------------------------------
 
-    def surround(self, loop: _Loop) -> None:
-        """Bring maps before and after a recurrence into strips with it."""
-        assert isinstance(loop.op, Repeat)
-        at, way = self.loops.index(loop), loop.op.direction
+    def surround(self, loop: _Loop, way: int) -> None:
+        """Bring maps before and after a loop into strips with it."""
+        at = self.loops.index(loop)
         group = self.with_feeders([loop], at, way)
         refused: set[_Loop] = set()
         while True:
