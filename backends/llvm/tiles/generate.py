@@ -28,7 +28,7 @@ from .select import Selector
 from .sharing import STRIP, Sharing
 from .stack import Stacker
 from .storage import Layout, spaced, summed_buffers
-from .strips import bits, in_strips
+from .strips import bits, extent, in_strips
 from .tile import Storage, Tile
 from .unequal import OWN, Unequal, side_by_side
 from .walking import over_pairs
@@ -101,6 +101,8 @@ class Generator:
         self.members = spaced(sharing.members, self.summed, formats.bytes("real"))
         self.body_ops = body
         self.rings = sharing.rings | dict.fromkeys(self.by_strips, STRIP)
+        kept = (plan.buffers[n].size for n, size in self.rings.items() if size == STRIP)
+        self.of_strip = extent(body, max(kept, default=1))
         self.function("shared", lambda te: te.ops(shared), shared=True)
         self.function("body", lambda te: self.body(te, body))
         # Which operands must be packed is known once the body is written.
@@ -114,8 +116,9 @@ class Generator:
         }
         extra = {"%scratch": self.scratch_size, **packs}
         return Layout(
-            self.plan, self.plain, self.summed, self.temporaries, self.members, extra, self.rings
-        )
+            self.plan, self.plain, self.summed, self.temporaries, self.members, extra, self.rings,
+            self.of_strip,
+        )  # fmt: skip
 
     # --- functions --------------------------------------------------------------------------------
 
@@ -144,7 +147,7 @@ class Generator:
         tile = Tile(f, self.formats, own, {}, known["rows"])
         te = TileEmitter(tile, self.lanes, self, known, shared)
         if not shared:
-            te.bits = bits(f, known["rows"])
+            te.bits = bits(f, known["rows"], self.of_strip)
             own[LENGTH] = f.binary("shl", integer(1), te.bits)
         storages: dict[str, Storage] = {}
         for b in self.plan.buffers.values():

@@ -17,7 +17,6 @@ from ..record import noted
 from .nodes import Temporary
 from .sharing import STRIP
 from .stack import Member
-from .strips import ROWS, STEPS
 
 #: Bytes of all lines that have places of their own in a first-level cache.
 PLACES = 4096
@@ -60,8 +59,8 @@ class Layout:
     """The storages in the workspace of one call: their sizes in bytes by name, in order.
 
     Storages that are members of a bundle stand in that of the bundle's first member; of a ring some
-    elements are kept in turn, of an input's copy too. ``plain`` is the plan's record without what
-    this kind of code needs beside.
+    elements are kept in turn, of an input's copy too (for a strip: see `strips.extent`). ``plain``
+    is the plan's record without what this kind of code needs beside.
     """
 
     plan: Plan
@@ -71,6 +70,7 @@ class Layout:
     members: Mapping[str, Member]
     packs: Mapping[str, int]
     rings: Mapping[str, int]
+    of_strip: tuple[int, int]
 
     @property
     def record(self) -> Record:
@@ -111,5 +111,5 @@ class Layout:
             return Storage(unit, b.axes)
         if ring == STRIP:
             ((_, hi),) = b.axes
-            return Storage(unit, ((Poly.const(0), hi),), turns=(ROWS, STEPS))
+            return Storage(unit, ((Poly.const(0), hi),), turns=self.of_strip)
         return Storage(unit * ring)

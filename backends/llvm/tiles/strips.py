@@ -36,6 +36,7 @@ from .nodes import (
     Map,
     Op,
     Points,
+    Product,
     Repeat,
     Solve,
     Stretch,
@@ -44,8 +45,11 @@ from .nodes import (
 from .stack import Member
 from .stretching import adding
 
-#: About how many rows the steps of a strip are together, and how many steps it has at least.
+#: About how many rows the steps of a strip are together, and how many steps it has at least, so
+#: that products are efficient.
 ROWS, STEPS = 256, 8
+#: Without products: of how many numbers the rows are, so that they stay in the cache.
+NUMBERS = 32768
 
 
 def fits(b: Buffer) -> bool:
@@ -56,10 +60,31 @@ def fits(b: Buffer) -> bool:
     return first is not None and first >= 0
 
 
-def bits(f: Function, rows: Value) -> Value:
+def extent(ops: Sequence[Op], widest: int) -> tuple[int, int]:
+    """About how many rows a strip has, and how many steps at least.
+
+    Args:
+        widest: the number of components of the largest row that is kept for a strip.
+    """
+    if any(isinstance(op, Strips) and _has_products(op.body) for op in ops):
+        return ROWS, STEPS
+    return min(ROWS, max(1, NUMBERS // max(1, widest))), 1
+
+
+def _has_products(ops: Sequence[Op]) -> bool:
+    return any(
+        isinstance(op, (Product, Contract))
+        or (isinstance(op, (Stretch, Repeat, Points)) and _has_products(op.body))
+        or (isinstance(op, Branch) and _has_products((*op.then, *op.otherwise)))
+        for op in ops
+    )
+
+
+def bits(f: Function, rows: Value, of_strip: tuple[int, int]) -> Value:
     """The logarithm of the number of steps of a strip of so many sequences."""
-    fitting = f.binary("udiv", integer(ROWS), f.intrinsic("llvm.smax", rows, integer(1)))
-    least = f.intrinsic("llvm.smax", fitting, integer(STEPS))
+    wanted, steps = of_strip
+    fitting = f.binary("udiv", integer(wanted), f.intrinsic("llvm.smax", rows, integer(1)))
+    least = f.intrinsic("llvm.smax", fitting, integer(steps))
     f.module.declare("llvm.ctlz.i64", "i64", ["i64", "i1"])
     zeros = f.call("i64", "llvm.ctlz.i64", least, integer(0, "i1"))
     return f.binary("sub", integer(63), zeros)
@@ -356,4 +381,4 @@ class _Work:
         yield Strips(FIRST, ranges, way, tuple(body), inputs)
 
 
-__all__ = ["ROWS", "STEPS", "bits", "fits", "in_strips"]
+__all__ = ["ROWS", "STEPS", "bits", "extent", "fits", "in_strips"]
