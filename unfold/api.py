@@ -70,8 +70,10 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
         dtype: of all reals, ``"float64"`` or ``"float32"``.
         threads: how many threads share a batch, or ``"auto"``: as many as there are cores. The same
             number gives the same bits, whatever else the machine does; another number adds the
-            gradients of a batch in another order. A single sequence, and what takes less than
-            about 0.1 ms, stays on one.
+            gradients of a batch in another order. Threads have sequences of their own, or, where
+            weights are large (1 MiB and more) and sequences few (less than 16 for each thread),
+            parts of each product; so a single sequence of a small model stays on one, and so does
+            what takes less than about 0.1 ms.
         check_finite: whether to refuse arrays with NaN or infinities.
         truncate: cut the gradient in time, never the values: `Window` (10) at the borders of
             windows of ten steps, `Horizon` (20) so that each loss term sees twenty steps back.

@@ -9,9 +9,9 @@ from unfold.expr import kinds
 from unfold.plan import Plan, copies, hoist, parts, retime, settle
 from unfold.program import Program
 
-from . import choose, jit, lanes, solving, tiles
+from . import choose, crew, jit, lanes, solving, tiles
 from .block import Record, Storage
-from .effort import effort
+from .effort import effort, streamed
 from .elementwise import Formats
 from .facts import Facts, Returned, Variant
 from .failures import FIELD
@@ -61,6 +61,7 @@ class Source:
             results=results,
             solved=solving.solved(plan, self.dtype),
             effort=effort(plan, width),
+            streamed=0 if self.small else streamed(plan) * self.formats.bytes("real"),
         )  # fmt: skip
 
 
@@ -99,13 +100,15 @@ class Code:
             alone = variant.ragged
         else:
             width = jit.host().lanes(source.dtype)
-            made = tiles.generate(plan, source.formats, width, variant.ragged, variant.sum_adjoints)
+            made = tiles.generate(
+                plan, source.formats, width, variant.ragged, variant.sum_adjoints, variant.crew
+            )
             self.text, self.falling, alone = made.text, made.falling, made.alone
             self.record = made.layout.record
             self.storages = tuple(made.layout.storages(source.formats))
         if alone and not source.small:
             self.storages = tuple(
-                s if n == FIELD else s.of_one()
+                s if n in (FIELD, crew.FIELD) else s.of_one()
                 for n, s in zip(self.record.work, self.storages, strict=True)
             )
 

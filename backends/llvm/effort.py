@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 from unfold.cost.work import Work, size, work
 from unfold.domain import Domain
-from unfold.expr import Call, Expr, Reduce, children
-from unfold.plan import Plan
+from unfold.expr import Call, Expr, Reduce, children, names, walk
+from unfold.plan import Loop, Plan, statements
 from unfold.poly import Poly
 from unfold.program import Equation
 
@@ -42,6 +42,24 @@ def effort(plan: Plan, lanes: int | None) -> tuple[Term, ...]:
         for ranges, cost in _costs(eq, lanes).items():
             total[ranges] = total.get(ranges, 0.0) + times * cost
     return tuple(Term(cost, ranges) for ranges, cost in total.items() if cost)
+
+
+def streamed(plan: Plan) -> int:
+    """How many numbers the matrices have that a step of a loop multiplies by, for all sequences:
+    those of the loop with the most."""
+    found = 0
+    for node in plan.body:
+        if isinstance(node, Loop) and not node.parallel:
+            read = {m for s in statements([node]) for m in _matrices(s.rhs, plan)}
+            found = max(found, sum(plan.buffers[n].size for n in read))
+    return found
+
+
+def _matrices(e: Expr, plan: Plan) -> set[str]:
+    """The shared operands of the products of an expression."""
+    factors = (a for c in walk(e) if isinstance(c, Call) and c.op == "matmul" for a in c.args)
+    read = {n for a in factors if len(a.shape) == 2 for n in names(a)}
+    return {n for n in read if n in plan.buffers and plan.buffers[n].shared}
 
 
 def _costs(eq: Equation, lanes: int | None) -> dict[Ranges, float]:
@@ -85,4 +103,4 @@ def _node(e: Expr, lanes: int | None) -> float:
     return alone / lanes
 
 
-__all__ = ["effort"]
+__all__ = ["effort", "streamed"]

@@ -23,11 +23,13 @@ class Variant(Named):
         lanes: how many sequences run side by side.
         ragged: whether each sequence has its own length T.
         sum_adjoints: whether the adjoints of parameters are summed over the batch.
+        crew: whether threads take pieces of its large operations (see `unfold.backends.llvm.crew`).
     """
 
     lanes: int
     ragged: bool
     sum_adjoints: bool
+    crew: bool = False
 
 
 class Returned(Named):
@@ -80,6 +82,7 @@ class Facts(Named):
         record: the fields of a call of a single sequence, but for the workspace of its variant.
         results, solved: in the order of the program.
         effort: how long one sequence, or a register full of them, takes.
+        streamed: the bytes of the matrices that a step of the largest loop multiplies by.
     """
 
     dtype: str
@@ -93,6 +96,7 @@ class Facts(Named):
     results: tuple[Returned, ...]
     solved: tuple[Solved, ...]
     effort: tuple[Term, ...]
+    streamed: int
 
 
 def microseconds(effort: Sequence[Term], lengths: Mapping[str, int], groups: int) -> float:

@@ -21,20 +21,20 @@ from unfold.named import Named
 
 from . import loading
 from .block import Record, Storage, data_offset
+from .division import Division, division
 from .facts import Facts, Variant, microseconds
 from .machine import host
 from .slots import Slot, number_type, result_kinds, shapes
 
 if TYPE_CHECKING:
     from .code import Source
+    from .crew import Crew
     from .quick import Quick
     from .team import Team
     from .update import Update
 
 Array = NDArray[Any]
 
-#: How many microseconds of work a thread should have.
-_WORTHWHILE = 50.0
 #: When idle workspaces hold more bytes than this, they are given back.
 _KEPT = 2**28
 
@@ -54,7 +54,7 @@ class Kernel:
         self._source = source
         self._lock = threading.Lock()
         self._entries: dict[Variant, Entry] = {}
-        self._pool: dict[tuple[Any, ...], list[Slot | Team]] = {}
+        self._pool: dict[tuple[Any, ...], list[Slot | Team | Crew]] = {}
         self._shapes: dict[tuple[Any, ...], dict[str, tuple[tuple[int, ...], np.dtype[Any]]]] = {}
         self._width = host().lanes(facts.dtype)
         self._sizing = facts.sizing
@@ -115,7 +115,7 @@ class Kernel:
 
     def _slot(
         self, key: tuple[Any, ...], lengths: Mapping[str, int], batch: int | None, ragged: bool
-    ) -> Slot | Team:
+    ) -> Slot | Team | Crew:
         slot = self.new_slot(lengths, batch, ragged)
         waiting = sum(s.nbytes for idle in list(self._pool.values()) for s in list(idle))
         if len(self._pool) > 64 or waiting > _KEPT:
@@ -125,21 +125,32 @@ class Kernel:
 
     def new_slot(
         self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False
-    ) -> Slot | Team:
+    ) -> Slot | Team | Crew:
         """What calls of a size need."""
         facts = self.facts
-        count = 1 if batch is None else batch
-        grain = self._grain(count, ragged)
-        entry = self._entry(Variant(grain, ragged, facts.sum_adjoints))
-        groups = -(-count // grain)
-        if facts.threads > 1 and groups > 1:
-            parts = int(self.microseconds(lengths, batch, ragged) / _WORTHWHILE)
-            parts = min(facts.threads, groups, parts)
-            if parts > 1:
-                from .team import Team
+        variant, (threads, crew) = self._called(lengths, batch, ragged)
+        entry = self._entry(variant)
+        if crew:
+            from .crew import Crew
 
-                return Team(facts, entry, dict(lengths), count, ragged, parts, grain)
+            return Crew(facts, entry, dict(lengths), batch, threads)
+        if threads > 1 and batch is not None:
+            from .team import Team
+
+            return Team(facts, entry, dict(lengths), batch, ragged, threads, variant.lanes)
         return Slot(facts, entry, dict(lengths), batch)
+
+    def _called(
+        self, lengths: Mapping[str, int], batch: int | None, ragged: bool
+    ) -> tuple[Variant, Division]:
+        """The code of a call, and how threads share it."""
+        facts, count = self.facts, 1 if batch is None else batch
+        grain = self._grain(count, ragged)
+        shared = Division(1, False)
+        if facts.threads > 1:
+            time = self.microseconds(lengths, batch, ragged)
+            shared = division(facts.threads, time, facts.streamed, count, -(-count // grain))
+        return Variant(grain, ragged, facts.sum_adjoints, shared.crew), shared
 
     def _grain(self, count: int, ragged: bool) -> int:
         """How many sequences run side by side."""
@@ -210,11 +221,10 @@ class Kernel:
     def workspace(
         self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False
     ) -> dict[str, int]:
-        """The bytes of each storage that a call in one thread needs beside its arguments and
-        results."""
+        """The bytes of each storage that a call needs beside its arguments and results, if a batch
+        is not divided between threads."""
         count = 1 if batch is None else batch
-        variant = Variant(self._grain(count, ragged), ragged, self.facts.sum_adjoints)
-        image = self._entry(variant).image
+        image = self._entry(self._called(lengths, batch, ragged)[0]).image
         return dict(zip(image.record.work, image.bytes(lengths, count), strict=True))
 
     def together(self, batch: int | None) -> int:
@@ -254,7 +264,7 @@ class Kernel:
 
 
 def in_falling_order(
-    slot: Slot | Team, given: list[Array], results: list[Array], ragged: Array
+    slot: Slot | Team | Crew, given: list[Array], results: list[Array], ragged: Array
 ) -> None:
     """Run a call with its longest sequence first."""
     order = np.argsort(-ragged, kind="stable")

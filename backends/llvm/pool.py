@@ -74,13 +74,13 @@ class Pool:
 
     def __init__(self) -> None:
         text = resources.files(__package__).joinpath("pool.ll").read_text(encoding="utf-8")
-        library = loading.load_text("pool", text.replace("@pause@", _pause(host().triple)))
+        library = loading.load_text("pool", text.replace("@pause@", pause(host().triple)))
         kinds = [ctypes.c_void_p, ctypes.c_int64]
         self.serve = ctypes.CFUNCTYPE(None, *kinds)(library.address("serve"))
         kinds = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
         self._run = ctypes.CFUNCTYPE(None, *kinds)(library.address("run"))
         self._library = library
-        self._yield = _yield()
+        self._yield = yielding()
         self.rounds = self._calibrated()
         self._all: list[_Helper] = []
         self._free: list[_Helper] = []
@@ -144,7 +144,7 @@ def _lines(count: int) -> tuple[Any, int]:
     return found, ctypes.addressof(found)
 
 
-def _pause(triple: str) -> str:
+def pause(triple: str) -> str:
     """The instruction that makes a waiting core easy on its neighbours."""
     if triple.startswith(("x86_64", "i686", "i386", "amd64")):
         return "call void @llvm.x86.sse2.pause()"
@@ -153,7 +153,8 @@ def _pause(triple: str) -> str:
     return "fence acquire"
 
 
-def _yield() -> int:
+@lru_cache(maxsize=1)
+def yielding() -> int:
     """The address of the function that gives the core to another thread."""
     if sys.platform == "win32":
         function = ctypes.WinDLL("kernel32").SwitchToThread
@@ -162,4 +163,4 @@ def _yield() -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
-__all__ = ["Job", "Pool", "pool"]
+__all__ = ["Job", "Pool", "pause", "pool", "yielding"]

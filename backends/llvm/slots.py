@@ -73,11 +73,14 @@ class Slot:
         base += -base % _ALIGN
         for k, start in enumerate(starts):
             self.fields[len(names) - len(starts) + k] = base + start
-        self.noted: NDArray[np.int64] | None = None
-        if failures.FIELD in r.work:
-            k = r.work.index(failures.FIELD)
-            at = base - self._memory.ctypes.data + starts[k]
-            self.noted = self._memory[at : at + sizes[k]].view(np.int64)
+        self._parts = dict(zip(r.work, zip(starts, sizes, strict=True), strict=True))
+        self._base = base - self._memory.ctypes.data
+        self.noted = self.storage(failures.FIELD) if failures.FIELD in r.work else None
+
+    def storage(self, name: str) -> NDArray[np.int64]:
+        """A storage of the workspace that holds integers."""
+        start, size = self._parts[name]
+        return self._memory[self._base + start :][:size].view(np.int64)
 
     def place(self, fields: Iterable[tuple[int, str]], lengths: Mapping[str, int]) -> None:
         """Set lengths on which no size depends, by the numbers of their fields."""
@@ -99,12 +102,16 @@ class Slot:
         self, given: Sequence[Array], results: Sequence[Array], ragged: Array | None = None
     ) -> None:
         """Compute. Raises `SolverError`."""
+        self.ready(given, results, ragged)
+        self.entry.run(self.address)
+        self.check(ragged)
+
+    def ready(self, given: Sequence[Array], results: Sequence[Array], ragged: Array | None) -> None:
+        """Enter what a call needs into the record."""
         self.hand(given, results)
         if ragged is not None:
             self.fields[self.objects - 1] = ragged.ctypes.data
         self.clear()
-        self.entry.run(self.address)
-        self.check(ragged)
 
     def hand(self, given: Sequence[Array], results: Sequence[Array]) -> None:
         """Enter the arrays of a call into the record."""

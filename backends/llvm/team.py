@@ -1,4 +1,4 @@
-"""A batch shared by several threads."""
+"""A batch shared by several threads, in parts (see `division` for when)."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from unfold.poly import Poly
 from ..components import add
 from ..indexing import Indexer
 from ..ir import Function, Value, integer, vector
+from . import pieces
 from .nodes import FIRST, LENGTH
 from .unequal import OWN
 
@@ -112,7 +113,9 @@ class Deliverer:
                 self.summed(r, b, target)
             else:
                 size = self.generator.formats.bytes(b.type.kind) * b.size
-                self.blocks(target, self.tile.storages[b.name].pointer, 1, integer(1), size, 0, 0)
+                source = self.tile.storages[b.name].pointer
+                if not pieces.copy(self.te, target, source, size):
+                    self.blocks(target, source, 1, integer(1), size, 0, 0)
             return
         if not self.generator.ragged and len(r.ranges) <= 1:
             self.plain(r, b, target)

@@ -10,7 +10,7 @@ from unfold.poly import Poly
 from .. import gemm
 from ..indexing import Indexer
 from ..ir import Function, Value, integer
-from . import implicit, products, systems
+from . import implicit, pieces, products, systems
 from .deliver import Deliverer
 from .loops import Loops
 from .nodes import Branch, Contract, Eliminate, Op, Points, Product, Repeat, Solve, Stretch, Strips
@@ -93,6 +93,9 @@ class TileEmitter(Loops):
     def pack(self, m: Matrix, at: Value, stride: Value, transposed: bool, target: Value) -> None:
         """Bring a matrix into panels."""
         g = self.generator
+        if pieces.divided(g, m.columns, m.rows):
+            pieces.pack(self, m.columns, m.rows, at, stride, transposed, target)
+            return
         name = gemm.pack(g.module, g.target, g.dtype, m.columns, m.rows, transposed=transposed)
         self.f.call_void(name, at, stride, target)
 

@@ -18,6 +18,7 @@ from ..elementwise import Formats
 from ..indexing import Indexer
 from ..ir import Function, Module, Value, integer
 from ..record import record
+from . import pieces
 from .arrange import arrange
 from .deliver import Deliverer
 from .emit import TileEmitter
@@ -48,17 +49,25 @@ class Code:
     falling: bool
 
 
-def generate(plan: Plan, formats: Formats, lanes: int, ragged: bool, sum_adjoints: bool) -> Code:
+def generate(
+    plan: Plan,
+    formats: Formats,
+    lanes: int,
+    ragged: bool,
+    sum_adjoints: bool,
+    crew: bool = False,
+) -> Code:
     """The code of a plan whose products are hoisted.
 
     Args:
         lanes: how many reals fill a vector register.
         ragged: whether each sequence has its own length T.
+        crew: whether threads take pieces of large operations.
 
     Raises:
         KeyError: an op has no lowering; the argument is its name.
     """
-    g = Generator(plan, formats, lanes, ragged, sum_adjoints)
+    g = Generator(plan, formats, lanes, ragged, sum_adjoints, crew)
     return Code(str(g.module), g.layout(), g.alone, g.falling)
 
 
@@ -66,7 +75,13 @@ class Generator:
     """Writes the functions ``shared``, ``pack``, ``body`` and ``run`` of a plan."""
 
     def __init__(
-        self, plan: Plan, formats: Formats, lanes: int, ragged: bool, sum_adjoints: bool
+        self,
+        plan: Plan,
+        formats: Formats,
+        lanes: int,
+        ragged: bool,
+        sum_adjoints: bool,
+        crew: bool = False,
     ) -> None:
         self.plan = plan
         self.formats = formats
@@ -76,6 +91,7 @@ class Generator:
         self.falling = ragged and not over_pairs(plan) and side_by_side(plan)
         self.alone = over_pairs(plan) or (ragged and not self.falling)
         self.sum_adjoints = sum_adjoints
+        self.crew = crew
         self.summed = summed_buffers(plan) if sum_adjoints else frozenset()
         self.module = Module()
         self.target = jit.host()
@@ -117,7 +133,7 @@ class Generator:
         extra = {"%scratch": self.scratch_size, **packs}
         return Layout(
             self.plan, self.plain, self.summed, self.temporaries, self.members, extra, self.rings,
-            self.of_strip,
+            self.of_strip, self.crew,
         )  # fmt: skip
 
     # --- functions --------------------------------------------------------------------------------
@@ -255,7 +271,9 @@ class Generator:
 
     def pack(self, te: TileEmitter) -> None:
         """Fill what is stacked and packed once per call."""
-        te.ops(self.stacker.filling())
+        for op in self.stacker.filling():
+            if not pieces.copies(te, op):
+                te.ops([op])
         for m, name in self.packs.items():
             if m in self.early:
                 by_rows = m.is_by_rows
@@ -276,7 +294,9 @@ class Generator:
         return self.alone or bool(r.ranges) or r.name not in self.summed
 
     def run(self) -> None:
-        f = Function(self.module, "run", [("ptr", "record", "noalias readonly")])
+        args = [("ptr", "record", "noalias readonly")]
+        linkage = "internal" if self.crew else ""
+        f = Function(self.module, "program" if self.crew else "run", args, linkage=linkage)
         lengths = [f.load("i64", self.field(f, "length", n), 8) for n in self.plan.lengths]
         batch = f.load("i64", self.field(f, "batch"), 8)
         zero, one = integer(0), integer(1)
@@ -305,6 +325,8 @@ class Generator:
                 f.call_void("body", f.args[0], *lengths, *lengths, zero, batch)
         f.ret()
         self.module.add(str(f))
+        if self.crew:
+            self.module.add(pieces.entry(self))
 
     def clear(self, e: Indexer, r: Result, pointer: Value) -> None:
         f, b = e.f, self.plan.buffers[r.name]

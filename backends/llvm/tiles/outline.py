@@ -7,13 +7,14 @@ functions rather than a large one, is most of what keeps compile times down.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from unfold.expr import Call, Expr, Guard, Position, Reduce, Ref, with_children
+from unfold.expr import Call as Applied
+from unfold.expr import Expr, Guard, Position, Reduce, Ref, with_children
 
 from ..ir import Function, Value, integer
-from . import rowwise
+from . import pieces, rowwise
 from .ahead import following
 from .folding import Folding
 from .nodes import ColumnSum, Fold, Group, Map, ScatterSum, View
@@ -26,8 +27,37 @@ if TYPE_CHECKING:
 LOOPS = (Map, Group, Fold, ColumnSum, ScatterSum)
 
 
+@dataclass(frozen=True)
+class Call:
+    """A function for an operation, and what it is called with.
+
+    Attributes:
+        views: what its first arguments are the addresses of, and for each the type of a component
+            and the distance of rows.
+        numbers: the arguments between these and the number of rows.
+    """
+
+    name: str
+    views: tuple[View, ...]
+    kinds: tuple[tuple[str, int], ...]
+    numbers: tuple[Value, ...]
+
+
 def outline(te: TileEmitter, op: Map | Group | Fold | ColumnSum | ScatterSum) -> None:
     """Call the function for an operation, written when it is first asked for."""
+    call = called(te, op)
+    parts = op.parts if isinstance(op, Group) else (op,)
+    by_rows = isinstance(op, (Map, Group, Fold))
+    places = [te.tile.base(replace(v, pick=None)) for v in call.views]
+    rows = integer(1) if parts[0].target.shared and by_rows else te.tile.rows
+    if te.generator.crew and by_rows and not parts[0].target.shared:
+        pieces.rows(te, call, places, rows, sum(p.target.size for p in parts))
+        return
+    te.f.call_void(call.name, *places, *call.numbers, rows)
+
+
+def called(te: TileEmitter, op: Map | Group | Fold | ColumnSum | ScatterSum) -> Call:
+    """The function for an operation, written when it is first asked for."""
     o = _Outline(te.tile)
     parts = [o.part(p) for p in (op.parts if isinstance(op, Group) else (op,))]
     symbols = sorted(o.symbols)
@@ -43,10 +73,8 @@ def outline(te: TileEmitter, op: Map | Group | Fold | ColumnSum | ScatterSum) ->
         name = f"loop.{len(g.outlined)}"
         g.outlined[key] = name
         _write(te, name, o, parts, symbols, twice, list(numbered))
-    rows = integer(1) if parts[0].target.shared and isinstance(op, (Map, Group, Fold)) else None
-    places = [te.tile.base(replace(v, pick=None)) for v in o.views]
-    numbers = [te.tile.env[s] for s in symbols]
-    te.f.call_void(name, *places, *numbers, *numbered.values(), rows or te.tile.rows)
+    numbers = (*(te.tile.env[s] for s in symbols), *numbered.values())
+    return Call(name, tuple(o.views), tuple(o.kinds), numbers)
 
 
 def may_repeat(
@@ -122,7 +150,7 @@ class _Outline:
                     if isinstance(node, Position):
                         self.symbols |= node.poly.symbols
                     assert not isinstance(node, (Guard, Reduce))
-                    if isinstance(node, Call):
+                    if isinstance(node, Applied):
                         memo[node] = with_children(node, tuple(go(a) for a in node.args))
                     else:
                         memo[node] = node

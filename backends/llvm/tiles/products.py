@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import gemm
 from ..ir import Value, integer
+from . import pieces
 from .kernels import rows_by_matrix
 from .nodes import Contract, Product, View
 
@@ -124,6 +125,12 @@ def call(
         packed = b_at
         if b.down != 1 or gemm.needs_packing(g.target, g.dtype, N, K):
             packed = te.packed(b, b_at, stride, not by_rows)
+        if pieces.divided(g, N, K):
+            start = None if begin is NULL else begin
+            pieces.product(
+                te, N, K, rows, a_at, steps[a], packed, start, skip, c_at, steps[c]
+            )  # fmt: skip
+            return
         name = gemm.product(g.module, g.target, g.dtype, N, K)
         f.call_void(
             name, rows, a_at, integer(steps[a]), packed, begin, integer(skip), c_at,
@@ -165,8 +172,8 @@ def contract(te: TileEmitter, op: Contract) -> None:
     """``target += sum over rows of outer(left, right)``."""
     f, g, tile = te.f, te.generator, te.tile
     u, v, c = as_left(op.left), as_left(op.right), as_right(op.target)
-    name = gemm.outer_sum(g.module, g.target, g.dtype, u.columns, v.columns)
-    work = g.scratch(f, gemm.outer_work(g.target, g.dtype, u.columns, v.columns))
+    N1, N2 = u.columns, v.columns
+    divided = pieces.divided(g, max(N1, N2), min(N1, N2))
     steps = [tile.row_distance(m.view) for m in (u, v)]
 
     def sums(rows: Value, left: Value, right: Value, add: bool) -> None:
@@ -175,6 +182,11 @@ def contract(te: TileEmitter, op: Contract) -> None:
             weighted = gemm.weighted_sum(g.module, g.target, g.dtype, v.columns)
             f.call_void(weighted, rows, left, steps[0], right, steps[1], target, integer(add, "i1"))
             return
+        if divided:
+            pieces.outer(te, N1, N2, rows, left, steps[0], right, steps[1], target, c.down, add)
+            return
+        name = gemm.outer_sum(g.module, g.target, g.dtype, N1, N2)
+        work = g.scratch(f, gemm.outer_work(g.target, g.dtype, N1, N2))
         f.call_void(
             name, rows, left, steps[0], right, steps[1], target, integer(c.down),
             integer(add, "i1"), work,

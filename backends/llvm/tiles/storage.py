@@ -9,6 +9,7 @@ from unfold.expr import Ref, names
 from unfold.plan import Buffer, Plan, statements
 from unfold.poly import Poly
 
+from .. import crew
 from ..block import Record, Storage
 from ..elementwise import Formats
 from ..failures import FIELD
@@ -71,13 +72,15 @@ class Layout:
     packs: Mapping[str, int]
     rings: Mapping[str, int]
     of_strip: tuple[int, int]
+    crew: bool = False
 
     @property
     def record(self) -> Record:
         """The fields of a call's record."""
         base = self.plain
         copies = tuple(f"%copy.{n}" for n in base.inputs if self.plan.buffers[n].axes)
-        work = base.work + copies + tuple(self.temporaries) + tuple(self.packs)
+        words = (crew.FIELD,) if self.crew else ()
+        work = base.work + words + copies + tuple(self.temporaries) + tuple(self.packs)
         return Record(base.lengths, base.inputs, base.params, base.results, work)
 
     def storages(self, formats: Formats) -> list[Storage]:
@@ -97,6 +100,8 @@ class Layout:
             return Storage(self.packs[n] * formats.bytes("real"), shared=True)
         if n == FIELD:
             return noted(1)
+        if n == crew.FIELD:
+            return Storage(8 * crew.WORDS, shared=True)
         if n.startswith("%copy."):
             b = self.plan.buffers[n[len("%copy.") :]]
             return self._kept(b, b.size * formats.bytes(b.type.kind))._replace(several=True)
