@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Union
 
 from . import ir
@@ -21,8 +22,13 @@ class Type:
     element: str
     lanes: int = 1
 
-    def __str__(self) -> str:
+    @cached_property
+    def text(self) -> str:
+        """As LLVM writes it: ``<16 x float>``."""
         return ir.vector(self.element, self.lanes)
+
+    def __str__(self) -> str:
+        return self.text
 
     @property
     def is_float(self) -> bool:
@@ -44,6 +50,7 @@ class Type:
         return self.of(_SAME_SIZE[self.element])
 
 
+@lru_cache(maxsize=2**10)
 def type_of(text: str) -> Type:
     """The `Type` that is written so."""
     return Type(ir.scalar_of(text), ir.width_of(text))
@@ -62,7 +69,7 @@ class Value(ir.Value):
     __slots__ = ("body", "kind")
 
     def __init__(self, body: Body, kind: Type, name: str) -> None:
-        super().__init__(str(kind), name)
+        super().__init__(kind.text, name)
         self.body = body
         self.kind = kind
 
