@@ -21,6 +21,8 @@ Action: TypeAlias = Callable[[Value, Value], None]
 
 #: The side of the squares in which rows are turned into lanes.
 _SIDE = 8
+#: How many components of a result are moved at once.
+_MOVED = 4
 
 
 class Copier:
@@ -73,7 +75,10 @@ class Copier:
             return
         if place.lanes == 1 and self.e.memory.lanes == 1:
             row = f.offset(target, stored, f.binary("mul nsw", self.row, total))
-            self.elements(r, place, lambda at, source: self.copy(b, row, at, source))
+            self.elements(
+                r, place, lambda at, source: self.copy(b, row, at, source),
+                lambda at, source: self.copy(b, row, at, source, _MOVED),
+            )  # fmt: skip
             return
         loop = f.loop(integer(0), self.upto(self.used), 1)
         at_row = f.binary("add", self.row, loop.index)
@@ -85,9 +90,10 @@ class Copier:
             )
         loop.close()
 
-    def copy(self, b: Buffer, row: Value, at: Value, source: Value) -> None:
+    def copy(self, b: Buffer, row: Value, at: Value, source: Value, count: int = 1) -> None:
         stored, size = self.e.formats.stored(b.type.kind), self.e.formats.bytes(b.type.kind)
-        self.f.store(self.f.load(stored, source, size), self.f.offset(row, stored, at), size)
+        found = self.f.load(vector(stored, count), source, size)
+        self.f.store(found, self.f.offset(row, stored, at), size)
 
     def add(self, b: Buffer, place: Place, target: Value, at: Value, source: Value) -> None:
         """Add a component to its sum over the batch; a shared one counts for each sequence."""
@@ -110,8 +116,13 @@ class Copier:
         here = f.offset(target, stored, at)
         f.store(f.binary("fadd", f.load(stored, here, size), value), here, size)
 
-    def elements(self, r: Result, place: Place, action: Action) -> None:
-        """Run through the components of a result: ``action(number, address in the buffer)``."""
+    def elements(
+        self, r: Result, place: Place, action: Action, several: Action | None = None
+    ) -> None:
+        """Run through the components of a result: ``action(number, address in the buffer)``.
+
+        ``several`` does so for `_MOVED` components that are adjacent on both sides.
+        """
         f, e = self.f, self.e
         b = place.buffer
         stored = e.formats.stored(b.type.kind)
@@ -150,7 +161,15 @@ class Copier:
         def run(number: Value, source: Value, count: Value, filled: Value | None) -> None:
             """Adjacent components from the element that has ``number`` on."""
             start = f.binary("mul nsw", number, integer(b.size))
-            loop = f.loop(integer(0), self.upto(count), 1)
+            done = integer(0)
+            if several is not None and filled is None and place.lanes == 1 and r.ranges:
+                whole = f.binary("sdiv", count, integer(_MOVED))
+                done = f.binary("mul nsw", whole, integer(_MOVED))
+                loop = f.loop(integer(0), self.upto(whole), 1)
+                step = f.binary("mul nsw", loop.index, integer(_MOVED))
+                several(f.binary("add", start, step), f.offset(source, stored, step))
+                loop.close()
+            loop = f.loop(done, self.upto(count), 1)
             at = f.binary("add", start, loop.index)
             step = f.binary("mul nsw", loop.index, integer(place.lanes))
             here = f.offset(source, stored, step)

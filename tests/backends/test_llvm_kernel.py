@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import unfold
 from tests.backends.test_llvm_programs import WAYS
 from unfold.backends import llvm
 from unfold.backends import numpy as interpreter
@@ -176,3 +177,25 @@ model m:
     assert [s.target for s in statements(kernel.source.plan.body)] == ["y"]
     got = kernel({"x": np.arange(3.0)}, {"T": 3})
     np.testing.assert_array_equal(got["y"], [0.0, 2.0, 4.0])
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 5, 8, 11])
+@pytest.mark.parametrize("batch", [None, 1, 3])
+def test_results_of_any_length_are_moved_whole(steps: int, batch: int | None) -> None:
+    text = """
+model m():
+    input  x[t]: real
+    s[0] = 0
+    s[t] = s[t-1] + x[t]
+    up[t] = s[t] > 0
+    count[0] = int(0)
+    count[t] = count[t-1] + (1 if x[t] > 0 else 0)
+    p[t] = [s[t], s[t-1], x[t]]
+    output s[t], up[t], count[t], p[t]
+"""
+    shape = (steps,) if batch is None else (batch, steps)
+    x = np.random.default_rng(steps).normal(size=shape)
+    got, want = (unfold.compile(text, backend=b)({}, x=x) for b in ("llvm", "numpy"))
+    for name in ("s", "up", "count", "p"):
+        np.testing.assert_allclose(got[name], want[name], rtol=1e-12)
+        assert got[name].dtype == want[name].dtype
