@@ -7,13 +7,13 @@ positions, what is computed from those) stays in scalars.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from unfold.domain import Domain
-from unfold.expr import Call, Const, Expr, Guard, Position, Reduce, Ref, names
+from unfold.expr import Call, Const, Expr, Guard, Position, Reduce, Ref, free_symbols, names
 
 from . import components, vecmath
 from .components import Components, add, dims, extreme
@@ -47,6 +47,8 @@ class Emitter(Indexer):
         self.memory = memory
         #: What the loop around assigns.
         self.assigned: frozenset[str] = frozenset()
+        #: What is known of lengths and indices where instructions are added.
+        self.context = Domain()
 
     # --- expressions ------------------------------------------------------------------------------
 
@@ -186,6 +188,8 @@ class Emitter(Indexer):
 
     def fold(self, e: Reduce, body: Expr, start: Value, step: Any) -> Components:
         """Run through all points of a reduction's domain, combining the body's components."""
+        for part in steady(e, self.context):
+            self.value(part)
         width = self.lanes_of(body)
         count = int(np.prod(dims(body.shape)))
         outside = Domain.of(p for p in e.domain.constraints if not p.symbols & set(e.indices))
@@ -220,3 +224,24 @@ class Emitter(Indexer):
 
 def _is_product(e: Expr) -> bool:
     return isinstance(e, Call) and e.op == "mul"
+
+
+def steady(e: Reduce, context: Domain) -> Iterator[Expr]:
+    """The reductions in the body of another that are the same at all of its points, so that they
+    are computed once; not those that may be at no point at all."""
+
+    def inside(e: Reduce, bound: frozenset[str], context: Domain) -> Iterator[Expr]:
+        if context.subset(e.domain.project_out(e.indices)):
+            yield from parts(e.body, bound.union(e.indices), context & e.domain)
+
+    def parts(e: Expr, bound: frozenset[str], context: Domain) -> Iterator[Expr]:
+        if isinstance(e, Reduce):
+            if free_symbols(e).isdisjoint(bound):
+                yield e
+            else:
+                yield from inside(e, bound, context)
+        elif isinstance(e, Call):
+            for a in e.args:
+                yield from parts(a, bound, context)
+
+    return inside(e, frozenset(), context)

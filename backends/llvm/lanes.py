@@ -169,6 +169,7 @@ class _Generator:
 
     def nodes(self, e: Emitter, nodes: Sequence[Node], context: Domain) -> None:
         """Loops and statements, in a place where ``context`` holds."""
+        outside, e.context = e.context, context
         for guard, group in groupby(nodes, lambda n: n.guard if isinstance(n, Statement) else None):
             if guard is not None and guard.constraints:
                 self.guarded(e, guard, [n for n in group if isinstance(n, Statement)])
@@ -178,6 +179,7 @@ class _Generator:
                     self.loop(e, node, context)
                 else:
                     e.remember(self.element(node), self.assign(e, node))
+        e.context = outside
 
     def loop(self, e: Emitter, node: Loop, context: Domain) -> None:
         ends = []

@@ -41,6 +41,7 @@ from ..expr import (
     Reduce,
     Ref,
     children,
+    free_symbols,
     fresh,
     names,
     subs_positions,
@@ -308,14 +309,17 @@ class _Sweep:
                 self.scatter(eq, node, g, scope)
                 continue
             zero = passed[node]
-            g = self.named(eq, node, g, scope)
+            place = scope
+            if isinstance(node, Reduce):
+                g, place = self.gathered(node, g, scope)
+            g = self.named(eq, node, g, place)
             if isinstance(node, Guard):
-                self.sweep(eq, node.body, g, scope.under(node), zero, False)
+                self.sweep(eq, node.body, g, place.under(node), zero, False)
             elif isinstance(node, Reduce):
                 value = _value(eq, node, top and node is root)
                 share = reduction_cotangent(node, g, value)
                 zero = passes_selection(None, node, g, zero, share)
-                self.sweep(eq, node.body, share, scope.under(node), zero, False)
+                self.sweep(eq, node.body, share, place.under(node), zero, False)
             elif isinstance(node, Call) and node.op != "detach":
                 value = _value(eq, node, top and node is root)
                 shares = cotangents(node, g, value, OPS, zero, self.wild)
@@ -325,6 +329,24 @@ class _Sweep:
                         if a in received:
                             c, after = add_cotangents(received[a], passed[a], c, after)
                         received[a], passed[a] = c, after
+
+    def gathered(self, node: Reduce, g: Expr, scope: Scope) -> tuple[Expr, Scope]:
+        """The cotangent of a reduction, summed over the reductions around it that it does not
+        depend on: it is computed once, and so is what follows from its cotangent.
+
+        before:  sum[i](a[i] * logsumexp[j](b[j]))    receives g * a[i] for every i
+        after:   logsumexp[j](b[j])                   receives sum[i](g * a[i])
+        """
+        while scope.nodes and isinstance(around := scope.nodes[-1], Reduce):
+            if not free_symbols(node).isdisjoint(around.indices):
+                break
+            g = Reduce("sum", around.indices, around.domain, g)
+            some = around.domain.project_out(around.indices)
+            scope = scope.outside()
+            if not self.given.subset(some):
+                scope = scope.under(Guard(some, g))
+                break
+        return g, scope
 
     def named(self, eq: Equation, node: Expr, g: Expr, scope: Scope) -> Expr:
         """Give a computed cotangent a name before it is used more than once."""

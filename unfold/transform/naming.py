@@ -126,6 +126,12 @@ class Scope:
         extra = node.indices if isinstance(node, Reduce) else ()
         return Scope(self.bound + extra, (*self.nodes, node))
 
+    def outside(self) -> Scope:
+        """Outside of the innermost of them."""
+        node = self.nodes[-1]
+        extra = len(node.indices) if isinstance(node, Reduce) else 0
+        return Scope(self.bound[: len(self.bound) - extra], self.nodes[:-1])
+
     def around(self, e: Expr) -> Expr:
         """``e``, summed and guarded as its place in the right-hand side is."""
         for node in reversed(self.nodes):
