@@ -34,6 +34,8 @@ def test_what_is_allocated_is_what_a_call_allocates(name: str) -> None:
 
 
 NATIVE = ("delta_net", "griffin", "hippo", "inventory", "lstm")
+#: Their gradients are added up on the way forward, where the states stand in registers.
+ON_THE_WAY = {("hippo", "llvm")}
 EVERY = sorted(path.stem for path in EXAMPLES.glob("*.rec"))
 
 
@@ -50,7 +52,12 @@ def test_what_is_allocated_is_not_less_than_what_is_needed(name: str, backend: s
         bill = fn.cost(batch, memory=True, **dict.fromkeys(fn.program.lengths, 50))
         m = bill.memory
         assert m is not None
-        assert m.allocated >= m.held
+        if (name, backend) in ON_THE_WAY:
+            longer = fn.cost(batch, memory=True, **dict.fromkeys(fn.program.lengths, 5000)).memory
+            assert longer is not None
+            assert longer.allocated == m.allocated
+        else:
+            assert m.allocated >= m.held
         assert m.held <= m.needed <= m.held * -(-batch // m.together)
         at_once = "at once: one sequence at a time"
         assert (at_once in str(bill)) == (m.held < m.needed)
