@@ -146,7 +146,7 @@ FAULTS = {
         MATRIX + "    h[t] = U @ h[t-1] + x[t]\n    y = norm(h[2])\n    loss = y + sum(h[T])\n"
         "    minimize loss\n",
         {"x": np.zeros((5, 3))},
-        "backward", "y_pre_bar", np.inf, "by 0", "y = norm(h[2])", None, (0,), sizes={"H": 3},
+        "backward", "y_pre_bar", np.inf, "by 0", "y = norm(h[2])", None, (), sizes={"H": 3},
     ),
     "a gradient that explodes": Planted(
         HEAD + "    h[0] = 0\n    h[t] = 10 * w * h[t-1] + 0 * x[t]\n"

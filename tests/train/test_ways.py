@@ -26,7 +26,7 @@ WAYS: dict[str, tuple[dict[str, Any], Callable[[], dict[str, Any]], dict[str, An
     "threads": ({"threads": 2}, lambda: data(2000, 40), {}, False),
     "threads, few sequences": ({"threads": 2}, lambda: data(3), {}, True),
     "checkpoints": ({"checkpoint": 2}, lambda: data(3), {}, False),
-    "automatic checkpoints": ({"checkpoint": "auto"}, lambda: data(3, 40), {}, False),
+    "automatic checkpoints": ({"checkpoint": "auto"}, lambda: data(3, 40), {}, True),
     "windows": ({"truncate": unfold.Window(2)}, lambda: data(3), {}, True),
     "a horizon": ({"truncate": unfold.Horizon(2)}, lambda: data(3), {}, True),
     "forward mode": ({"mode": "forward"}, lambda: data(3), {}, False),
