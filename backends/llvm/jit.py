@@ -93,7 +93,7 @@ def object_code(
     """
     target = target or host()
     count = 1 if optimise else min(generating.threads(), ir_text.count("\n") // _LINES)
-    with _LOCK, _quick(not optimise):
+    with _LOCK, _quick():
 
         def made(unit: str, number: int) -> bytes:
             machine = _machine(target, number)
@@ -111,7 +111,7 @@ def assembly(
 ) -> str:
     """The assembly listing of what `object_code` with the same arguments makes, in one piece."""
     target = target or host()
-    with _LOCK, _quick(not optimise):
+    with _LOCK, _quick():
         machine = _machine(target)
         with _prepared(ir_text, optimise, machine, target, pair) as module:
             return str(machine.emit_assembly(module))
@@ -160,14 +160,14 @@ _KNOWN = 22
 
 
 @contextmanager
-def _quick(wanted: bool) -> Iterator[None]:
+def _quick() -> Iterator[None]:
     """Code generation without the reduction of the loops' strength.
 
-    Code with explicit vectors has few addresses, in the right form already: searching for better
-    ones took a third of the time and made no size of a model faster. The option belongs to LLVM as
-    a whole, so it is set for one module only.
+    Our loops have few addresses, in the right form already: searching for better ones took a
+    quarter to a third of the time and made no model faster. The option belongs to LLVM as a whole,
+    so it is set for one module only.
     """
-    if not wanted or llvm.llvm_version_info[0] > _KNOWN:
+    if llvm.llvm_version_info[0] > _KNOWN:
         yield
         return
     llvm.set_option("unfold", "-disable-lsr=true")
