@@ -98,12 +98,10 @@ def test_narrow_vectors_leave_out_the_features_of_wide_ones() -> None:
 def test_options_of_llvm_are_set_back_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(llvm, "set_option", lambda _, option: said.append(option))
-    with pytest.raises(ZeroDivisionError), jit._quick(True):
+    with pytest.raises(ZeroDivisionError), jit._quick():
         raise ZeroDivisionError
     assert said == ["-disable-lsr=true", "-disable-lsr=false"]
-    with jit._quick(False):
-        pass
     monkeypatch.setattr(llvm, "llvm_version_info", (99, 0, 0))
-    with jit._quick(True):
+    with jit._quick():
         pass
     assert len(said) == 2
