@@ -100,9 +100,7 @@ class Code:
             alone = variant.ragged
         else:
             width = jit.host().lanes(source.dtype)
-            made = tiles.generate(
-                plan, source.formats, width, variant.ragged, variant.sum_adjoints, variant.crew
-            )
+            made = tiles.generate(plan, source.formats, width, variant)
             self.text, self.falling, alone = made.text, made.falling, made.alone
             self.record = made.layout.record
             self.storages = tuple(made.layout.storages(source.formats))

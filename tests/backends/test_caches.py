@@ -11,6 +11,7 @@ import unfold
 from tests.benchmarks.peers import CELLS
 from unfold.backends.llvm import choose
 from unfold.backends.llvm.elementwise import Formats
+from unfold.backends.llvm.facts import Variant
 from unfold.backends.llvm.tiles.generate import Generator
 from unfold.backends.llvm.tiles.stack import Member
 from unfold.backends.llvm.tiles.storage import spaced
@@ -30,7 +31,7 @@ def asked(H: int) -> list[int]:
     """How many lines each loop of an LSTM's gradient asks for, of those that ask."""
     program = unfold.compile(unfold.loads(CELLS + LSTM, model="main"), D=8, H=H).program
     plan = choose.arranged(retime(hoist(adjoint(program))), small=False)
-    text = str(Generator(plan, Formats("float"), 8, False, True).module)
+    text = str(Generator(plan, Formats("float"), 8, Variant(1, False, True)).module)
     loops = re.findall(r"define internal void @loop\.\d+\(.*?\n}", text, re.DOTALL)
     assert loops
     return [n for loop in loops if (n := loop.count("call void @llvm.prefetch"))]

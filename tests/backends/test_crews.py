@@ -12,30 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unfold
-from tests.benchmarks.peers import CELLS
+from tests.backends.steps import ARM, text
 from unfold.backends.llvm import choose, jit, kernel, pool
 from unfold.backends.llvm.crew import Crew
 from unfold.backends.llvm.division import STREAMED, Division, division
 from unfold.backends.llvm.elementwise import Formats
+from unfold.backends.llvm.facts import Variant
 from unfold.backends.llvm.kernel import Kernel
 from unfold.backends.llvm.team import Team
 from unfold.backends.llvm.tiles import generate, pieces
 from unfold.plan import hoist, plan, retime, split
 from unfold.transform import adjoint
 
-ARM = jit.HostTarget("aarch64-unknown-linux-gnu", "+neon", 16, 32)
 WAYS = {"crew": Division(3, True), "one": Division(1, False)}
-
-
-def text(cell: str) -> str:
-    return f"""{CELLS}
-model main(D, H):
-    input  x[t]: real[D]
-    net = {cell}(x, H)
-    loss = mean[t](mean(net.h[t] ** 2))
-    output net.h[t]
-    minimize loss
-"""
 
 
 def forced(monkeypatch: pytest.MonkeyPatch, way: Division) -> None:
@@ -224,7 +213,8 @@ def test_crews_compile_for_arm(cell: str, monkeypatch: pytest.MonkeyPatch) -> No
     made = split(plan(retime(hoist(p))))
     with monkeypatch.context() as patched:
         patched.setattr(jit, "host", lambda: ARM)
-        code = generate(made, Formats("float"), ARM.lanes("float32"), False, True, crew=True)
+        variant = Variant(1, False, True, crew=True)
+        code = generate(made, Formats("float"), ARM.lanes("float32"), variant)
     listing = jit.assembly(code.text, target=ARM)
     assert "fmla" in listing
     assert "unfold.share" in listing

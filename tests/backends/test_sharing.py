@@ -13,6 +13,7 @@ from tests.benchmarks.peers import CELLS
 from tests.strategies import programs
 from unfold.backends.llvm import choose
 from unfold.backends.llvm.elementwise import Formats
+from unfold.backends.llvm.facts import Variant
 from unfold.backends.llvm.tiles import arrange as arranged
 from unfold.backends.llvm.tiles.generate import Generator
 from unfold.backends.llvm.tiles.nodes import (
@@ -35,7 +36,7 @@ from unfold.transform import adjoint
 
 def generated(p: Program) -> Generator:
     made = choose.arranged(retime(hoist(p)), small=False)
-    return Generator(made, Formats("double"), 8, False, True)
+    return Generator(made, Formats("double"), 8, Variant(1, False, True))
 
 
 #: How many steps a strip has.

@@ -6,27 +6,16 @@ import numpy as np
 import pytest
 
 import unfold
-from tests.benchmarks.peers import CELLS
+from tests.backends.steps import ARM, text
 from unfold.backends.llvm import choose, jit
 from unfold.backends.llvm.elementwise import Formats
+from unfold.backends.llvm.facts import Variant
 from unfold.backends.llvm.tiles import generate
 from unfold.gradcheck import random_arrays
 from unfold.plan import hoist, plan, retime, split
 from unfold.transform import adjoint
 
-ARM = jit.HostTarget("aarch64-unknown-linux-gnu", "+neon", 16, 32)
 CELL_NAMES = ("elman", "gru", "lstm")
-
-
-def text(cell: str) -> str:
-    return f"""{CELLS}
-model main(D, H):
-    input  x[t]: real[D]
-    net = {cell}(x, H)
-    loss = mean[t](mean(net.h[t] ** 2))
-    output net.h[t]
-    minimize loss
-"""
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -64,6 +53,8 @@ def test_a_training_step_compiles_for_arm(
     lanes = ARM.lanes("float32" if dtype == "float" else "float64")
     with monkeypatch.context() as patched:
         patched.setattr(jit, "host", lambda: ARM)
-        code = generate(split(plan(retime(hoist(p)))), Formats(dtype), lanes, False, True)
+        code = generate(
+            split(plan(retime(hoist(p)))), Formats(dtype), lanes, Variant(1, False, True)
+        )
     listing = jit.assembly(code.text, target=ARM)
     assert "fmla" in listing

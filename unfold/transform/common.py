@@ -17,6 +17,7 @@ from ..expr import (
     kinds,
     names,
     reads,
+    subs_positions,
     walk,
     with_children,
 )
@@ -256,6 +257,12 @@ _HEAVY = frozenset(
 
 
 @remembered
+def nameless(eq: Equation) -> tuple[Domain, Expr]:
+    """An equation without its own name and those of its indices: equal ones compute the same."""
+    canonical = {i: Poly.symbol(f"#{k}") for k, i in enumerate(eq.indices)}
+    return eq.domain.subs(canonical), subs_positions(eq.rhs, canonical)
+
+
 def is_heavy(e: Expr) -> bool:
     """Whether an expression is too much to be computed, or read, twice.
 

@@ -26,12 +26,11 @@ from ..expr import (
     free_symbols,
     fresh,
     names,
-    subs_positions,
     with_children,
 )
 from ..poly import Poly
 from ..program import Axis, Equation, Program, Var, equation
-from .common import axis_range, is_heavy
+from .common import axis_range, is_heavy, nameless
 
 # Ops whose derivative reads no operand value.
 LINEAR = frozenset(
@@ -66,7 +65,7 @@ class _Namer:
         adjoint would have sums of its own for each.
         """
         read, var, piece = introduce(self.program, self.vars, e, eq, scope, f"{eq.name}_pre")
-        form = _form(piece)
+        form = nameless(piece)
         if form in self.made:
             return replace(read, name=self.made[form])
         self.made[form] = var.name
@@ -78,7 +77,7 @@ class _Namer:
     def has_name(self, e: Expr, eq: Equation, scope: Scope) -> bool:
         """Whether there is a variable for ``e``, if under another index."""
         *_, piece = introduce(self.program, self.vars, e, eq, scope, eq.name)
-        return _form(piece) in self.made
+        return nameless(piece) in self.made
 
     def visit(self, e: Expr, eq: Equation, scope: Scope, root: bool) -> Expr:
         if not isinstance(e, (Call, Reduce, Guard)) or not self.is_active(e):
@@ -107,12 +106,6 @@ class _Namer:
         if e.op in PRODUCTS:
             return any(self.is_active(a) for j, a in enumerate(args) if j != i)
         return not (root and e.op in OF_RESULT)
-
-
-def _form(piece: Equation) -> tuple[Domain, Expr]:
-    """An equation without its names."""
-    canonical = {i: Poly.symbol(f"#{k}") for k, i in enumerate(piece.indices)}
-    return piece.domain.subs(canonical), subs_positions(piece.rhs, canonical)
 
 
 class Scope:

@@ -33,7 +33,7 @@ from ..expr import (
 from ..poly import Poly
 from ..program import Equation, Program, equation
 from .algebra import scalar, simplify_expr
-from .common import hit, prune, trim
+from .common import hit, nameless, prune, trim
 from .reuse import form, reuse
 
 _ROUNDS = 6
@@ -73,8 +73,7 @@ def _merge_equal(program: Program) -> Program:
     for name, eq in single.items():
         if alike[form(eq.rhs)] == 1:
             continue
-        canonical = {i: Poly.symbol(f"#{k}") for k, i in enumerate(eq.indices)}
-        key = (eq.domain.subs(canonical), subs_positions(eq.rhs, canonical))
+        key = nameless(eq)
         if key in seen and program.vars[name].generated and name not in protected:
             alias[name] = seen[key]
         else:

@@ -36,7 +36,7 @@ def dot_rows(
         b.loop(end, [], run, start=first, by=height)
 
     first: Value | int = 0
-    for height in (SUMS, ROWS, 1) if N * SUMS <= SUMS else (ROWS, 1):
+    for height in (SUMS, ROWS, 1) if N == 1 else (ROWS, 1):
         end = rows if height == 1 else rows - rows.srem(height)
         step(height, first, end)
         first = end

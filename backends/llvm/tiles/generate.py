@@ -15,6 +15,7 @@ from unfold.plan import Buffer, Plan, Result
 from .. import gemm, jit
 from ..block import data_offset
 from ..elementwise import Formats
+from ..facts import Variant
 from ..indexing import Indexer
 from ..ir import Function, Module, Value, integer
 from ..record import record
@@ -49,50 +50,33 @@ class Code:
     falling: bool
 
 
-def generate(
-    plan: Plan,
-    formats: Formats,
-    lanes: int,
-    ragged: bool,
-    sum_adjoints: bool,
-    crew: bool = False,
-) -> Code:
+def generate(plan: Plan, formats: Formats, lanes: int, variant: Variant) -> Code:
     """The code of a plan whose products are hoisted.
 
     Args:
         lanes: how many reals fill a vector register.
-        ragged: whether each sequence has its own length T.
-        crew: whether threads take pieces of large operations.
 
     Raises:
         KeyError: an op has no lowering; the argument is its name.
     """
-    g = Generator(plan, formats, lanes, ragged, sum_adjoints, crew)
+    g = Generator(plan, formats, lanes, variant)
     return Code(str(g.module), g.layout(), g.alone, g.falling)
 
 
 class Generator:
     """Writes the functions ``shared``, ``pack``, ``body`` and ``run`` of a plan."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        formats: Formats,
-        lanes: int,
-        ragged: bool,
-        sum_adjoints: bool,
-        crew: bool = False,
-    ) -> None:
+    def __init__(self, plan: Plan, formats: Formats, lanes: int, variant: Variant) -> None:
         self.plan = plan
         self.formats = formats
         self.lanes = lanes
-        self.ragged = ragged
+        self.ragged = ragged = variant.ragged
         #: Whether sequences are done one by one, so that the values of an index can be the rows.
         self.falling = ragged and not over_pairs(plan) and side_by_side(plan)
         self.alone = over_pairs(plan) or (ragged and not self.falling)
-        self.sum_adjoints = sum_adjoints
-        self.crew = crew
-        self.summed = summed_buffers(plan) if sum_adjoints else frozenset()
+        self.sum_adjoints = variant.sum_adjoints
+        self.crew = variant.crew
+        self.summed = summed_buffers(plan) if variant.sum_adjoints else frozenset()
         self.module = Module()
         self.target = jit.host()
         self.dtype = "float64" if formats.real == "double" else "float32"
