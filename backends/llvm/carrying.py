@@ -81,12 +81,7 @@ class _Placed:
     @property
     def domain(self) -> Domain:
         """The iterations that the loops make; more, where a loop has several ranges."""
-        found = Domain()
-        for loop in self.loops:
-            if len(loop.ranges) == 1:
-                i, (lows, highs) = Poly.symbol(loop.index), loop.ranges[0]
-                found &= Domain.of((*(i - p for p in lows), *(p - i for p in highs)))
-        return found
+        return Domain.of(p for loop in self.loops for p in loop.domain.constraints)
 
 
 def _placed(nodes: Sequence[Node], loops: tuple[Loop, ...]) -> Iterator[_Placed]:

@@ -8,12 +8,14 @@ positions, what is computed from those) stays in scalars.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from unfold.domain import Domain
+from unfold.domain import EVERYWHERE, Domain
 from unfold.expr import Call, Const, Expr, Guard, Position, Reduce, Ref, free_symbols, names
+from unfold.plan import Loop, statements
 
 from . import components, vecmath
 from .components import Components, add, dims, extreme
@@ -38,17 +40,31 @@ class Emitter(Indexer):
         formats: the number formats.
         memory: where the elements of variables stand.
         env: the values of lengths (and of the indices of loops around, kept up to date by `loop`).
+        context: what is known of these.
     """
 
     def __init__(
-        self, f: Function, formats: Formats, memory: Memory, env: dict[str, Value]
+        self,
+        f: Function,
+        formats: Formats,
+        memory: Memory,
+        env: dict[str, Value],
+        context: Domain = EVERYWHERE,
     ) -> None:
         super().__init__(f, formats, env)
         self.memory = memory
+        self.context = context
         #: What the loop around assigns.
         self.assigned: frozenset[str] = frozenset()
-        #: What is known of lengths and indices where instructions are added.
-        self.context = Domain()
+
+    @contextmanager
+    def within(self, loop: Loop) -> Iterator[None]:
+        """The body of a loop."""
+        outside = self.context, self.assigned
+        self.context = outside[0] & loop.domain
+        self.assigned = frozenset(s.target for s in statements(loop.body))
+        yield
+        self.context, self.assigned = outside
 
     # --- expressions ------------------------------------------------------------------------------
 

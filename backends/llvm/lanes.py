@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from unfold.domain import Domain
 from unfold.expr import Ref
-from unfold.plan import Buffer, Loop, Node, Plan, Result, Statement, statements
+from unfold.plan import Buffer, Loop, Node, Plan, Result, Statement
 from unfold.poly import Poly
 
 from .block import Record, data_offset
@@ -104,7 +104,7 @@ class _Generator:
         env = {n: known[f"own.{n}"] for n in self.record.lengths}
         padded = {n: known[f"padded.{n}"] for n in self.record.lengths}
         memory = Memory(self.formats, {}, lanes)
-        e = Emitter(f, self.formats, memory, dict(env))
+        e = Emitter(f, self.formats, memory, dict(env), self.plan.program.given)
         measure = Emitter(f, self.formats, memory, padded)
         for b in self.plan.buffers.values():
             group = {"input": "inputs", "param": "params", "work": "work"}[b.kind]
@@ -133,7 +133,7 @@ class _Generator:
         f, known, pointers = self.inner("shared")
         e = self.emitter(f, known, pointers, 1)
         self.reporter = self.reporting(known, pointers)
-        self.nodes(e, self.plan.shared, self.plan.program.given)
+        self.nodes(e, self.plan.shared)
         f.ret()
         return e
 
@@ -148,7 +148,7 @@ class _Generator:
             for b in self.plan.buffers.values():
                 if b.kind == "input":
                     copier.gather(b, pointers["inputs", b.name], pointers["work", b.name])
-        self.nodes(e, self.plan.body, self.plan.program.given)
+        self.nodes(e, self.plan.body)
         for r in self.plan.results:
             target = pointers["results", r.name]
             copier.deliver(r, self.plan.buffers[r.name], target, self.is_summed(r))
@@ -167,21 +167,19 @@ class _Generator:
     def is_summed(self, r: Result) -> bool:
         return r.of_param and self.variant.sum_adjoints
 
-    def nodes(self, e: Emitter, nodes: Sequence[Node], context: Domain) -> None:
-        """Loops and statements, in a place where ``context`` holds."""
-        outside, e.context = e.context, context
+    def nodes(self, e: Emitter, nodes: Sequence[Node]) -> None:
+        """Loops and statements."""
         for guard, group in groupby(nodes, lambda n: n.guard if isinstance(n, Statement) else None):
             if guard is not None and guard.constraints:
                 self.guarded(e, guard, [n for n in group if isinstance(n, Statement)])
                 continue
             for node in group:
                 if isinstance(node, Loop):
-                    self.loop(e, node, context)
+                    self.loop(e, node)
                 else:
                     e.remember(self.element(node), self.assign(e, node))
-        e.context = outside
 
-    def loop(self, e: Emitter, node: Loop, context: Domain) -> None:
+    def loop(self, e: Emitter, node: Loop) -> None:
         ends = []
         for lows, highs in node.ranges:
             ends.append(e.ends(e.place(lows), e.place(highs)))
@@ -189,13 +187,8 @@ class _Generator:
         for a, b in ends[1:]:
             lo = e.f.intrinsic("llvm.smin", lo, a)
             hi = e.f.intrinsic("llvm.smax", hi, b)
-        if len(node.ranges) == 1:
-            i, (lows, highs) = Poly.symbol(node.index), node.ranges[0]
-            inner = context & Domain.of((*(i - p for p in lows), *(p - i for p in highs)))
-        else:
-            inner = context
         held = [
-            c for c in carried(node, self.plan.buffers, context, self.alone)
+            c for c in carried(node, self.plan.buffers, e.context, self.alone)
             if c.stands or all(e.known(ref) is not None for ref in c.first or ())
         ]  # fmt: skip
         start = [v for c in held for k in range(len(c.ages)) for v in self.found(e, c, k)]
@@ -206,10 +199,8 @@ class _Generator:
             for c in held:
                 for ref in c.ages:
                     e.remember(ref, [next(state) for _ in range(self.size(c))])
-            outside = e.assigned
-            e.assigned = frozenset(s.target for s in statements(node.body))
-            self.nodes(e, node.body, inner)
-            e.assigned = outside
+            with e.within(node):
+                self.nodes(e, node.body)
             following = [v for c in held for ref in self.passed(c) for v in self.uniform(e, ref)]
         left = iter(loop.close(following))
         for c in held:

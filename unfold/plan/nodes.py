@@ -89,6 +89,14 @@ class Loop:
     parallel: bool
     body: tuple[Node, ...]
 
+    @property
+    def domain(self) -> Domain:
+        """What its index satisfies: its range, or nothing where it has several."""
+        if len(self.ranges) > 1:
+            return Domain()
+        i, (lows, highs) = Poly.symbol(self.index), self.ranges[0]
+        return Domain.of((*(i - p for p in lows), *(p - i for p in highs)))
+
 
 Node: TypeAlias = Statement | Loop
 

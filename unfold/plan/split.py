@@ -58,9 +58,7 @@ class _Splitter:
 
     def loop(self, loop: Loop, context: Domain) -> Iterator[Loop]:
         ((lows, highs),) = loop.ranges
-        i = Poly.symbol(loop.index)
-        whole = Domain.of((*(i - p for p in lows), *(p - i for p in highs)))
-        here = context & whole
+        here = context & loop.domain
         found = _in_order(cuts(loop, here, self.lengths), here)
         segments: list[tuple[tuple[Poly, ...], tuple[Poly, ...]]] = []
         start = lows
@@ -69,12 +67,13 @@ class _Splitter:
             start = (*lows, cut)
         segments.append((start, highs))
         for lo, hi in segments if loop.direction > 0 else reversed(segments):
-            here = context & Domain.of((*(i - p for p in lo), *(p - i for p in hi)))
+            segment = replace(loop, ranges=((lo, hi),))
+            here = context & segment.domain
             if here.is_empty():
                 continue
             body = tuple(self.nodes(loop.body, here))
             if body:
-                yield replace(loop, ranges=(self.tidy(lo, hi, context),), body=body)
+                yield replace(segment, ranges=(self.tidy(lo, hi, context),), body=body)
 
     def tidy(
         self, lows: Sequence[Poly], highs: Sequence[Poly], context: Domain

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..domain import Domain
 from ..expr import reads
 from ..poly import Poly
-from .nodes import Buffer, Loop, Node, Plan, Statement
+from .nodes import Buffer, Node, Plan, Statement
 from .text import domain as show_domain
 
 
@@ -49,15 +49,7 @@ class _Verifier:
             if not node.parallel:
                 # In a scan, what a later statement assigns is read one iteration on.
                 self.assigned |= {s.target for s in _statements(node.body)}
-            self.nodes(node.body, context & self.range_of(node), shared)
-
-    def range_of(self, loop: Loop) -> Domain:
-        """The range of a loop's index; of several together nothing is known."""
-        i = Poly.symbol(loop.index)
-        if len(loop.ranges) > 1:
-            return Domain()
-        ((lows, highs),) = loop.ranges
-        return Domain.of((*(i - p for p in lows), *(p - i for p in highs)))
+            self.nodes(node.body, context & node.domain, shared)
 
     def statement(self, s: Statement, context: Domain, shared: bool) -> None:
         target = self.plan.buffers.get(s.target)
