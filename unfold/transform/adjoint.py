@@ -22,7 +22,7 @@ chapter 3, for the rules). Two steps:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..derivative import (
     NONE,
@@ -44,7 +44,6 @@ from ..expr import (
     free_symbols,
     fresh,
     names,
-    subs_positions,
     walk,
     with_children,
 )
@@ -55,6 +54,7 @@ from ..poly import Poly
 from ..program import Equation, Output, Program, Var, equation, verify
 from . import continuous
 from .common import depends_on, is_heavy, is_simple, needed_for, prune, refit
+from .gathering import Term, Terms
 from .naming import Scope, introduce, name_intermediates
 from .reuse import reuse
 from .simplify import simplify
@@ -147,16 +147,6 @@ def full_output(program: Program, name: str) -> Output:
     return Output(name, tuple(ranges))
 
 
-@dataclass(frozen=True)
-class _Term:
-    """For all points of ``domain`` over ``loop``: add ``value`` to the adjoint at ``index``."""
-
-    index: tuple[Poly, ...]
-    loop: tuple[str, ...]
-    domain: Domain
-    value: Expr
-
-
 class _Sweep:
     """Collects the terms of every adjoint variable, equation by equation."""
 
@@ -173,7 +163,7 @@ class _Sweep:
         self.active = active | sources
         self.vars: dict[str, Var] = dict(program.vars)
         self.indices = dict(program.indices)
-        self.terms: dict[str, list[_Term]] = {}
+        self.terms = Terms(self.given, self.indices, self.vars)
         self.extra: list[Equation] = []
         self.bars: dict[str, str] = {}
         self.pieces: dict[str, list[Domain]] = {}
@@ -201,7 +191,7 @@ class _Sweep:
     def run(self, targets: Sequence[str]) -> Program:
         for name in targets:
             if name in self.bars:
-                self.terms.setdefault(name, []).append(_Term((), (), Domain(), Const(1.0)))
+                self.terms.add(name, Term((), (), Domain(), Const(1.0)))
         for flow in self.flows:
             self.integrate(flow)
         for eq in self.program.equations:
@@ -215,7 +205,11 @@ class _Sweep:
                     eq = replace(eq, rhs=parts(eq.rhs)[0])
                     seed = self.implicit(eq, seed)
                 self.sweep(eq, eq.rhs, seed, Scope(), self.unselected.get(eq.name, NONE), True)
-        adjoints = [eq for name in self.bars for eq in self.gather(name)]
+        adjoints = [
+            eq
+            for name, bar in self.bars.items()
+            for eq in self.terms.gathered(name, self.vars[bar], self.pieces.get(name, ()))
+        ]
         return self.program.with_(
             vars=self.vars,
             indices=self.indices,
@@ -383,98 +377,7 @@ class _Sweep:
         pins = eq.pins
         loop = tuple(i for i in eq.indices if i not in pins) + scope.bound
         domain = domain.subs(pins)
-        term = _Term(ref.index, loop, domain, g)
-        self.terms.setdefault(ref.name, []).append(term)
-
-    # --- step 2: from scatters to one equation ---
-
-    def gather(self, name: str) -> list[Equation]:
-        """The equations of an adjoint variable: the sum of its terms, wherever the variable lives.
-
-        On one axis that is one equation on the whole range; on several axes, one for each piece of
-        the variable (the lower triangle of a causal attention, say).
-        """
-        v = self.vars[self.bars[name]]
-        indices = tuple(a.index for a in v.axes)
-        domains = [v.domain]
-        if len(indices) > 1 and v.adjoint_of in self.pieces:
-            domains = self.pieces[v.adjoint_of]
-        equations = []
-        for domain in domains:
-            total: Expr | None = None
-            for term in self.terms.get(name, ()):
-                solved = self.solve(term, domain, indices)
-                if solved is not None:
-                    total = solved if total is None else total + solved
-            if total is None:
-                total = broadcast_to(Const(0.0), v.shape)
-            equations.append(equation(v.name, indices, domain, total))
-        return equations
-
-    def solve(self, term: _Term, where: Domain, indices: tuple[str, ...]) -> Expr | None:
-        """What a scatter contributes at ``indices`` in ``where``; ``None`` if nothing."""
-        loop, domain, value, targets = _apart(term, indices)
-        conditions: list[Poly] = []
-        free = list(loop)
-        solution: dict[str, Poly] = {}
-        for target, index in zip(targets, indices, strict=True):
-            target = target.subs(solution)
-            gap = Poly.symbol(index) - target
-            symbol = next((s for s in free if abs(target.coefficient(s)) == 1), None)
-            if symbol is None:
-                conditions += [gap, -gap]
-                continue
-            # target = ±symbol + rest, so symbol = ±(index - rest).
-            sign = target.coefficient(symbol)
-            answer = (gap + Poly.symbol(symbol) * sign) * sign
-            free.remove(symbol)
-            solution = {s: p.subs({symbol: answer}) for s, p in solution.items()}
-            solution[symbol] = answer
-        domain = domain.subs(solution) & Domain.of(p.subs(solution) for p in conditions)
-        value = subs_positions(value, solution)
-        context = where & self.given
-        if (domain & context).is_empty():
-            return None
-        if free:
-            free, domain, value = self.in_declared_names(free, indices, domain, value)
-            outside = Domain.of(p for p in domain.constraints if not (p.symbols & set(free)))
-            inside = Domain.of(p for p in domain.constraints if p.symbols & set(free))
-            value = Reduce("sum", tuple(free), inside, value)
-            domain = outside
-        guard = domain.gist(context)
-        return value if guard == Domain() else Guard(guard, value)
-
-    def in_declared_names(
-        self, free: list[str], indices: tuple[str, ...], domain: Domain, value: Expr
-    ) -> tuple[list[str], Domain, Expr]:
-        """Give summed indices that `_apart` renamed a declared name, or declare the new one."""
-        rename: dict[str, Poly] = {}
-        for k, s in enumerate(free):
-            if not s.endswith(_APART):
-                continue
-            like = s[: -len(_APART)]
-            own = self.indices.get(like)
-            taken = {*indices, *free}
-            spare = (n for n, bounds in self.indices.items() if n not in taken and bounds == own)
-            new = next(spare, None) or fresh(like, taken | set(self.indices) | set(self.vars))
-            if own is not None:
-                self.indices[new] = own
-            rename[s] = Poly.symbol(new)
-            free = [*free[:k], new, *free[k + 1 :]]
-        return free, domain.subs(rename), subs_positions(value, rename)
-
-
-_APART = "'"
-
-
-def _apart(
-    term: _Term, indices: tuple[str, ...]
-) -> tuple[tuple[str, ...], Domain, Expr, tuple[Poly, ...]]:
-    """Rename the loop's indices where they collide with the adjoint's own."""
-    rename = {s: Poly.symbol(s + _APART) for s in term.loop if s in indices}
-    loop = tuple(s + _APART if s in indices else s for s in term.loop)
-    index = tuple(p.subs(rename) for p in term.index)
-    return loop, term.domain.subs(rename), subs_positions(term.value, rename), index
+        self.terms.add(ref.name, Term(ref.index, loop, domain, g))
 
 
 def _within(root: Expr) -> list[Expr]:
