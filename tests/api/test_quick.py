@@ -12,69 +12,30 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import unfold
+from tests.api.quick import (
+    RANDOM,
+    D,
+    H,
+    compare,
+    compiled,
+    data,
+    odd_values,
+    same,
+    shortcut,
+    warmed,
+)
 from unfold.backends.llvm import capi
 from unfold.segments import checkpoints, swept
-from unfold.shortcut import Shortcut, _nothing
+from unfold.shortcut import _nothing
 
 pytestmark = pytest.mark.skipif(capi.interface() is None, reason="there are no quick calls here")
 
-TEXT = """
-model m(D, H):
-    input  x[t]: real[D]
-    input  k[t]: int<3>
-    param  W: real[H, D]  ~ glorot
-    param  E: real[3, H]  ~ normal(0.5)
-    param  g: real        = 0.7
-    h[0] = 0
-    h[t] = tanh(W @ x[t] + g * h[t-1] + E[k[t]])
-    fit = mean[t](sum(h[t] ** 2))
-    small = 0.1 * sum(W ** 2)
-    top[t] = argmax(h[t])
-    up[t] = h[t][0] > 0
-    output h[t], top[t], up[t]
-    minimize fit
-    minimize small
-"""
-RANDOM = np.random.default_rng(0)
-D, H, T = 3, 4, 5
 
-
-def data(batch: int | None, steps: int = T, dtype: Any = np.float64) -> dict[str, Any]:
-    head = () if batch is None else (batch,)
-    chance = np.random.default_rng(steps)
-    return {
-        "x": chance.normal(size=(*head, steps, D)).astype(dtype),
-        "k": chance.integers(0, 3, (*head, steps)),
-    }
-
-
-def compiled(**options: Any) -> unfold.Function:
-    return unfold.compile(TEXT, D=D, H=H, **options)
-
-
-def shortcut(fn: unfold.Function, reduce: str = "mean") -> Shortcut:
-    return fn._gradients[None, None, reduce]
-
-
-def same(a: Any, b: Any) -> None:
-    """Equal to the bit, and of equal kinds."""
-    assert type(a) is type(b)
-    if isinstance(a, tuple):
-        assert len(a) == len(b)
-        for left, right in zip(a, b, strict=True):
-            same(left, right)
-    elif isinstance(a, dict):
-        assert list(a) == list(b)
-        for n in a:
-            same(a[n], b[n])
-    else:
-        assert a.dtype == b.dtype
-        assert a.shape == b.shape
-        np.testing.assert_array_equal(a, b)
+@pytest.fixture(scope="module")
+def warm() -> tuple[unfold.Function, unfold.Function]:
+    return warmed()
 
 
 @pytest.mark.parametrize("reduce", ["mean", "sum", "none"])
@@ -343,171 +304,6 @@ def test_lengths_that_no_array_fixes_are_part_of_a_size() -> None:
     assert call(params, {"x0": x0}) is None
     compare((fn, slow), params, x0=x0)
     compare((fn, slow), params, x0=x0, T=3, L=3)
-
-
-# --- what is not taken ----------------------------------------------------------------------------
-
-
-class Sub(np.ndarray):
-    """Not an array to be trusted."""
-
-
-class Liar(str):
-    """A key that equals everything."""
-
-    def __eq__(self, other: object) -> bool:
-        gc.collect()
-        return True
-
-    def __hash__(self) -> int:
-        return hash("W")
-
-
-def odd_values() -> list[Any]:
-    """Arguments for an array of shape (H, D), of all kinds."""
-    W = RANDOM.normal(size=(H, D))
-    unaligned = np.frombuffer(b"\0" + W.tobytes(), np.uint8)[1:].view(np.float64).reshape(H, D)
-    read_only = W.copy()
-    read_only.flags.writeable = False
-    return [
-        None, 3, 2.5, np.float64(1), "W", [], W.tolist(), W.astype(np.float32), W.astype(">f8"),
-        np.asfortranarray(W), W[::-1], W[:, ::-1], W[:2], W.reshape(-1), W[None], W.view(Sub),
-        np.ma.masked_array(W), W.astype(object), W.astype(complex), W.astype(int), W > 0,
-        np.zeros((0, D)), np.zeros((H, 0)), np.float64, np.ndarray, W.tobytes(),
-        memoryview(b"12345678"),
-        unaligned, read_only, W, np.broadcast_to(1.0, (H, D)), W.astype(np.longdouble),
-        W * np.nan, {}, object(), np.nan,
-    ]  # fmt: skip
-
-
-def outcome(fn: unfold.Function, params: Any, *args: Any, **inputs: Any) -> Any:
-    """What a call returns or raises."""
-    try:
-        return fn.value_and_grad(params, *args, **inputs)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-
-
-@pytest.fixture(scope="module")
-def warm() -> tuple[unfold.Function, unfold.Function]:
-    """A function whose quick calls are ready, and one that never has any."""
-    fn, slow = compiled(), compiled()
-    for inputs in (data(None), data(2)):
-        for _ in range(3):
-            fn.value_and_grad(fn.init(1), **inputs)
-    assert shortcut(fn).call(fn.init(1), data(2)) is not None
-    return fn, slow
-
-
-def compare(warm: tuple[unfold.Function, unfold.Function], *args: Any, **inputs: Any) -> None:
-    fn, slow = warm
-    slow._gradients.clear()
-    got, want = outcome(fn, *args, **inputs), outcome(slow, *args, **inputs)
-    if isinstance(want, str):
-        assert got == want
-    else:
-        same(got, want)
-
-
-def test_odd_arguments_are_answered_as_ever(warm: Any) -> None:
-    params = warm[0].init(1)
-    for value in odd_values():
-        compare(warm, {**params, "W": value}, **data(None))
-        compare(warm, {**params, "g": value}, **data(None))
-        compare(warm, params, **{**data(None), "x": value})
-        compare(warm, params, **{**data(2), "k": value})
-        compare(warm, params, value)
-        compare(warm, value, **data(None))
-
-
-def test_odd_dicts_are_answered_as_ever(warm: Any) -> None:
-    params = warm[0].init(1)
-    inputs = data(2)
-    compare(warm, OrderedDict(params), **inputs)
-    compare(warm, {**params, "V": params["W"]}, **inputs)
-    compare(warm, {n: a for n, a in params.items() if n != "E"}, **inputs)
-    compare(warm, {"W": params["W"], "E": params["E"], 3: 4}, **inputs)
-    compare(warm, {"E": params["E"], "g": params["g"], Liar("w"): params["W"]}, **inputs)
-    compare(warm, params, x=inputs["x"])
-    compare(warm, params, x=inputs["x"], k=inputs["k"], T=5)
-    compare(warm, params, x=inputs["x"], K=inputs["k"])
-    compare(warm, params, inputs, x=inputs["x"])
-    compare(warm, params, {"x": inputs["x"]}, k=inputs["k"])
-    compare(warm, params, OrderedDict(inputs))
-    compare(warm, params, **inputs, lengths=[2, 3])
-
-
-def test_integers_out_of_range_are_refused(warm: Any) -> None:
-    params = warm[0].init(1)
-    for bad in (-1, 3, 2**40, -(2**63)):
-        inputs = data(2)
-        inputs["k"][1, 4] = bad
-        compare(warm, params, **inputs)
-        assert shortcut(warm[0]).call(params, inputs) is None
-
-
-def test_numbers_stand_for_scalars(warm: Any) -> None:
-    params = warm[0].init(1)
-    for g in (0.25, np.float64(0.25), np.float32(0.25), 1, True, np.array(0.25), -0.0, np.inf):
-        compare(warm, {**params, "g": g}, **data(2))
-    assert shortcut(warm[0]).call({**params, "g": 0.25}, data(2)) is not None
-
-
-@given(
-    shape=st.lists(st.integers(0, 6), max_size=4).map(tuple),
-    kind=st.sampled_from(["f8", "f4", "i8", "i4", "u8", "?", ">f8", "c16"]),
-    name=st.sampled_from(["W", "E", "g", "x", "k"]),
-    order=st.sampled_from(["C", "F"]),
-    batch=st.sampled_from([None, 2]),
-)
-def test_arrays_of_any_shape_and_type_are_answered_as_ever(
-    warm: Any, shape: tuple[int, ...], kind: str, name: str, order: Any, batch: int | None
-) -> None:
-    params, inputs = dict(warm[0].init(1)), data(batch)
-    target = params if name in params else inputs
-    target[name] = np.asarray(np.ones(shape), dtype=kind, order=order)
-    compare(warm, params, **inputs)
-
-
-def test_what_must_be_finite_is_checked() -> None:
-    fn, slow = compiled(check_finite=True), compiled(check_finite=True)
-    params, inputs = fn.init(1), data(2)
-    for _ in range(3):
-        fn.value_and_grad(params, **inputs)
-    assert shortcut(fn).call(params, inputs) is not None
-    for bad in (np.nan, np.inf, -np.inf):
-        wrong = {**inputs, "x": inputs["x"].copy()}
-        wrong["x"][1, 2, 0] = bad
-        assert shortcut(fn).call(params, wrong) is None
-        compare((fn, slow), params, **wrong)
-        compare((fn, slow), {**params, "g": bad}, **inputs)
-
-
-def test_an_equation_without_a_solution_is_an_error_every_time() -> None:
-    fn = unfold.compile(
-        "model root:\n"
-        "    input c: real\n    param w: real = 1\n    param v: real = 1\n"
-        "    solve z by newton(tol = 1e-12, max_steps = 60):\n"
-        "        z = v + w * (z ** 2 + c)\n"
-        "    loss = z ** 2\n    minimize loss\n"
-    )
-    good = [fn.value_and_grad(fn.init(), c=-2.0) for _ in range(4)]
-    for again in good[1:]:
-        same(again, good[0])
-    for _ in range(3):
-        with pytest.raises(unfold.SolverError, match="z was not found by newton"):
-            fn.value_and_grad(fn.init(), c=1.0)
-    same(fn.value_and_grad(fn.init(), c=-2.0), good[0])
-
-
-def test_a_wrong_number_of_arguments_is_not_taken(warm: Any) -> None:
-    call = shortcut(warm[0]).call
-    assert call() is None  # type: ignore[call-arg]
-    assert call(1) is None  # type: ignore[call-arg]
-    assert call(1, 2, 3) is None  # type: ignore[call-arg]
-    assert call({}, {}) is None
-    with pytest.raises(TypeError):
-        call(params={}, inputs={})  # type: ignore[call-arg]
 
 
 # --- references, threads, copies ------------------------------------------------------------------
