@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .domain import Domain
 from .errors import SolverError
-from .expr import Call, Const, Expr, Guard, Reduce, children, fresh, kinds, rewrite, walk
+from .expr import Call, Const, Expr, Guard, Reduce, fresh, kinds, rewrite, walk
 from .ops.record import fn
 from .poly import Poly
 from .program import Axis, Equation, Output, Program, Var, equation
@@ -84,7 +84,7 @@ def _value(e: Expr) -> Expr:
 
 def _part(e: Expr) -> Expr | None:
     """The least of all that has to be 1 in an expression; ``None`` if nothing has to."""
-    found = [p for p in map(_part, children(e)) if p is not None]
+    found = [p for p in map(_part, e.operands) if p is not None]
     if isinstance(e, Call) and e.op == "arrived":
         found.append(e.args[1])
     if not found:

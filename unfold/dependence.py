@@ -17,13 +17,12 @@ from .expr import (
     Expr,
     Read,
     Reduce,
-    children,
     fresh,
     kinds,
     reads,
     subs_positions,
     walk,
-    with_children,
+    with_operands,
 )
 from .intern import remembered
 from .poly import Poly
@@ -116,7 +115,7 @@ def distinct(e: Expr, indices: Iterable[str]) -> Expr:
                 renamed = tuple(names[i] for i in node.indices)
                 memo[key] = Reduce(node.op, renamed, node.domain.subs(values), body)
             else:
-                memo[key] = with_children(node, tuple(go(c, taken) for c in children(node)))
+                memo[key] = with_operands(node, tuple(go(c, taken) for c in node.operands))
         return memo[key]
 
     return go(e, frozenset(indices))

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import partial
 
-from .expr import Call, Const, Expr, Guard, Reduce, Ref, children, names, walk
+from .expr import Call, Const, Expr, Guard, Reduce, Ref, names, walk
 from .ops import OPS, Op, call
 from .ops.record import Product, broadcast_to, chain_rule, compare, times, where
 
@@ -42,7 +42,7 @@ def may_diverge(e: Expr, wild: Collection[str], records: Mapping[str, Op] = OPS)
         elif isinstance(node, Const) and node.shape == () and not abs(node.value) < float("inf"):
             return True
         # A truth value is one whatever it was made of.
-        inner = [c for c in children(node) if c.type.kind != "bool" and c not in seen]
+        inner = [c for c in node.operands if c.type.kind != "bool" and c not in seen]
         seen.update(inner)
         stack += inner
     return False

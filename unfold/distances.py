@@ -11,10 +11,9 @@ from .expr import (
     Expr,
     Position,
     Reduce,
-    children,
     fresh,
     subs_positions,
-    with_children,
+    with_operands,
 )
 from .ops.record import compare, where
 from .poly import Poly
@@ -34,7 +33,7 @@ def by_distance(eq: Equation, t: str, given: Domain) -> Expr:
     usual = eq.domain & given & Domain.range(t, 1, TIME)
 
     def go(e: Expr) -> Expr:
-        e = with_children(e, tuple(go(c) for c in children(e)))
+        e = with_operands(e, tuple(go(c) for c in e.operands))
         if not isinstance(e, Reduce) or t not in e.domain.symbols or e.op not in _NEUTRAL:
             return e
         away = {

@@ -230,12 +230,7 @@ def elementwise(op: str, *operands: ExprLike) -> Expr:
 # --- walking and rebuilding -------------------------------------------------------------------
 
 
-def children(e: Expr) -> tuple[Expr, ...]:
-    """The direct subexpressions."""
-    return e.operands
-
-
-def with_children(e: Expr, new: tuple[Expr, ...]) -> Expr:
+def with_operands(e: Expr, new: tuple[Expr, ...]) -> Expr:
     """The same node over other subexpressions of the same shapes and types."""
     if new == e.operands:
         return e
@@ -274,7 +269,7 @@ def rewrite(e: Expr, fn: Callable[[Expr], Expr]) -> Expr:
     memo: dict[Expr, Expr] = {}
     for node in walk(e):
         below = node.operands
-        same = with_children(node, tuple([memo[c] for c in below])) if below else node
+        same = with_operands(node, tuple([memo[c] for c in below])) if below else node
         memo[node] = fn(same)
     return memo[e]
 
@@ -399,7 +394,7 @@ def _moved(e: Expr, env: Mapping[str, Poly], memo: dict[Expr, Expr]) -> Expr:
     found = memo.get(e)
     if found is None:
         if isinstance(e, Call):
-            found = with_children(e, tuple([_moved(c, env, memo) for c in e.args]))
+            found = with_operands(e, tuple([_moved(c, env, memo) for c in e.args]))
         elif isinstance(e, Ref):
             found = Ref(e.name, tuple([p.subs(env) for p in e.index]), e.shape, e.type)
         elif isinstance(e, Position):

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .expr import Call, Const, Expr, Ref, children, names, walk
+from .expr import Call, Const, Expr, Ref, names, walk
 from .inputs import listed
 from .parameters import misfits
 from .program import Equation, Program
@@ -351,7 +351,7 @@ def _form(e: Expr, prefix: str, local: set[str]) -> Any:
         return (e.name[len(prefix) :], lags)
     if not names(e) & local:
         return e.value if isinstance(e, Const) else "read"
-    inner = tuple(_form(c, prefix, local) for c in children(e))
+    inner = tuple(_form(c, prefix, local) for c in e.operands)
     return (e.op if isinstance(e, Call) else type(e).__name__, inner)
 
 

@@ -30,11 +30,10 @@ from .expr import (
     Position,
     Reduce,
     Ref,
-    children,
     fresh,
     names,
     reads,
-    with_children,
+    with_operands,
 )
 from .ops.record import compare, where
 from .poly import Poly
@@ -390,7 +389,7 @@ class _Stepping:
                     why = "this equation reads all of the past, not a fixed part"
                     raise self.refuse(eq, why, PAST)
                 return Reduce(e.op, e.indices, e.domain, go(e.body))
-            return with_children(e, tuple(go(c) for c in children(e)))
+            return with_operands(e, tuple(go(c) for c in e.operands))
 
         return go(eq.rhs)
 

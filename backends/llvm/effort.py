@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from unfold.cost.work import Work, size, work
 from unfold.domain import Domain
-from unfold.expr import Call, Expr, Reduce, children, names, walk
+from unfold.expr import Call, Expr, Reduce, names, walk
 from unfold.plan import Loop, Plan, statements
 from unfold.poly import Poly
 from unfold.program import Equation
@@ -74,7 +74,7 @@ def _costs(eq: Equation, lanes: int | None) -> dict[Ranges, float]:
         if isinstance(e, Reduce):
             ranges = ranges + _ranges(e.domain, e.indices)
         found[ranges] = found.get(ranges, 0.0) + _node(e, lanes)
-        for c in children(e):
+        for c in e.operands:
             visit(c, ranges)
 
     visit(eq.rhs, _ranges(eq.domain, eq.indices))

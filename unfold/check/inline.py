@@ -24,10 +24,9 @@ from ..expr import (
     Reduce,
     Ref,
     Type,
-    children,
     subs_sizes,
     walk,
-    with_children,
+    with_operands,
 )
 from ..ops import call
 from ..poly import Poly, Shape
@@ -123,7 +122,7 @@ class Transplant:
         """An expression, every symbol replaced at once."""
         memo: dict[Expr, Expr] = {}
         for node in walk(e):
-            memo[node] = self._node(node, tuple(memo[c] for c in children(node)), values)
+            memo[node] = self._node(node, tuple(memo[c] for c in node.operands), values)
         return memo[e]
 
     def _node(self, node: Expr, inner: tuple[Expr, ...], values: Mapping[str, Poly]) -> Expr:
@@ -142,7 +141,7 @@ class Transplant:
             return Call(node.op, inner, bare.attrs, bare.shape, bare.type)
         if isinstance(node, Const):
             return Const(node.value, self.shape(node.shape), node.type)
-        return with_children(node, inner)
+        return with_operands(node, inner)
 
     def _ref(self, node: Ref, values: Mapping[str, Poly]) -> Expr:
         v = self.program.vars[node.name]

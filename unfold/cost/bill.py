@@ -9,7 +9,7 @@ from typing import Any
 from ..dependence import distinct
 from ..domain import Domain
 from ..errors import InputError
-from ..expr import Call, Expr, Guard, Reduce, children, free_symbols, names
+from ..expr import Call, Expr, Guard, Reduce, free_symbols, names
 from ..plan.build import shared_variables
 from ..program import Equation, Output, Program, Var
 from ..transform import adjoint, simplify
@@ -303,6 +303,6 @@ def expression(
         return total + expression(e.body, inner, over, lengths, seen)
     if isinstance(e, Call):
         total = work(e) * count(domain, free, lengths)
-    for child in children(e):
+    for child in e.operands:
         total = total + expression(child, domain, free, lengths, seen)
     return total

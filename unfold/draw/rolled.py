@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from ..dependence import dependences, distinct, span
 from ..domain import Domain
-from ..expr import Call, Expr, Ref, children, reads
+from ..expr import Call, Expr, Ref, reads
 from ..poly import Poly, show_shape
 from ..program import Equation, Program, Var
 from ..show.domains import range_of
@@ -340,7 +340,7 @@ def _passing(e: Expr) -> tuple[set[Ref], set[Ref]]:
         if isinstance(node, Ref):
             found[cut].add(node)
         cut = cut or (isinstance(node, Call) and node.op == "detach")
-        work += [(c, cut) for c in children(node)]
+        work += [(c, cut) for c in node.operands]
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..expr import Call, Const, Expr, Guard, Position, Reduce, Ref, Type, children
+from ..expr import Call, Const, Expr, Guard, Position, Reduce, Ref, Type
 from ..poly import Poly, Shape
 from .affine import Affine, Env, Points, affine, condition
 from .nary import NARY, NEUTRAL
@@ -253,4 +253,4 @@ def _operands_first(roots: Sequence[Expr]) -> Iterator[Expr]:
             seen.add(node)
             stack.append((node, True))
             if isinstance(node, Call):
-                stack.extend((c, False) for c in reversed(children(node)) if c not in seen)
+                stack.extend((c, False) for c in reversed(node.operands) if c not in seen)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ..domain import Domain
-from ..expr import Call, Expr, Reduce, Ref, children, fresh, with_children
+from ..expr import Call, Expr, Reduce, Ref, fresh, with_operands
 from ..program import Var
 from ..transform.common import zero
 from .nodes import Buffer, Loop, Node, Plan, Statement
@@ -51,7 +51,7 @@ class _Maker:
             return e if limits is None else self.variable(e, limits, target, shared, before)
         if not isinstance(e, Call):
             return e
-        return with_children(e, tuple(self.opened(c, target, shared, before) for c in children(e)))
+        return with_operands(e, tuple(self.opened(c, target, shared, before) for c in e.operands))
 
     def variable(
         self, e: Reduce, limits: Domain, target: str, shared: bool, before: list[Node]

@@ -16,13 +16,12 @@ from ..expr import (
     Expr,
     Guard,
     Reduce,
-    children,
     free_symbols,
     fresh,
     kinds,
     names,
     subs_positions,
-    with_children,
+    with_operands,
 )
 from ..poly import Poly
 from ..program import Equation, Program, Var
@@ -259,4 +258,4 @@ def lighten(e: Expr, context: Domain) -> Expr:
         if e.op == "sum" and (context & e.domain).is_empty():
             return zero(e)
         return Reduce(e.op, e.indices, e.domain, lighten(e.body, context & e.domain))
-    return with_children(e, tuple(lighten(c, context) for c in children(e)))
+    return with_operands(e, tuple(lighten(c, context) for c in e.operands))

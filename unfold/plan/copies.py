@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
-from ..expr import Call, Expr, Reduce, Ref, children, fresh, names, with_children
+from ..expr import Call, Expr, Reduce, Ref, fresh, names, with_operands
 from ..program import Program, Var
 from .hoist import carried_names
 
@@ -77,7 +77,7 @@ class _Copier:
         if isinstance(e, Reduce) and loop == MAPS:
             # A gradient goes with the loop whose steps it adds up.
             loop = SUMS.union(*(self.home[n] for n in names(e) if n in self.home))
-        return with_children(e, tuple(self.visit(c, loop) for c in children(e)))
+        return with_operands(e, tuple(self.visit(c, loop) for c in e.operands))
 
     def copy(self, name: str, loop: Key) -> str:
         if (name, loop) not in self.made:

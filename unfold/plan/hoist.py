@@ -25,13 +25,12 @@ from ..expr import (
     Guard,
     Reduce,
     Ref,
-    children,
     free_symbols,
     fresh,
     kinds,
     names,
     walk,
-    with_children,
+    with_operands,
 )
 from ..poly import Poly
 from ..program import Axis, Equation, Program, Var
@@ -112,7 +111,7 @@ class _Hoister:
             if isinstance(e, Reduce):
                 return self.reduction(e, body, place)
             return Guard(e.domain, body)
-        return with_children(e, tuple(self.expression(c, place) for c in children(e)))
+        return with_operands(e, tuple(self.expression(c, place) for c in e.operands))
 
     def can_leave(self, e: Expr, place: _Place) -> bool:
         """Whether some loop around the expression does not change it."""
@@ -135,7 +134,7 @@ class _Hoister:
         for t in leaving:
             groups.setdefault(free_symbols(t) & set(place.nest), []).append(t)
         if not products or len(leaving) == len(terms):
-            return with_children(e, tuple(self.expression(c, place) for c in children(e)))
+            return with_operands(e, tuple(self.expression(c, place) for c in e.operands))
         # Small terms (a bias) go with the product that needs the most indices.
         widest = max(groups, key=lambda k: (len(k), sorted(k)))
         together = [t for k, g in groups.items() if k <= widest for t in g]
@@ -218,7 +217,7 @@ class _Hoister:
             return e
         if isinstance(e, Call) and e.op == "concat" and not e.attr("axis"):
             # Vectors end to end are not copied: each has a block of the product.
-            return with_children(e, tuple(self.as_variable(a, place) for a in e.args))
+            return with_operands(e, tuple(self.as_variable(a, place) for a in e.args))
         return self.variable(e, place, "factor") or e
 
 

@@ -23,12 +23,11 @@ from ..expr import (
     Expr,
     Reduce,
     Ref,
-    children,
     free_symbols,
     fresh,
     subs_positions,
     walk,
-    with_children,
+    with_operands,
 )
 from ..ops import call
 from ..poly import Poly
@@ -108,7 +107,7 @@ def _reads(e: Expr, name: str) -> Iterator[Expr]:
         # Under another index it would be computed again and again.
         yield from (n for n in walk(e) if isinstance(n, Ref) and n.name == name)
     else:
-        for c in children(e):
+        for c in e.operands:
             yield from _reads(c, name)
 
 
@@ -138,7 +137,7 @@ def _cut(e: Expr, lo: int, hi: int) -> Expr:
 def _with(e: Expr, old: Expr, new: Expr) -> Expr:
     if e is old:
         return new
-    return with_children(e, tuple(_with(c, old, new) for c in children(e)))
+    return with_operands(e, tuple(_with(c, old, new) for c in e.operands))
 
 
 __all__ = ["parts"]

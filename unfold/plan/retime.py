@@ -13,8 +13,8 @@ its gradient, say. In circuits this is retiming (Leiserson and Saxe, Algorithmic
 from __future__ import annotations
 
 from ..domain import Domain
-from ..expr import Call, Const, Expr, Guard, Ref, children, fresh, subs_positions, walk
-from ..expr import with_children as rebuilt
+from ..expr import Call, Const, Expr, Guard, Ref, fresh, subs_positions, walk
+from ..expr import with_operands as rebuilt
 from ..poly import Poly
 from ..program import Axis, Equation, Program, Var
 from ..transform.common import axis_range
@@ -50,7 +50,7 @@ class _Retimer:
         if isinstance(e, Guard):
             return Guard(e.domain, self.expression(e.body, eq, carried))
         if isinstance(e, Call) and e.op == "add":
-            return rebuilt(e, tuple(self.expression(c, eq, carried) for c in children(e)))
+            return rebuilt(e, tuple(self.expression(c, eq, carried) for c in e.operands))
         shift = self.shift(e, eq.indices[0], carried)
         return e if shift is None else self.kept(e, eq, shift)
 
@@ -108,7 +108,7 @@ class _Retimer:
     def held(self, e: Expr) -> Expr:
         """``e`` with its terms read where they are kept, if they are."""
         if isinstance(e, Call) and e.op == "add":
-            return rebuilt(e, tuple(map(self.held, children(e))))
+            return rebuilt(e, tuple(map(self.held, e.operands)))
         places = {n.index for n in walk(e) if isinstance(n, Ref) and n.index}
         if len(places) == 1 and len(place := places.pop()) == 1:
             for (term, _), name in self.known.items():

@@ -27,12 +27,11 @@ from ..expr import (
     Guard,
     Reduce,
     Ref,
-    children,
     free_symbols,
     fresh,
     names,
     reads,
-    with_children,
+    with_operands,
 )
 from ..ops.record import compare, where
 from ..plan.build import results_of
@@ -222,7 +221,7 @@ class _Finder:
             if isinstance(node, Reduce) and self._gathers(node, eq, here, scope):
                 return self._named(node, eq, here, scope)
             inner = scope.under(node) if isinstance(node, (Reduce, Guard)) else scope
-            return with_children(node, tuple(go(c, inner) for c in children(node)))
+            return with_operands(node, tuple(go(c, inner) for c in node.operands))
 
         return go(e, scope)
 

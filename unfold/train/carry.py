@@ -37,11 +37,10 @@ from ..expr import (
     Read,
     Reduce,
     Ref,
-    children,
     fresh,
     reads,
     subs_positions,
-    with_children,
+    with_operands,
 )
 from ..ops.record import compare
 from ..poly import Poly
@@ -248,7 +247,7 @@ class _Carrying:
                 return self._position(e.poly, over)
             if isinstance(e, Reduce):
                 over |= {*over_steps(e, over)}
-            return with_children(e, tuple(go(c, over) for c in children(e)))
+            return with_operands(e, tuple(go(c, over) for c in e.operands))
 
         return go(eq.rhs, frozenset())
 
@@ -366,7 +365,7 @@ class _Carrying:
                 if t in e.domain.symbols or TIME in e.domain.symbols:
                     raise self.refuse(eq, "this equation reads all of the past, not a fixed part")
                 return Reduce(e.op, e.indices, e.domain, go(e.body))
-            return with_children(e, tuple(go(c) for c in children(e)))
+            return with_operands(e, tuple(go(c) for c in e.operands))
 
         return go(rhs)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..domain import Domain
 from ..errors import InputError
-from ..expr import Call, Expr, Guard, Position, Reduce, Ref, children, free_symbols, reads, walk
+from ..expr import Call, Expr, Guard, Position, Reduce, Ref, free_symbols, reads, walk
 from ..poly import Poly
 from ..program import TIME, Equation, Program
 
@@ -112,7 +112,7 @@ class _Static:
                 found.add(self._end(self._step(e, e.index[axis], over), domain))
             elif over and e.name in self.totals:
                 raise self.refuse(self.eq, f"this equation needs {e.name} at every step")
-        for child in children(e):
+        for child in e.operands:
             self._walk(child, inner, over, found)
 
     def _step(self, e: Ref, position: Poly, over: Mapping[str, str]) -> str:

@@ -40,12 +40,11 @@ from ..expr import (
     Guard,
     Reduce,
     Ref,
-    children,
     free_symbols,
     fresh,
     names,
     walk,
-    with_children,
+    with_operands,
 )
 from ..implicit import parts, unknown
 from ..ops import OPS
@@ -356,7 +355,7 @@ class _Sweep:
             return where(condition, inner, 0.0) if first else where(condition, 0.0, inner)
         if isinstance(g, Call) and g.op in _LAID_OUT:
             # What is laid out anew, or repeated, is named before, where it is smaller.
-            return with_children(g, (self.named(eq, node, g.args[0], scope),))
+            return with_operands(g, (self.named(eq, node, g.args[0], scope),))
         stem = f"{eq.name}_pre_bar"
         read, var, piece = introduce(self.program, self.vars, g, eq, scope, stem)
         self.vars[var.name] = var
@@ -393,7 +392,7 @@ def _within(root: Expr) -> list[Expr]:
             seen.add(node)
             stack.append((node, True))
             if isinstance(node, Call):
-                stack.extend((c, False) for c in reversed(children(node)))
+                stack.extend((c, False) for c in reversed(node.operands))
     return found
 
 
@@ -401,7 +400,7 @@ def _uses(e: Expr, bars: dict[str, str]) -> int:
     """How many active reads stand below a node."""
     count = 0
     for node in walk(e):
-        for c in children(node):
+        for c in node.operands:
             if isinstance(c, Ref) and c.name in bars:
                 count += 1
     return count

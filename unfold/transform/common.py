@@ -13,13 +13,12 @@ from ..expr import (
     Guard,
     Read,
     Reduce,
-    children,
     kinds,
     names,
     reads,
     subs_positions,
     walk,
-    with_children,
+    with_operands,
 )
 from ..intern import remembered
 from ..ops.record import broadcast_to
@@ -113,7 +112,7 @@ def _without_dead(e: Expr, domain: Domain, given: Domain) -> Expr:
             return zero(e)
         return Guard(e.domain, _without_dead(e.body, inner, given))
     inner = domain & e.domain if isinstance(e, Reduce) else domain
-    return with_children(e, tuple(_without_dead(c, inner, given) for c in children(e)))
+    return with_operands(e, tuple(_without_dead(c, inner, given) for c in e.operands))
 
 
 def refit(program: Program) -> Program:

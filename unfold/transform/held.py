@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..domain import Domain
-from ..expr import Call, Expr, Guard, Reduce, Ref, children, fresh, with_children
+from ..expr import Call, Expr, Guard, Reduce, Ref, fresh, with_operands
 from ..poly import Poly
 from ..program import Axis, Equation, Output, Program, Var, equation
 from .common import axis_range
@@ -60,8 +60,8 @@ class _Holder:
                 body = self.held(eq, e.body, inner, domain & e.domain)
                 self.known[key] = replace(e, body=body)
             else:
-                below = tuple(self.held(eq, c, indices, domain) for c in children(e))
-                self.known[key] = with_children(e, below)
+                below = tuple(self.held(eq, c, indices, domain) for c in e.operands)
+                self.known[key] = with_operands(e, below)
         return self.known[key]
 
     def observed(self, eq: Equation, e: Expr, indices: tuple[str, ...], domain: Domain) -> Expr:

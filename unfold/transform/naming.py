@@ -22,11 +22,10 @@ from ..expr import (
     Guard,
     Reduce,
     Ref,
-    children,
     free_symbols,
     fresh,
     names,
-    with_children,
+    with_operands,
 )
 from ..poly import Poly
 from ..program import Axis, Equation, Program, Var, equation
@@ -91,14 +90,14 @@ class _Namer:
                 body = self.name(body, eq, inner)
             result = Reduce(e.op, e.indices, e.domain, body)
             return self.name(result, eq, scope) if e.op != "sum" and not root else result
-        args = [self.visit(a, eq, scope, False) for a in children(e)]
+        args = [self.visit(a, eq, scope, False) for a in e.operands]
         for i, a in enumerate(args):
             if not is_heavy(a):
                 continue
             known = self.again and self.is_active(a) and self.has_name(a, eq, scope)
             if known or self.value_is_read(e, args, i, root):
                 args[i] = self.name(a, eq, scope)
-        return with_children(e, tuple(args))
+        return with_operands(e, tuple(args))
 
     def value_is_read(self, e: Call, args: list[Expr], i: int, root: bool) -> bool:
         if e.op in LINEAR or (e.op == "where" and i > 0):

@@ -16,11 +16,10 @@ from ..expr import (
     Guard,
     Reduce,
     Ref,
-    children,
     kinds,
     subs_positions,
     walk,
-    with_children,
+    with_operands,
 )
 from ..implicit import unknown
 from ..intern import remembered
@@ -58,7 +57,7 @@ def _is_open(e: Expr, reader: Equation) -> bool:
 @remembered
 def form(e: Expr) -> int:
     """A hash of all but positions: expressions that differ in nothing else have the same."""
-    inner = tuple(form(c) for c in children(e))
+    inner = tuple(form(c) for c in e.operands)
     if isinstance(e, Call):
         return hash((Call, e.op, e.attrs, e.shape, e.type, inner))
     if isinstance(e, Reduce):
@@ -92,7 +91,7 @@ class _Finder:
                     if read is not None:
                         return read
         inner = domain & e.domain if isinstance(e, (Reduce, Guard)) else domain
-        return with_children(e, tuple([self.visit(c, inner, reader) for c in children(e)]))
+        return with_operands(e, tuple([self.visit(c, inner, reader) for c in e.operands]))
 
     def match(self, eq: Equation, e: Expr, domain: Domain) -> Ref | None:
         """The element of ``eq`` whose right-hand side is ``e``, if it is defined there."""

@@ -21,14 +21,13 @@ from ..expr import (
     Position,
     Reduce,
     Ref,
-    children,
     free_symbols,
     fresh,
     kinds,
     names,
     subs_positions,
     walk,
-    with_children,
+    with_operands,
 )
 from ..poly import Poly
 from ..program import Equation, Program, equation
@@ -175,7 +174,7 @@ def _occurrences(
         elif isinstance(node, Reduce):
             stack.append((node.body, bound | frozenset(node.indices), True))
         else:
-            stack.extend((c, bound, nested) for c in children(node))
+            stack.extend((c, bound, nested) for c in node.operands)
 
 
 class _Inliner:
@@ -195,7 +194,7 @@ class _Inliner:
         if isinstance(e, Reduce):
             body = self.expand(e.body, domain & e.domain)
             return e if body is e.body else Reduce(e.op, e.indices, e.domain, body)
-        return with_children(e, tuple([self.expand(c, domain) for c in children(e)]))
+        return with_operands(e, tuple([self.expand(c, domain) for c in e.operands]))
 
     def definition(self, ref: Ref, domain: Domain) -> Expr:
         """The right-hand side that a read always hits, moved to the read's position."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..domain import Domain
-from ..expr import Call, Const, Expr, Guard, Reduce, children, kinds, with_children
+from ..expr import Call, Const, Expr, Guard, Reduce, kinds, with_operands
 from ..ops.record import broadcast_to
 from ..poly import Poly
 from ..program import Equation, Program, equation
@@ -52,7 +52,7 @@ def _guards(e: Expr) -> list[Domain]:
         if isinstance(node, Guard) and node.domain not in found:
             found.append(node.domain)
         if isinstance(node, (Call, Guard)):
-            stack.extend(children(node))
+            stack.extend(node.operands)
     return found
 
 
@@ -103,5 +103,5 @@ def _outside_reductions(e: Expr, fn: Callable[[Expr], Expr]) -> Expr:
     """Rewrite, but leave the bodies of reductions alone (their indices are not the equation's)."""
     if isinstance(e, Reduce):
         return fn(e)
-    new = tuple(_outside_reductions(c, fn) for c in children(e))
-    return fn(with_children(e, new))
+    new = tuple(_outside_reductions(c, fn) for c in e.operands)
+    return fn(with_operands(e, new))

@@ -37,12 +37,11 @@ from unfold.expr import (
     Position,
     Reduce,
     Ref,
-    children,
     fresh,
     rewrite,
     subs_positions,
     walk,
-    with_children,
+    with_operands,
 )
 from unfold.ops import call
 from unfold.ops.record import where
@@ -220,7 +219,7 @@ class _Past:
                     return Ref(self.past[e.name], (*e.index, Poly()), e.shape, e.type)
                 return e
             inner = domain & e.domain if isinstance(e, (Reduce, Guard)) else domain
-            return with_children(e, tuple(go(c, inner) for c in children(e)))
+            return with_operands(e, tuple(go(c, inner) for c in e.operands))
 
         return go(eq.rhs, eq.domain)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from ..derivative import NONE, SOME, after_op, may_diverge, vanishing
-from ..expr import Call, Expr, Reduce, Ref, children, walk
+from ..expr import Call, Expr, Reduce, Ref, walk
 from ..intern import remembered
 from ..ops import OPS
 from ..program import Equation, Program
@@ -58,7 +58,7 @@ def _reached(root: Expr, unselected: int) -> Levels:
             passed = after_op(OPS[e.op], e, passed)
         elif isinstance(e, Reduce) and e.op in ("max", "min"):
             passed = max(passed, SOME)
-        for c in children(e):
+        for c in e.operands:
             if c.is_real:
                 below[c] = max(below.get(c, NONE), passed)
     found: dict[str, int] = {}

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..domain import Domain
-from ..expr import Expr, Reduce, Ref, children, fresh, with_children
+from ..expr import Expr, Reduce, Ref, fresh, with_operands
 from ..poly import Poly
 from ..program import Axis, Equation, Program, Var, equation, verify
 from .common import axis_range
@@ -94,7 +94,7 @@ class _Untying:
                 inside = moment
                 if moment is None and isinstance(e, Reduce):
                     inside = self.bound(e, eq.domain)
-                new = with_children(e, tuple(go(c, inside) for c in children(e)))
+                new = with_operands(e, tuple(go(c, inside) for c in e.operands))
             memo[key] = new
             return new
 

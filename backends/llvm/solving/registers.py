@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 
 from unfold.derivative import Forward
-from unfold.expr import Call, Const, Expr, Position, Ref, children, rewrite, walk
+from unfold.expr import Call, Const, Expr, Position, Ref, rewrite, walk
 from unfold.implicit import is_affine, parts, tolerance
 from unfold.plan import Statement
 from unfold.program import Solver
@@ -294,7 +294,7 @@ def still(e: Expr, *moving: Ref) -> Iterator[Expr]:
     """
     changing: set[Expr] = set()
     for node in walk(e):
-        if node in moving or any(c in changing for c in children(node)):
+        if node in moving or any(c in changing for c in node.operands):
             changing.add(node)
     stack = [e]
     seen: set[Expr] = set()
@@ -307,7 +307,7 @@ def still(e: Expr, *moving: Ref) -> Iterator[Expr]:
             if not isinstance(node, (Const, Position)):
                 yield node
         elif isinstance(node, Call):
-            stack.extend(children(node))
+            stack.extend(node.operands)
 
 
 __all__ = ["solve"]

@@ -19,9 +19,8 @@ from unfold.expr import (
     Reduce,
     Ref,
     Type,
-    children,
     free_symbols,
-    with_children,
+    with_operands,
 )
 
 from ..components import dims
@@ -79,9 +78,9 @@ class Expressions(Places):
             if rest is not None:
                 return self.inline(rest, leaves)
         if isinstance(e, Call) and (e.op in RULES or e.op in THROUGH):
-            return with_children(e, tuple(self.inline(a, leaves) for a in children(e)))
+            return with_operands(e, tuple(self.inline(a, leaves) for a in e.operands))
         if isinstance(e, Call) and e.op == "reshape" and _same_but_ones(e):
-            return with_children(e, (self.inline(e.args[0], leaves),))
+            return with_operands(e, (self.inline(e.args[0], leaves),))
         if isinstance(e, Call) and e.op not in SPECIAL:
             raise KeyError(e.op)
         leaves[e] = self.view(e)
@@ -191,7 +190,7 @@ class Expressions(Places):
             self.view(e)
             return
         if not isinstance(e, Reduce):
-            for c in children(e):
+            for c in e.operands:
                 self.settle(c, indices)
 
     def nest(self, e: Reduce, body: tuple[Op, ...]) -> tuple[Op, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from unfold.expr import Call as Applied
-from unfold.expr import Expr, Guard, Position, Reduce, Ref, with_children
+from unfold.expr import Expr, Guard, Position, Reduce, Ref, with_operands
 
 from ..ir import Function, Value, integer
 from . import pieces, rowwise
@@ -151,7 +151,7 @@ class _Outline:
                         self.symbols |= node.poly.symbols
                     assert not isinstance(node, (Guard, Reduce))
                     if isinstance(node, Applied):
-                        memo[node] = with_children(node, tuple(go(a) for a in node.args))
+                        memo[node] = with_operands(node, tuple(go(a) for a in node.args))
                     else:
                         memo[node] = node
             return memo[node]
