@@ -213,6 +213,13 @@ class Domain(Value):
             raise ValueError(f"{index} is not bounded on both sides by {self}")
         return builtins.range(lo, hi + 1)
 
+    def constant_range(self, index: str) -> builtins.range | None:
+        """The range of ``index`` where constants alone bound it on both sides."""
+        own = Domain.of(p for p in self.constraints if p.symbols == {index})
+        if len({p.coefficient(index) > 0 for p in own.constraints}) < 2:
+            return None
+        return own.extent(index, {})
+
     def points(
         self, indices: tuple[str, ...], values: Mapping[str, int]
     ) -> Iterable[tuple[int, ...]]:

@@ -7,7 +7,7 @@ from math import prod
 from unfold.cost.work import SYSTEMS
 from unfold.expr import Call, Expr, walk
 from unfold.intern import remembered
-from unfold.plan import Plan, accumulate, fuse, peel, plan, split
+from unfold.plan import Plan, accumulate, fuse, interchange, peel, plan, split
 from unfold.program import Program
 from unfold.transform.common import prune
 
@@ -39,7 +39,7 @@ def arranged(program: Program, small: bool, own: str | None = None) -> Plan:
     """The plan of a program for one of the kinds; ``own`` is a length of each sequence's own."""
     if small:
         return peel(split(fuse(accumulate(plan(program, own)))))
-    return split(plan(program, own))
+    return interchange(split(plan(program, own)))
 
 
 @remembered

@@ -70,11 +70,44 @@ model memory(D, H):
     minimize loss
 """
 
+CONVOLUTION = """
+model convolution(D, H):
+    axis   k: 0..2
+    axis   r: 1..2
+    input  x[t]: real[D]
+    param  A[k]: real[H, D] ~ glorot
+    param  B[r, k]: real[H, H] ~ glorot
+    param  C: real[H, H] ~ glorot
+    u[t] = tanh(sum[k](A[k] @ x[t-k] if t > k else 0))
+    v[t] = u[t] + sum[k, r](B[r, k] @ u[t-2*k] if t > 2*k else 0) * 0.3 + C @ u[t]
+    h[0] = 0
+    h[t] = tanh(h[t-1] + sum[k, r](B[r, k] @ v[t+k] if t <= T-k else 0))
+    loss = sum[t](sum(h[t] ** 2))
+    output v[t], h[t]
+    minimize loss
+"""
+
+LAGS = """
+model lags(D, H):
+    axis   k: 1..3
+    input  x[t]: real[D]
+    param  W: real[H, D] ~ glorot
+    param  U[k]: real[H, H] ~ glorot
+    h[t] = 0 for t in -2..0
+    h[t] = tanh(W @ x[t] + sum[k](U[k] @ h[t-k]))
+    loss = sum[t](sum(h[t] ** 2))
+    output h[t]
+    minimize loss
+"""
+
 CASES = {
     "attention": (ATTENTION, {"D": 3, "H": 4}, {"T": 5}),
     "edit": (SOFT_EDIT, {}, {"I": 4, "J": 3}),
     "layers": (LAYERS, {"H": 3}, {"L": 4}),
     "memory": (MEMORY, {"D": 2, "H": 3}, {"T": 4}),
+    "convolution": (CONVOLUTION, {"D": 2, "H": 3}, {"T": 7}),
+    "short convolution": (CONVOLUTION, {"D": 2, "H": 9}, {"T": 1}),
+    "lags": (LAGS, {"D": 2, "H": 9}, {"T": 6}),
 }
 
 

@@ -10,6 +10,7 @@ from .build import build as plan
 from .copies import copies
 from .fuse import fuse
 from .hoist import hoist
+from .interchange import interchange
 from .nodes import Buffer, Loop, Node, Plan, Result, Statement, statements
 from .parts import parts
 from .peel import peel
@@ -19,5 +20,5 @@ from .split import split
 from .verify import PlanError, verify
 
 __all__ = ["Buffer", "Loop", "Node", "Plan", "PlanError", "Result", "Statement", "accumulate",
-           "copies", "fuse", "hoist", "parts", "peel", "plan", "retime", "settle", "split",
-           "statements", "verify"]  # fmt: skip
+           "copies", "fuse", "hoist", "interchange", "parts", "peel", "plan", "retime", "settle",
+           "split", "statements", "verify"]  # fmt: skip

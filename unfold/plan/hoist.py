@@ -127,19 +127,19 @@ class _Hoister:
 
     def sum_of_terms(self, e: Call, place: _Place) -> Expr:
         """Of a sum, the terms that can leave do so together."""
-        terms = self.params_first(_terms(e), place)
-        leaving = [t for t in terms if self.unchanged(t, place)]
+        found = self.params_first(terms(e), place)
+        leaving = [t for t in found if self.unchanged(t, place)]
         products = not all(kinds(t).isdisjoint(_PRODUCTS) for t in leaving)
         groups: dict[frozenset[str], list[Expr]] = {}
         for t in leaving:
             groups.setdefault(free_symbols(t) & set(place.nest), []).append(t)
-        if not products or len(leaving) == len(terms):
+        if not products or len(leaving) == len(found):
             return with_operands(e, tuple(self.expression(c, place) for c in e.operands))
         # Small terms (a bias) go with the product that needs the most indices.
         widest = max(groups, key=lambda k: (len(k), sorted(k)))
         together = [t for k, g in groups.items() if k <= widest for t in g]
         alone = [t for t in leaving if t not in together]
-        rest = [self.expression(t, place) for t in terms if t not in leaving]
+        rest = [self.expression(t, place) for t in found if t not in leaving]
         moved = self.expression(_add(together), place)
         return _add([moved, *(self.expression(t, place) for t in alone), *rest])
 
@@ -188,14 +188,14 @@ class _Hoister:
 
     def reduction(self, e: Reduce, body: Expr, place: _Place) -> Expr:
         """A sum of products as a sum of products of variables, term by term."""
-        terms = _terms(body) if e.op == "sum" else [body]
-        if e.op != "sum" or not any(_outer_part(t) for t in terms):
+        parts = terms(body) if e.op == "sum" else [body]
+        if e.op != "sum" or not any(_outer_part(t) for t in parts):
             return Reduce(e.op, e.indices, e.domain, body)
         inner = place.under(e)
-        plain = [t for t in terms if not _outer_part(t)]
+        plain = [t for t in parts if not _outer_part(t)]
         sums: list[Expr] = [
             Reduce("sum", e.indices, e.domain, self.factors(t, inner))
-            for t in terms
+            for t in parts
             if _outer_part(t)
         ]
         if plain:
@@ -221,9 +221,10 @@ class _Hoister:
         return self.variable(e, place, "factor") or e
 
 
-def _terms(e: Expr) -> list[Expr]:
+def terms(e: Expr) -> list[Expr]:
+    """What an expression is the sum of: itself, if it is none."""
     if isinstance(e, Call) and e.op == "add" and all(a.shape == e.shape for a in e.args):
-        return [t for a in e.args for t in _terms(a)]
+        return [t for a in e.args for t in terms(a)]
     return [e]
 
 

@@ -10,7 +10,7 @@ from unfold.plan import Loop, Node, Statement
 from . import implicit
 from .expressions import Expressions
 from .nodes import Branch, Op, Repeat, Stretch, View
-from .sums import sum_rows
+from .sums import add_rows, sum_rows
 
 
 class Selector(Expressions):
@@ -53,6 +53,8 @@ class Selector(Expressions):
         elif s.target in self.summed and isinstance(s.rhs, Ref) and s.rhs.name in self.summed:
             self.into(target, s.rhs)
         elif s.target in self.summed:
-            sum_rows(self, target, s.rhs)
+            (add_rows if s.adds else sum_rows)(self, target, s.rhs)
+        elif s.adds:
+            self.into(target, Ref(s.target, s.position, s.rhs.shape, s.rhs.type) + s.rhs)
         else:
             self.into(target, s.rhs)

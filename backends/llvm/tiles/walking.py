@@ -15,6 +15,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+from unfold.domain import Domain
 from unfold.expr import Reduce, walk
 from unfold.plan import Node, Plan, Statement
 
@@ -32,14 +33,15 @@ def _depth(node: Node) -> int:
     """How many indices of run-time extent a node's work runs over."""
     if isinstance(node, Statement):
         reduces = (e for e in walk(node.rhs) if isinstance(e, Reduce))
-        return max((_extent(e.domain.symbols - set(e.indices)) for e in reduces), default=0)
+        return max((_extent(e.domain, e.indices) for e in reduces), default=0)
     (lows, highs), *_ = node.ranges
     symbols = frozenset(s for p in (*lows, *highs) for s in p.symbols)
-    return _extent(symbols) + max(map(_depth, node.body), default=0)
+    own = 0 if node.domain.constant_range(node.index) is not None or not symbols else 1
+    return own + max(map(_depth, node.body), default=0)
 
 
-def _extent(symbols: frozenset[str]) -> int:
-    return 1 if symbols else 0
+def _extent(domain: Domain, indices: Sequence[str]) -> int:
+    return 1 if any(domain.constant_range(i) is None for i in indices) else 0
 
 
 def along(ops: Sequence[Op], index: str, made: Container[str]) -> tuple[Op, ...]:
