@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.backends.test_llvm_programs import WAYS, agree
+from unfold.backends import llvm
 from unfold.backends.llvm import choose
 from unfold.check import elaborate
 from unfold.transform import adjoint
@@ -127,3 +128,15 @@ def test_a_model_over_several_axes_gives_what_the_interpreter_gives(case: str) -
     gradients = adjoint(p, wrt=wrt)
     for batch, total in ((None, True), (3, False), (11, True)):
         agree(gradients, lengths, batch, None, total)
+
+
+def test_matrices_that_a_scan_comes_back_to_are_packed_once_a_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(choose, "UNROLLED", -1)
+    p = adjoint(elaborate(LAGS).bind({"D": 2, "H": 16}))
+    kernel = llvm.compile(p)
+    functions = kernel.ir().split("define ")  # type: ignore[attr-defined]
+    calls = {f.split("(")[0].split("@")[-1]: f.count("@unfold.pack") for f in functions}
+    assert calls["pack"]
+    assert not calls["body"]

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from unfold.poly import Poly
 
-from .. import gemm
 from ..indexing import Indexer
 from ..ir import Function, Value, integer
-from . import implicit, pieces, products, systems
+from . import implicit, products, systems
 from .deliver import Deliverer
 from .loops import Loops
 from .nodes import Branch, Contract, Eliminate, Op, Points, Product, Repeat, Solve, Stretch, Strips
 from .outline import LOOPS, outline
-from .products import Matrix
 from .storage import PORTION
 from .stretching import adding
 from .tile import Tile
@@ -72,32 +70,6 @@ class TileEmitter(Loops):
             f.ret()
             g.module.add(str(f))
         return f'"{name}"'
-
-    def packed(self, m: Matrix, at: Value, stride: Value, transposed: bool) -> Value:
-        """The address of a shared matrix in panels: made once per call if that can be."""
-        v, g = m.view, self.generator
-        early = (
-            not self.is_first
-            and v.pick is None
-            and (v.storage not in g.temporaries or v.storage in g.stacker.stacks)
-        )
-        early = early and not any(p.symbols - set(g.plan.lengths) for p in v.position)
-        # What rows share in a stretch may be computed in the body.
-        early = early and (v.storage in g.stacker.stacks or g.plan.buffers[v.storage].shared)
-        name = g.pack_storage(m, early)
-        target = g.work(self.f, name)
-        if not early:
-            self.pack(m, at, stride, transposed, target)
-        return target
-
-    def pack(self, m: Matrix, at: Value, stride: Value, transposed: bool, target: Value) -> None:
-        """Bring a matrix into panels."""
-        g = self.generator
-        if pieces.divided(g, m.columns, m.rows):
-            pieces.pack(self, m.columns, m.rows, at, stride, transposed, target)
-            return
-        name = gemm.pack(g.module, g.target, g.dtype, m.columns, m.rows, transposed=transposed)
-        self.f.call_void(name, at, stride, target)
 
     def count(self, e: Indexer, size: int, ranges: Sequence[tuple[Poly, Poly]]) -> Value:
         """How many components some positions have."""

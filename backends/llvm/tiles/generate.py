@@ -10,22 +10,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unfold.expr import REAL
 from unfold.plan import Buffer, Plan, Result
 
-from .. import gemm, jit
+from .. import jit
 from ..block import data_offset
 from ..elementwise import Formats
 from ..facts import Variant
 from ..indexing import Indexer
 from ..ir import Function, Module, Value, integer
 from ..record import record
-from . import pieces
+from . import packing, pieces
 from .arrange import arrange
 from .deliver import Deliverer
 from .emit import TileEmitter
 from .inplace import onto_starts
 from .nodes import LENGTH, Op
-from .products import Matrix
 from .select import Selector
 from .sharing import STRIP, Sharing
 from .stack import Stacker
@@ -82,8 +82,7 @@ class Generator:
         self.dtype = "float64" if formats.real == "double" else "float32"
         self.kernels: set[str] = set()
         self.outlined: dict[Any, str] = {}
-        self.packs: dict[Matrix, str] = {}
-        self.early: set[Matrix] = set()
+        self.packs = packing.Packs()
         self.plain = record(plan, 1)
         self.recorded = -1
         self.scratch_size = 0
@@ -110,14 +109,10 @@ class Generator:
         self.run()
 
     def layout(self) -> Layout:
-        packs = {
-            name: gemm.packed_size(self.target, self.dtype, m.columns, m.rows)
-            for m, name in self.packs.items()
-        }
-        extra = {"%scratch": self.scratch_size, **packs}
+        scratch = Buffer("%scratch", "work", (), (self.scratch_size,), REAL, True)
         return Layout(
-            self.plan, self.plain, self.summed, self.temporaries, self.members, extra, self.rings,
-            self.of_strip, self.crew,
+            self.plan, self.plain, self.summed, self.temporaries, self.members,
+            [scratch, *self.packs.buffers], self.rings, self.of_strip, self.crew,
         )  # fmt: skip
 
     # --- functions --------------------------------------------------------------------------------
@@ -176,8 +171,9 @@ class Generator:
         return f.offset(base, stored, integer(share.offset)), share.total
 
     def field(self, f: Function, group: str, name: str = "") -> Value:
-        if self.recorded != len(self.packs):  # the last group of fields grows with them
-            self.recorded, self.record = len(self.packs), self.layout().record
+        count = len(self.packs.buffers)
+        if self.recorded != count:  # the last group of fields grows with them
+            self.recorded, self.record = count, self.layout().record
         return f.offset(Value("ptr", "%record"), "i64", integer(self.record.field(group, name)))
 
     def given(self, f: Function, group: str, name: str) -> Value:
@@ -242,12 +238,6 @@ class Generator:
         for r in self.plan.results:
             deliver.result(r, self.given(te.f, "results", r.name))
 
-    def pack_storage(self, m: Matrix, early: bool) -> str:
-        """The storage for a packed matrix; with ``early`` it is filled before everything else."""
-        if early:
-            self.early.add(m)
-        return self.packs.setdefault(m, f"%pack{len(self.packs)}")
-
     def scratch(self, f: Function, size: int) -> Value:
         """The address of space for so many reals, for the use of one kernel at a time."""
         self.scratch_size = max(self.scratch_size, size)
@@ -258,12 +248,7 @@ class Generator:
         for op in self.stacker.filling():
             if not pieces.copies(te, op):
                 te.ops([op])
-        for m, name in self.packs.items():
-            if m in self.early:
-                by_rows = m.is_by_rows
-                stride = integer(m.down if by_rows else m.right)
-                at, target = te.tile.base(m.view), self.work(te.f, name)
-                te.pack(m, at, stride, not by_rows, target)
+        packing.fill(te)
 
     def ends(self, f: Function) -> Value:
         """The address of the length of each sequence."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import gemm
 from ..ir import Value, integer
-from . import pieces
+from . import packing, pieces
 from .kernels import rows_by_matrix
 from .nodes import Contract, Product, View
 
@@ -124,7 +124,7 @@ def call(
     elif b.view.shared and (rows.name != "1" or te.is_repeated):
         packed = b_at
         if b.down != 1 or gemm.needs_packing(g.target, g.dtype, N, K):
-            packed = te.packed(b, b_at, stride, not by_rows)
+            packed = packing.packed(te, b, b_at, stride, not by_rows)
         if pieces.divided(g, N, K):
             start = None if begin is NULL else begin
             pieces.product(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from unfold.expr import Ref, names
@@ -60,8 +60,9 @@ class Layout:
     """The storages in the workspace of one call: their sizes in bytes by name, in order.
 
     Storages that are members of a bundle stand in that of the bundle's first member; of a ring some
-    elements are kept in turn, of an input's copy too (for a strip: see `strips.extent`). ``plain``
-    is the plan's record without what this kind of code needs beside.
+    elements are kept in turn, of an input's copy too (for a strip: see `strips.extent`). ``extra``
+    is room for kernels, and for operands in panels. ``plain`` is the plan's record without what
+    this kind of code needs beside.
     """
 
     plan: Plan
@@ -69,7 +70,7 @@ class Layout:
     summed: frozenset[str]
     temporaries: Mapping[str, Temporary]
     members: Mapping[str, Member]
-    packs: Mapping[str, int]
+    extra: Sequence[Buffer]
     rings: Mapping[str, int]
     of_strip: tuple[int, int]
     crew: bool = False
@@ -80,7 +81,8 @@ class Layout:
         base = self.plain
         copies = tuple(f"%copy.{n}" for n in base.inputs if self.plan.buffers[n].axes)
         words = (crew.FIELD,) if self.crew else ()
-        work = base.work + words + copies + tuple(self.temporaries) + tuple(self.packs)
+        work = base.work + words + copies + tuple(self.temporaries)
+        work += tuple(b.name for b in self.extra)
         return Record(base.lengths, base.inputs, base.params, base.results, work)
 
     def storages(self, formats: Formats) -> list[Storage]:
@@ -96,8 +98,9 @@ class Layout:
             size = t.size if share is None else share.total
             least = PORTION if t.portions else 1
             return Storage(size * formats.bytes(t.kind), shared=t.shared, least=least)
-        if n in self.packs:
-            return Storage(self.packs[n] * formats.bytes("real"), shared=True)
+        for b in self.extra:
+            if b.name == n:
+                return self._kept(b, b.size * formats.bytes("real"))._replace(shared=True)
         if n == FIELD:
             return noted(1)
         if n == crew.FIELD:
