@@ -55,6 +55,10 @@ class Body:
         """Write an instruction that has a result."""
         return Value(self, kind, self.f.op(str(kind), text).name)
 
+    def pure(self, text: str, kind: Type) -> Value:
+        """As `op`, for an instruction that always has the same result: it is written once."""
+        return Value(self, kind, self.f.pure(kind.text, text).name)
+
     def const(self, kind: Type, number: float) -> Value:
         """The number, rounded to the type, in all lanes."""
         if kind == POINTER:
@@ -130,7 +134,7 @@ class Body:
         """The address ``index`` elements on."""
         if index == 0 or (isinstance(index, Value) and index.name == "0"):
             return pointer
-        return self.op(f"getelementptr {element}, {pointer}, {_index(index)}", POINTER)
+        return self.pure(f"getelementptr {element}, {pointer}, {_index(index)}", POINTER)
 
     @staticmethod
     def align(kind: Type) -> int:
@@ -171,24 +175,24 @@ class Body:
         f = self.f
         first, end = (v if isinstance(v, Value) else self.const(INT, v) for v in (start, stop))
         head, inside, after = f.label("head"), f.label("loop"), f.label("done")
-        before = f.block.label
+        before = f.block
         f.branch(head)
-        f.start(head)
+        f.start(head, before)
         place = f.block
         fresh = head.replace("head", "i")
         index = Value(self, INT, f"%{fresh}")
         values = [Value(self, v.kind, f"%{fresh}.{n}") for n, v in enumerate(carried)]
         f.branch_if(index.lt(end), inside, after)
-        f.start(inside)
+        f.start(inside, place)
         following = step(index, list(values))
         merges = [(index, first, index + by), *zip(values, carried, following, strict=True)]
         latch = f.block.label
         f.branch(head)
         place.lines[:0] = [
-            f"{to.name} = phi {to.kind} [ {a.name}, %{before} ], [ {b.name}, %{latch} ]"
+            f"{to.name} = phi {to.kind} [ {a.name}, %{before.label} ], [ {b.name}, %{latch} ]"
             for to, a, b in merges
         ]
-        f.start(after)
+        f.start(after, place)
         return values
 
     def repeat(
@@ -197,19 +201,19 @@ class Body:
         """Run ``step`` once, and again while the first value it returns holds."""
         f = self.f
         again, after = f.label("again"), f.label("done")
-        before = f.block.label
+        before = f.block
         f.branch(again)
-        f.start(again)
+        f.start(again, before)
         place = f.block
         values = [Value(self, v.kind, f"%{again}.{n}") for n, v in enumerate(carried)]
         more, following = step(list(values))
-        latch = f.block.label
+        latch = f.block
         f.branch_if(more, again, after)
         place.lines[:0] = [
-            f"{to.name} = phi {to.kind} [ {a.name}, %{before} ], [ {b.name}, %{latch} ]"
+            f"{to.name} = phi {to.kind} [ {a.name}, %{before.label} ], [ {b.name}, %{latch.label} ]"
             for to, a, b in zip(values, carried, following, strict=True)
         ]
-        f.start(after)
+        f.start(after, latch)
         return list(following)
 
     def when(
@@ -218,15 +222,16 @@ class Body:
         """``then()`` if the scalar condition holds, else the values ``otherwise``."""
         f = self.f
         yes, after = f.label("then"), f.label("after")
-        before = f.block.label
+        before = f.block
         f.branch_if(condition, yes, after)
-        f.start(yes)
+        f.start(yes, before)
         found = then()
         latch = f.block.label
         f.branch(after)
-        f.start(after)
+        f.start(after, before)
         return [
-            self.phi(a.kind, (a, latch), (b, before)) for a, b in zip(found, otherwise, strict=True)
+            self.phi(a.kind, (a, latch), (b, before.label))
+            for a, b in zip(found, otherwise, strict=True)
         ]
 
     def switch(
@@ -240,15 +245,16 @@ class Body:
         labels = {n: f.label("case") for n in cases}
         table = " ".join(f"{value.type} {n}, label %{label}" for n, label in labels.items())
         f.emit(f"switch {value}, label %{never} [ {table} ]")
+        before = f.block
         f.start(never)
         f.emit("unreachable")
         ends = []
         for n, label in labels.items():
-            f.start(label)
+            f.start(label, before)
             found = cases[n]()
             ends.append((found, f.block.label))
             f.branch(after)
-        f.start(after)
+        f.start(after, before)
         merged = zip(*(found for found, _ in ends), strict=True)
         return [
             self.phi(values[0].kind, *zip(values, (block for _, block in ends), strict=True))

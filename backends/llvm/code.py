@@ -15,6 +15,7 @@ from .effort import effort, streamed
 from .elementwise import Formats
 from .facts import Facts, Returned, Variant
 from .failures import FIELD
+from .ir import Added
 from .kernel import Image
 from .record import noted, record, sizing
 
@@ -78,13 +79,13 @@ class Code:
 
     Attributes:
         record, storages, falling: see `unfold.backends.llvm.kernel.Image`.
-        optimise, pair: how LLVM treats it, see `unfold.backends.llvm.jit.object_code`.
+
+    Args:
+        added: takes each function of a large program as soon as it is written.
     """
 
-    def __init__(self, source: Source, variant: Variant) -> None:
+    def __init__(self, source: Source, variant: Variant, added: Added | None = None) -> None:
         self.falling = False
-        self.optimise = source.small
-        self.pair = variant.lanes == 1 and has_products(source.plan)
         self.record: Record
         self.storages: tuple[Storage, ...]
         plan = source.plan
@@ -100,7 +101,7 @@ class Code:
             alone = variant.ragged
         else:
             width = jit.host().lanes(source.dtype)
-            made = tiles.generate(plan, source.formats, width, variant)
+            made = tiles.generate(plan, source.formats, width, variant, added)
             self.text, self.falling, alone = made.text, made.falling, made.alone
             self.record = made.layout.record
             self.storages = tuple(made.layout.storages(source.formats))
@@ -125,18 +126,30 @@ def has_products(plan: Plan) -> bool:
     return any({"matmul", "outer"} & kinds(eq.rhs) for eq in plan.program.equations)
 
 
+def _is_paired(source: Source, variant: Variant) -> bool:
+    """Whether LLVM pairs scalar operations, see `unfold.backends.llvm.jit.object_code`."""
+    return variant.lanes == 1 and has_products(source.plan)
+
+
 def compiled(source: Source, variant: Variant) -> Image:
     """The machine code of one variant for this machine."""
-    with uncollected():
-        code = Code(source, variant)
-    object_code = jit.object_code(code.text, optimise=code.optimise, pair=code.pair)
+    made: list[Code] = []
+
+    def write(added: Added | None) -> str:
+        with uncollected():
+            made.append(Code(source, variant, added))
+        return made[0].text
+
+    pair = _is_paired(source, variant)
+    object_code = jit.object_code(write, optimise=source.small, pair=pair)
+    (code,) = made
     return Image(code.record, code.storages, code.falling, object_code)
 
 
 def listing(source: Source, variant: Variant) -> str:
     """That code as assembly."""
-    code = Code(source, variant)
-    return jit.assembly(code.text, optimise=code.optimise, pair=code.pair)
+    text, pair = Code(source, variant).text, _is_paired(source, variant)
+    return jit.assembly(text, optimise=source.small, pair=pair)
 
 
 __all__ = ["Code", "Source", "compiled", "listing", "source"]

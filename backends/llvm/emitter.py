@@ -139,16 +139,16 @@ class Emitter(Indexer):
         width = self.lanes_of(e.body)
         condition = self.condition(e.domain)
         yes, after = f.label("if"), f.label("join")
-        before = f.block.label
+        before = f.block
         f.branch_if(condition, yes, after)
-        f.start(yes)
+        f.start(yes, before)
         with self.scope():
             values = self.widened(self.value(e.body), width)
         last = f.block.label
         f.branch(after)
-        f.start(after)
+        f.start(after, before)
         zero = f.splat(self.zero(e.type.kind), width)
-        return [f.phi(v.type, [(v, last), (zero, before)]) for v in values]
+        return [f.phi(v.type, [(v, last), (zero, before.label)]) for v in values]
 
     # --- reductions over indices ------------------------------------------------------------------
 
@@ -227,15 +227,17 @@ class Emitter(Indexer):
             return nest(e.indices, state)
         f = self.f
         yes, after = f.label("some"), f.label("none")
-        before = f.block.label
+        before = f.block
         f.branch_if(self.condition(outside), yes, after)
-        f.start(yes)
+        f.start(yes, before)
         with self.scope():
             found = nest(e.indices, state)
         last = f.block.label
         f.branch(after)
-        f.start(after)
-        return [f.phi(a.type, [(a, last), (b, before)]) for a, b in zip(found, state, strict=True)]
+        f.start(after, before)
+        return [
+            f.phi(a.type, [(a, last), (b, before.label)]) for a, b in zip(found, state, strict=True)
+        ]
 
 
 def _is_product(e: Expr) -> bool:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import llvmlite
 from llvmlite.binding import ffi
@@ -21,6 +23,8 @@ from llvmlite.binding import ffi
 T = TypeVar("T")
 
 _TRIED = ("0.50.",)
+#: Seconds until another thread has its turn.
+_TURN = 5e-4
 _EMIT, _START, _SIZE, _DISPOSE = (
     "LLVMPY_TargetMachineEmitToMemory", "LLVMPY_GetBufferStart", "LLVMPY_GetBufferSize",
     "LLVMPY_DisposeMemoryBuffer",
@@ -58,31 +62,101 @@ def emitted(machine: Any, module: Any) -> bytes:
         dispose(buffer)
 
 
-def at_once(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """What the jobs return, each in a thread of its own; the first of their errors is raised when
-    all have ended."""
-    found: list[Any] = [None] * len(jobs)
-    errors: list[BaseException] = []
+class Jobs(Generic[T]):
+    """Jobs that several threads do, while the one that thinks of them does so.
 
-    def do(k: int) -> None:
-        try:
-            found[k] = jobs[k]()
-        except BaseException as error:
-            errors.append(error)
+    Each is called with the number of the thread that does it: 0 for the one that waits in `done`.
 
-    others = [threading.Thread(target=do, args=(k,)) for k in range(1, len(jobs))]
-    for thread in others:
-        thread.start()
-    do(0)
-    while any(thread.is_alive() for thread in others):
-        try:
-            for thread in others:
-                thread.join()
-        except KeyboardInterrupt as error:  # LLVM cannot be stopped, and its machines are needed
-            errors.append(error)
-    if errors:
-        raise errors[0]
-    return found
+        with Jobs(2) as jobs:
+            jobs.add(size, job)
+            …
+            found = jobs.done()
+
+    What has been begun is ended before the block is left, whatever happens in it. ``count`` is the
+    number of jobs so far.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = [
+            threading.Thread(target=self._work, args=(k,), daemon=True) for k in range(1, threads)
+        ]
+        self._changed = threading.Condition()
+        self._waiting: list[tuple[int, int, Callable[[int], T]]] = []
+        self._found: dict[int, T] = {}
+        self._errors: list[BaseException] = []
+        self.count = 0
+        self._open = True
+
+    def __enter__(self) -> Jobs[T]:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close(drop=True)
+
+    def add(self, size: int, job: Callable[[int], T]) -> None:
+        """A job more; large ones are done first."""
+        if not self.count:
+            for thread in self._threads:
+                thread.start()
+        with self._changed:
+            self._waiting.append((size, self.count, job))
+            self.count += 1
+            self._changed.notify()
+
+    def done(self) -> list[T]:
+        """What the jobs return, in the order in which they came; the first of their errors is
+        raised when all that were begun have ended."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+        self._work(0)
+        self._close(drop=False)
+        if self._errors:
+            raise self._errors[0]
+        return [self._found[k] for k in range(self.count)]
+
+    def _work(self, thread: int) -> None:
+        while True:
+            with self._changed:
+                while self._open and not self._waiting:
+                    self._changed.wait()
+                if not self._waiting:
+                    return
+                job = max(self._waiting, key=lambda j: j[:2])
+                self._waiting.remove(job)
+            try:
+                self._found[job[1]] = job[2](thread)
+            except BaseException as error:
+                self._errors.append(error)
+                with self._changed:
+                    self._waiting.clear()
+
+    def _close(self, drop: bool) -> None:
+        with self._changed:
+            self._open = False
+            if drop:
+                self._waiting.clear()
+            self._changed.notify_all()
+        while any(thread.is_alive() for thread in self._threads):
+            try:
+                for thread in self._threads:
+                    thread.join()
+            except (
+                KeyboardInterrupt
+            ) as error:  # LLVM cannot be stopped, and its machines are needed
+                self._errors.append(error)
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Python's threads take turns quickly: one that comes back from LLVM waits for a moment only
+    until it can go there again."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, _TURN))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @lru_cache
@@ -103,4 +177,4 @@ def _functions() -> tuple[Callable[..., Any], ...] | None:
     return tuple(found)
 
 
-__all__ = ["at_once", "emitted", "threads"]
+__all__ = ["Jobs", "eager", "emitted", "threads"]

@@ -70,6 +70,14 @@ class Indexer(Unit):
         assert total is not None
         return self.remember(p, total)
 
+    def count(self, size: int, ranges: Sequence[tuple[Poly, Poly]]) -> Value:
+        """How many components some positions have."""
+        total = integer(size)
+        for lo, hi in ranges:
+            extent = self.f.intrinsic("llvm.smax", self.position(hi - lo + 1), integer(0))
+            total = self.f.binary("mul nsw", total, extent)
+        return total
+
     def place(self, index: Sequence[Poly]) -> list[Value]:
         """The positions of an element."""
         return [self.position(p) for p in index]

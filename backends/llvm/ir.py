@@ -7,17 +7,20 @@ constant; a `Function` collects instructions block by block.
 
 from __future__ import annotations
 
+import operator
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from .jit import HostTarget
 
 #: The note on branches that are hardly ever taken.
 _RARE = "!0"
+#: What notes say.
+NOTES = {_RARE: f'{_RARE} = !{{!"branch_weights", i32 1, i32 1048576}}'}
 
 
 class Value:
@@ -82,28 +85,55 @@ def splat_constant(text: str, type_: str) -> Value:
     return Value(type_, f"splat ({scalar_of(type_)} {text})")
 
 
+def folded(op: str, a: Value, b: Value) -> Value | None:
+    """The value of an operation on integers that follows from the numbers in it, if it does."""
+    name = op.partition(" ")[0]
+    x, y = (None if v.name.startswith("%") else int(v.name) for v in (a, b))
+    if x is not None and y is not None and name in _EXACT:
+        return Value(a.type, str(_EXACT[name](x, y)))
+    if y == _NEUTRAL.get(name):
+        return a if y is not None else None
+    if x is not None and name in ("add", "mul") and x == _NEUTRAL[name]:
+        return b
+    return Value(a.type, "0") if name == "mul" and 0 in (x, y) else None
+
+
+_EXACT = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
+_NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "sdiv": 1, "udiv": 1, "shl": 0, "ashr": 0}
+
+
 class Line(str):
     """An instruction that may be taken out again: one object in one place."""
 
     __slots__ = ()
 
 
-@dataclass
+@dataclass(eq=False)
 class Block:
-    """A label and the instructions under it."""
+    """A label and the instructions under it.
+
+    Attributes:
+        before: a block that always runs before this one.
+        known: values that were computed in this block, by the instructions that compute them.
+    """
 
     label: str
-    lines: list[str]
+    before: Block | None = None
+    lines: list[str] = field(default_factory=list)
+    known: dict[str, Value] = field(default_factory=dict)
 
 
 class Module:
     """Functions and the declarations they need.
 
-    ``target`` is the machine that the code is for; None is the one that runs this process.
+    Args:
+        target: the machine that the code is for; None is the one that runs this process.
+        added: called with this module and each function or global as soon as it is there.
     """
 
-    def __init__(self, target: HostTarget | None = None) -> None:
+    def __init__(self, target: HostTarget | None = None, added: Added | None = None) -> None:
         self.target = target
+        self.added = added
         self.declared: dict[str, str] = {}
         self.texts: list[str] = []
         #: Library functions and tables that are in ``texts`` already.
@@ -118,14 +148,22 @@ class Module:
     def add(self, text: str) -> None:
         """Add a finished function or a global."""
         self.texts.append(text)
+        if self.added is not None:
+            self.added(self, text)
 
     def __str__(self) -> str:
-        notes = [f'{_RARE} = !{{!"branch_weights", i32 1, i32 1048576}}'] if self.rare else []
+        notes = [NOTES[_RARE]] if self.rare else []
         return "\n\n".join(["\n".join(self.declared.values()), *self.texts, *notes]) + "\n"
+
+
+Added: TypeAlias = Callable[[Module, str], None]
 
 
 class Function:
     """A function under construction; instructions go to the block that was started last.
+
+    Integers and addresses are computed once: an instruction whose value is there already is not
+    written again, nor one whose value follows from the numbers in it.
 
     Args:
         module: receives declarations.
@@ -148,9 +186,11 @@ class Function:
         self.args = [Value(t, f"%{n}") for t, n, _ in args]
         params = ", ".join(f"{t} {a} %{n}".replace("  ", " ") for t, n, a in args)
         self.head = f"define {linkage} {result} @{name}({params}) {attributes} {{"
-        self.blocks: list[Block] = []
         self.count = 0
-        self.start(self.label("entry"))
+        #: What runs before all else; printed at the beginning of the first block.
+        self.opening = Block("")
+        self.block = Block(self.label("entry"), self.opening)
+        self.blocks = [self.block]
 
     # --- names and blocks ---
 
@@ -159,10 +199,22 @@ class Function:
         self.count += 1
         return f"{stem}.{self.count}"
 
-    def start(self, label: str) -> None:
-        """Begin a block; the one before must have ended with a branch."""
-        self.block = Block(label, [])
+    def start(self, label: str, before: Block | None = None) -> None:
+        """Begin a block; the one before must have ended with a branch.
+
+        Values of ``before``, a block that always runs before this one, may be used in it: that is
+        the function's first, if nothing else is said.
+        """
+        self.block = Block(label, before or self.blocks[0])
         self.blocks.append(self.block)
+
+    @contextmanager
+    def at_first(self) -> Iterator[None]:
+        """Instructions that run before all others: of the arguments, and without branches."""
+        outer, self.block = self.block, self.opening
+        yield
+        assert self.block is self.opening
+        self.block = outer
 
     def emit(self, text: str) -> None:
         """An instruction without a result."""
@@ -175,19 +227,36 @@ class Function:
         self.block.lines.append(f"{name} = {text}")
         return Value(type_, name)
 
+    def pure(self, type_: str, text: str) -> Value:
+        """As `op`, for an instruction that always has the same result: the value that is there
+        already, if there is one."""
+        block: Block | None = self.block
+        while block is not None:
+            found = block.known.get(text)
+            if found is not None:
+                return found
+            block = block.before
+        found = self.block.known[text] = self.op(type_, text)
+        return found
+
     # --- instructions ---
 
     def binary(self, op: str, a: Value, b: Value) -> Value:
         """``add``, ``fmul``, … of two values of one type."""
-        return self.op(a.type, f"{op} {a.type} {a.name}, {b.name}")
+        if a.type != "i64":
+            return self.op(a.type, f"{op} {a.type} {a.name}, {b.name}")
+        return folded(op, a, b) or self.pure("i64", f"{op} i64 {a.name}, {b.name}")
 
     def compare(self, op: str, a: Value, b: Value) -> Value:
         """``icmp slt``, ``fcmp oeq``, …"""
+        if a.type == "i64":
+            return self.pure("i1", f"{op} i64 {a.name}, {b.name}")
         return self.op(vector("i1", width_of(a.type)), f"{op} {a.type} {a.name}, {b.name}")
 
     def select(self, condition: Value, a: Value, b: Value) -> Value:
         """``a`` where the condition holds, else ``b``."""
-        return self.op(a.type, f"select {condition}, {a}, {b}")
+        write = self.pure if a.type in ("i64", "ptr") else self.op
+        return write(a.type, f"select {condition}, {a}, {b}")
 
     def select_rarely(self, condition: Value, a: Value, b: Value) -> Value:
         """As `select` of single values, for a condition that hardly ever holds.
@@ -196,13 +265,13 @@ class Function:
         whose computation moves behind the branch if nothing else needs it.
         """
         yes, after = self.label("rare"), self.label("after")
-        before = self.block.label
+        before = self.block
         self.module.rare = True
         self.emit(f"br {condition}, label %{yes}, label %{after}, !prof {_RARE}")
-        self.start(yes)
+        self.start(yes, before)
         self.branch(after)
-        self.start(after)
-        return self.phi(a.type, [(b, before), (a, yes)])
+        self.start(after, before)
+        return self.phi(a.type, [(b, before.label), (a, yes)])
 
     def convert(self, op: str, a: Value, scalar: str) -> Value:
         """``sitofp``, ``zext``, … lane by lane."""
@@ -222,12 +291,22 @@ class Function:
         """An element-wise intrinsic (``llvm.fma``) whose operands all have the result's type."""
         kind = args[0].type
         full = f"{name}.{suffix(kind)}"
+        if kind == "i64" and name in ("llvm.smax", "llvm.smin"):
+            a, b = args
+            if a.name == b.name:
+                return a
+            self.module.declare(full, kind, [kind, kind])
+            return self.pure(kind, f"call i64 @{full}({a}, {b})")
         self.module.declare(full, kind, [kind] * len(args))
         return self.call(kind, full, *args, flags=flags)
 
     def load(self, type_: str, pointer: Value, align: int, note: str = "") -> Value:
         """Read memory."""
         return self.op(type_, f"load {type_}, {pointer}, align {align}{note}")
+
+    def fixed(self, type_: str, pointer: Value, align: int) -> Value:
+        """Read memory that nobody writes to while the function runs."""
+        return self.pure(type_, f"load {type_}, {pointer}, align {align}")
 
     def store(self, value: Value, pointer: Value, align: int) -> Line:
         """Write memory; the instruction, for `drop`."""
@@ -252,7 +331,7 @@ class Function:
         """The address ``count`` elements of a type further on."""
         if count.name == "0":
             return pointer
-        return self.op("ptr", f"getelementptr {type_}, {pointer}, {count}")
+        return self.pure("ptr", f"getelementptr {type_}, {pointer}, {count}")
 
     def splat(self, a: Value, width: int) -> Value:
         """A scalar in every lane."""
@@ -298,22 +377,26 @@ class Function:
     def when(self, condition: Value) -> Iterator[None]:
         """Instructions that run only if a condition holds (and define no values for later)."""
         yes, after = self.label("then"), self.label("after")
+        before = self.block
         self.branch_if(condition, yes, after)
-        self.start(yes)
+        self.start(yes, before)
         yield
         self.branch(after)
-        self.start(after)
+        self.start(after, before)
 
     def loop(self, lo: Value, hi: Value, direction: int, carried: Sequence[Value] = ()) -> OpenLoop:
         """Start a loop over ``lo..hi`` (inclusive); see `OpenLoop`."""
         return OpenLoop(self, lo, hi, direction, carried)
 
     def __str__(self) -> str:
-        lines = [self.head]
-        for block in self.blocks:
-            lines.append(f"{block.label}:")
-            lines.extend(f"  {line}" for line in block.lines)
-        return "\n".join([*lines, "}"])
+        first, *others = self.blocks
+        parts = [self.head, _text(first.label, self.opening.lines + first.lines)]
+        parts += [_text(block.label, block.lines) for block in others]
+        return "\n".join([*parts, "}"])
+
+
+def _text(label: str, lines: Sequence[str]) -> str:
+    return "\n  ".join([f"{label}:", *lines])
 
 
 class OpenLoop:
@@ -321,7 +404,8 @@ class OpenLoop:
 
     ``index`` is the loop's variable and ``state`` the carried values as they are at the start of
     an iteration; ``close(next)`` gives their values for the next one and returns what they are
-    after the loop (the initial ones if it does not run at all).
+    after the loop (the initial ones if it does not run at all). A loop over numbers that are known
+    runs without being asked whether it does.
     """
 
     def __init__(
@@ -333,9 +417,15 @@ class OpenLoop:
         first = lo if direction > 0 else hi
         self.initial = list(carried)
         head, self.after = fn.label("loop"), fn.label("done")
-        self.before = fn.block.label
-        fn.branch_if(fn.compare("icmp sle", lo, hi), head, self.after)
-        fn.start(head)
+        self.before = fn.block
+        self.runs = not any(v.name.startswith("%") for v in (lo, hi)) and int(lo.name) <= int(
+            hi.name
+        )
+        if self.runs:
+            fn.branch(head)
+        else:
+            fn.branch_if(fn.compare("icmp sle", lo, hi), head, self.after)
+        fn.start(head, self.before)
         self.head = fn.block
         # The incoming values of the back edge are known at the end: the phis are written then.
         fn.count += 1
@@ -355,12 +445,16 @@ class OpenLoop:
         fn.branch_if(end, self.after, self.head.label)
         heads = [(self.index, self.first, after_step)]
         heads += list(zip(self.state, self.initial, following, strict=True))
+        before = self.before.label
         self.head.lines[:0] = [
-            f"{v.name} = phi {v.type} [ {a.name}, %{self.before} ], [ {b.name}, %{latch} ]"
+            f"{v.name} = phi {v.type} [ {a.name}, %{before} ], [ {b.name}, %{latch} ]"
             for v, a, b in heads
         ]
-        fn.start(self.after)
+        if self.runs:
+            fn.start(self.after, fn.block)
+            return list(following)
+        fn.start(self.after, self.before)
         return [
-            fn.phi(v.type, [(a, self.before), (b, latch)])
+            fn.phi(v.type, [(a, before), (b, latch)])
             for v, a, b in zip(self.state, self.initial, following, strict=True)
         ]

@@ -9,23 +9,24 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache, partial
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 import llvmlite.binding as llvm
 
 from . import generating
+from .ir import Added, Module
 from .loading import Library, ObjectCode, load_object
 from .machine import HostTarget, host
-from .units import units
+from .units import Units
 
 # One program is compiled at a time; LLVM's lazy set-up and the linker are behind this lock as well.
 _LOCK = threading.RLock()
 _SERIAL = itertools.count()
-#: So many lines are worth a thread.
-_LINES = 1000
+#: So many lines are worth a module of their own.
+_LINES = 700
 
 
 def described() -> tuple[str, dict[str, bool]]:
@@ -83,27 +84,60 @@ def compile_ir(
     return Library(object_code(ir_text, optimise=optimise, target=target), target)
 
 
+#: Writes a module and returns its text; functions are handed over as soon as they are there.
+Writer: TypeAlias = Callable[[Added | None], str]
+
+
 def object_code(
-    ir_text: str, *, optimise: bool = False, pair: bool = False, target: HostTarget | None = None
-) -> ObjectCode:
+    ir: str | Writer, *, optimise: bool = False, pair: bool = False,
+    target: HostTarget | None = None,
+) -> ObjectCode:  # fmt: skip
     """What `compile_ir` with the same arguments would load, for `load_object`.
 
     With ``pair`` scalar operations of one kind are also paired to vectors, where code is optimised.
-    Where it is not, and there is much of it, several threads compile a part of it each.
+    Where it is not, several threads compile a part of it each, the first parts while ``ir`` writes
+    the next ones.
     """
     target = target or host()
-    count = 1 if optimise else min(generating.threads(), ir_text.count("\n") // _LINES)
     with _LOCK, _quick():
+        threads = 1 if optimise else generating.threads()
+        if isinstance(ir, str) or threads == 1:
+            text = ir if isinstance(ir, str) else ir(None)
+            return (_emitted(text, optimise, pair, target, 0),)
+        return _streamed(ir, threads, target)
 
-        def made(unit: str, number: int) -> bytes:
-            machine = _machine(target, number)
-            with _prepared(unit, optimise, machine, target, pair) as module:
-                return generating.emitted(machine, module)
 
-        parts = units(ir_text, count)
-        for k in range(len(parts)):
-            _machine(target, k)
-        return tuple(generating.at_once([partial(made, u, k) for k, u in enumerate(parts)]))
+def _streamed(write: Writer, threads: int, target: HostTarget) -> ObjectCode:
+    """The code of a module in parts of about `_LINES` lines; of a short one in one piece."""
+    parts, last = Units(_LINES), list[Module]()
+    for k in range(threads):
+        _machine(target, k)
+    with generating.eager(), generating.Jobs[bytes](threads) as jobs:
+
+        def compile_(text: str) -> None:
+            jobs.add(len(text), lambda k: _emitted(text, False, False, target, k))
+
+        def added(module: Module, text: str) -> None:
+            last[:] = [module]
+            parts.add(text)
+            if parts.is_full:
+                compile_(parts.take(module.declared))
+
+        whole = write(added)
+        if not jobs.count:
+            compile_(whole)
+        elif parts.is_begun:
+            compile_(parts.take(last[0].declared))
+        return tuple(jobs.done())
+
+
+def _emitted(
+    ir_text: str, optimise: bool, pair: bool, target: HostTarget, machine_number: int
+) -> bytes:
+    """The object code of one module."""
+    machine = _machine(target, machine_number)
+    with _prepared(ir_text, optimise, machine, target, pair) as module:
+        return generating.emitted(machine, module)
 
 
 def assembly(
@@ -126,10 +160,11 @@ def _prepared(
         module.triple = target.triple
         module.data_layout = str(machine.target_data)
         module.verify()
-        builder = llvm.create_pass_builder(machine, _options())
         if optimise and pair:
+            builder = llvm.create_pass_builder(machine, _options())
             builder.getModulePassManager().run(module, builder)
         elif optimise or "alwaysinline" in ir_text:
+            builder = llvm.create_pass_builder(machine, _options())
             passes = llvm.create_new_module_pass_manager()
             passes.add_always_inliner_pass()
             if optimise:

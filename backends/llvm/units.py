@@ -1,57 +1,92 @@
-"""A module of LLVM IR in several modules, which can be compiled at the same time.
+"""A module of LLVM IR in several modules, which can be compiled before all of it is written.
 
     before:  define internal void @part() {…}   define void @run() {… call void @part() …}
     after:   define hidden void @part() {…}  |  declare hidden void @part()
-             declare void @run()             |  define void @run() {… call void @part() …}
+                                             |  define void @run() {… call void @part() …}
 
-Requires code that is not inlined from one function into another. What the functions compute does
-not depend on where they are compiled.
+Requires functions that come after those that they call, and code that is not inlined from one
+function into another. What the functions compute does not depend on where they are compiled.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+
+from .ir import NOTES
 
 _FUNCTION = re.compile(r"^define .*?^\}$\n?", re.MULTILINE | re.DOTALL)
-_GLOBAL = re.compile(r"^(@\S+) = (.*)$", re.MULTILINE)
+_DECLARATION = re.compile(r"^declare .*$", re.MULTILINE)
+_NAME = re.compile(r'@("[^"]*"|[\w.$]+)')
 #: Globals that each module may have for itself.
 _OWN = ("internal constant ", "private constant ")
 
 
-def units(ir_text: str, count: int) -> list[str]:
-    """At most ``count`` modules, of about the same size, that link to what the text is.
+class Units:
+    """Cuts what is written into modules of ``lines`` lines and more; the last one has the rest."""
 
-    A text with variables, or with functions that are to be inlined, stays in one piece.
-    """
-    functions = _FUNCTION.findall(ir_text)
-    globals_ = dict(_GLOBAL.findall(ir_text))
-    whole = "alwaysinline" in ir_text or not all(g.startswith(_OWN) for g in globals_.values())
-    count = min(count, len(functions))
-    if whole or count < 2:
-        return [ir_text]
-    rest = _GLOBAL.sub("", _FUNCTION.sub("", ir_text)).strip()
-    heads = [f[: f.index("{\n")].replace("define internal", "define hidden", 1) for f in functions]
-    declared = [head.replace("define", "declare", 1) for head in heads]
-    found = []
-    for part in _shared_out([len(f) for f in functions], count):
-        defined = [heads[k] + functions[k][functions[k].index("{\n") :] for k in sorted(part)]
-        others = [d for k, d in enumerate(declared) if k not in part]
-        body = "\n".join(defined)
-        own = [f"{name} = {value}" for name, value in globals_.items() if name in body]
-        found.append("\n".join([*others, *own, body, rest, ""]))
-    return found
+    def __init__(self, lines: int) -> None:
+        self.lines = lines
+        #: How another module is told of what has been written, by name.
+        self._known: dict[str, str] = {}
+        self._waiting: dict[str, str] = {}
+        self._size = 0
+
+    def add(self, text: str) -> None:
+        """Take functions, with the declarations beside them, or a constant.
+
+        Raises:
+            ValueError: it cannot be in a module of its own.
+        """
+        if text.startswith("@"):
+            name, _, value = text[1:].partition(" = ")
+            if not value.startswith(_OWN):
+                raise ValueError(f"{name} is shared by all modules")
+            self._known[name] = text
+            return
+        if text.startswith("define ") and "\ndefine " not in text:
+            self._function(text)
+            return
+        for declaration in _DECLARATION.findall(text):
+            (name,) = _NAME.findall(declaration)
+            self._known[name] = declaration
+        for function in _FUNCTION.findall(text):
+            self._function(function)
+
+    def _function(self, text: str) -> None:
+        head, body = text[: (at := text.index("{\n"))], text[at:]
+        if "alwaysinline" in head:
+            raise ValueError(f"to be inlined: {head}")
+        head = head.replace("define internal", "define hidden", 1)
+        (name,) = _NAME.findall(head[: head.index("(")])
+        self._waiting[name] = head + body
+        self._known[name] = head.replace("define", "declare", 1)
+        self._size += body.count("\n")
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is something to `take`."""
+        return bool(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to `take` a module."""
+        return self._size >= self.lines
+
+    def take(self, declared: Mapping[str, str]) -> str:
+        """The module of what was added since the last one; ``declared`` are external functions, and
+        functions that will be added."""
+        body = "\n".join(self._waiting.values())
+        others = dict.fromkeys(_NAME.findall(body)).keys() - self._waiting.keys()
+        # LLVM knows its own functions, also where nobody declares them.
+        heads = [
+            self._known.get(n) or declared[n]
+            for n in sorted(others)
+            if n in self._known or n in declared or not n.startswith("llvm.")
+        ]
+        self._waiting, self._size = {}, 0
+        notes = [note for name, note in NOTES.items() if f" {name}" in body]
+        return "\n".join([*heads, body, *notes, ""])
 
 
-def _shared_out(sizes: list[int], count: int) -> list[set[int]]:
-    """Numbers of things in groups of about one total size: the largest first, each to the group
-    that has least."""
-    groups: list[set[int]] = [set() for _ in range(count)]
-    totals = [0] * count
-    for k in sorted(range(len(sizes)), key=lambda k: -sizes[k]):
-        least = totals.index(min(totals))
-        groups[least].add(k)
-        totals[least] += sizes[k]
-    return groups
-
-
-__all__ = ["units"]
+__all__ = ["Units"]

@@ -78,6 +78,8 @@ class Value(ir.Value):
         a, b = self, self.body.like(self, other)
         if swap:
             a, b = b, a
+        if self.type == "i64":
+            return self.body.wrap(self.body.f.binary(op, a, b))
         return self.body.op(f"{op} {self.kind} {a.name}, {b.name}", self.kind)
 
     def __add__(self, other: Operand) -> Value:
@@ -93,8 +95,6 @@ class Value(ir.Value):
         return self._binary("fsub", "sub", other, swap=True)
 
     def __mul__(self, other: Operand) -> Value:
-        if isinstance(other, int) and other in (0, 1) and not self.kind.is_float:
-            return self if other else self.body.const(self.kind, 0)
         return self._binary("fmul", "mul", other)
 
     def __rmul__(self, other: Operand) -> Value:
@@ -141,7 +141,8 @@ class Value(ir.Value):
     def _compare(self, floating: str, integer: str, other: Operand) -> Value:
         op = f"fcmp {floating}" if self.kind.is_float else f"icmp {integer}"
         right = self.body.like(self, other).name
-        return self.body.op(f"{op} {self.kind} {self.name}, {right}", self.kind.of("i1"))
+        write = self.body.pure if self.type in ("i64", "ptr") else self.body.op
+        return write(f"{op} {self.kind} {self.name}, {right}", self.kind.of("i1"))
 
     def lt(self, other: Operand) -> Value:
         return self._compare("olt", "slt", other)
@@ -171,7 +172,8 @@ class Value(ir.Value):
         assert isinstance(model, Value)
         x, y = self.body.like(model, a), self.body.like(model, b)
         text = f"select {self.kind} {self.name}, {x.kind} {x.name}, {y.kind} {y.name}"
-        return self.body.op(text, x.kind)
+        write = self.body.pure if x.type in ("i64", "ptr") else self.body.op
+        return write(text, x.kind)
 
     def convert(self, how: str, element: str) -> Value:
         """One of LLVM's conversions: ``bitcast``, ``fpext``, ``fptosi``, ``sitofp``, ``zext``…"""

@@ -36,6 +36,7 @@ def test_the_listing_is_of_the_code_that_runs(
 ) -> None:
     if not small:
         monkeypatch.setattr(choose, "UNROLLED", -1)
+        monkeypatch.setattr(jit, "_LINES", 10**6)  # in one piece
     kernel = llvm.compile(unfold.loads(text).program, dtype="float64", sum_adjoints=False)
     code, ir = kernel._entry(Variant(1, False, False)).image.object_code, kernel.ir()
     assert jit.object_code(ir, optimise=optimise, pair=pair) == code

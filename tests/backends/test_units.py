@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import llvmlite
@@ -13,7 +15,8 @@ import pytest
 
 import unfold
 from unfold.backends.llvm import elf, generating, jit
-from unfold.backends.llvm.units import units
+from unfold.backends.llvm.ir import Added, Module
+from unfold.backends.llvm.units import Units
 
 LSTM = """
 model m(D, H):
@@ -30,13 +33,14 @@ model m(D, H):
 """
 
 
-def chain(length: int) -> str:
-    """Functions of which each calls the next one; ``f0(x)`` is x + 1 + 2 + … + length."""
-    texts = [
-        "declare i64 @llvm.smax.i64(i64, i64)",
-        "@table = internal constant [2 x i64] [i64 0, i64 5]",
-    ]
-    for k in range(length):
+DECLARED = {"llvm.smax.i64": "declare i64 @llvm.smax.i64(i64, i64)"}
+
+
+def chain(length: int) -> list[str]:
+    """Functions of which each calls the one before; ``f0(x)``, the last one, is x + 1 + 2 + … +
+    length."""
+    texts = ["@table = internal constant [2 x i64] [i64 0, i64 5]"]
+    for k in reversed(range(length)):
         last = k + 1 == length
         link = "" if k == 0 else "internal"
         then = (
@@ -51,7 +55,30 @@ def chain(length: int) -> str:
             f"define {link} i64 @{name}(i64 %x) nounwind {{\nentry.1:\n"
             f"  %y = add i64 %x, {add}\n{then}  ret i64 %s\n}}"
         )
-    return "\n\n".join(texts) + "\n"
+    return texts
+
+
+def written(texts: Sequence[str]) -> jit.Writer:
+    """Writes these functions and constants one by one."""
+
+    def write(added: Added | None) -> str:
+        module = Module(added=added)
+        module.declared |= DECLARED
+        for text in texts:
+            module.add(text)
+        return str(module)
+
+    return write
+
+
+def cut(texts: Sequence[str], lines: int) -> list[str]:
+    """The modules of so many lines that functions are cut into."""
+    units, found = Units(lines), []
+    for text in texts:
+        units.add(text)
+        if units.is_full:
+            found.append(units.take(DECLARED))
+    return [*found, units.take(DECLARED)] if units.is_begun else found
 
 
 def called(object_code: Any, linker: str) -> int:
@@ -68,36 +95,40 @@ LINKERS = ["elf", "llvm"] if elf.is_possible() and "x86_64" in jit.host().triple
 
 
 @pytest.mark.parametrize("linker", LINKERS)
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
 def test_modules_link_to_what_the_text_is(
-    count: int, linker: str, monkeypatch: pytest.MonkeyPatch
+    threads: int, linker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = chain(7)
-    assert len(units(text, count)) == min(count, 7)
-    monkeypatch.setattr(generating, "threads", lambda: count)
+    monkeypatch.setattr(generating, "threads", lambda: threads)
     monkeypatch.setattr(jit, "_LINES", 1)
-    code = jit.object_code(text)
-    assert len(code) == min(count, 7)
+    code = jit.object_code(written(chain(7)))
+    assert len(code) == (1 if threads == 1 else 7)
     assert called(code, linker) == 100 + sum(range(1, 8))
 
 
-def test_each_function_is_defined_once_and_declared_elsewhere() -> None:
-    parts = units(chain(6), 3)
+def test_each_function_is_defined_once_and_declared_where_it_is_called() -> None:
+    parts = cut(chain(6), 9)
     defined = [
         [line.split("@")[1].split("(")[0] for line in part.splitlines() if line[:6] == "define"]
         for part in parts
     ]
-    assert sorted(name for names in defined for name in names) == [f'"f{k}"' for k in range(6)]
-    assert all(
-        part.count("declare") == 6 - len(names) + 1
-        for part, names in zip(parts, defined, strict=True)
+    assert defined == [['"f5"', '"f4"'], ['"f3"', '"f2"'], ['"f1"', '"f0"']]
+    declared = [
+        [line.split("@")[1].split("(")[0] for line in part.splitlines() if line[:7] == "declare"]
+        for part in parts
+    ]
+    assert declared == [["llvm.smax.i64"], ['"f4"'], ['"f2"']]
+    assert ["@table = " in part for part in parts] == [True, False, False]
+
+
+def test_functions_that_come_together_are_told_apart() -> None:
+    constant, *functions = chain(6)
+    functions[0] = functions[0].replace("@llvm.smax", "@llvm.smin")
+    functions.append("declare i64 @llvm.smin.i64(i64, i64)")
+    (whole, *_), (apart, *_) = (
+        cut([constant, *given], 1000) for given in (["; all\n" + "\n\n".join(functions)], functions)
     )
-
-
-def test_modules_have_about_one_size() -> None:
-    text = chain(40) + "define void @large() {\n" + "  fence seq_cst\n" * 200 + "  ret void\n}\n"
-    one, two = (len(part) for part in units(text, 2))
-    assert abs(one - two) < 0.2 * len(text)
+    assert whole.replace("\n\n", "\n") == apart
 
 
 @pytest.mark.parametrize(
@@ -109,8 +140,9 @@ def test_modules_have_about_one_size() -> None:
     ],
     ids=["a variable", "a constant that others may see", "a function to be inlined"],
 )
-def test_what_cannot_be_divided_stays_whole(more: str) -> None:
-    assert units(chain(4) + more, 2) == [chain(4) + more]
+def test_what_cannot_be_divided_is_refused(more: str) -> None:
+    with pytest.raises(ValueError, match=r"shared by all modules|inlined"):
+        cut([*chain(4), more], 1)
 
 
 def test_a_gradient_has_the_same_bits_however_many_threads_compile_it(
@@ -126,6 +158,7 @@ def test_a_gradient_has_the_same_bits_however_many_threads_compile_it(
 
     monkeypatch.setattr(jit, "object_code", noted)
     monkeypatch.setenv("UNFOLD_CACHE", "off")
+    monkeypatch.setattr(jit, "_LINES", 300)
     for threads in (1, 2, 3):
         monkeypatch.setattr(generating, "threads", lambda threads=threads: threads)
         fn = unfold.compile(LSTM, D=5, H=24, dtype="float32")
@@ -133,7 +166,8 @@ def test_a_gradient_has_the_same_bits_however_many_threads_compile_it(
         loss, grads = fn.value_and_grad(fn.init(seed=0), x=x)
         found.append([np.asarray(loss).tobytes(), *(g.tobytes() for g in grads.values())])
     assert found[0] == found[1] == found[2]
-    assert {1, 2, 3} <= set(parts)
+    assert parts[0] == 1
+    assert parts[1] == parts[2] > 3
 
 
 def test_llvmlite_compiles_where_its_lock_must_stay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +176,7 @@ def test_llvmlite_compiles_where_its_lock_must_stay(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(llvmlite, "__version__", "99.1.0")
         assert generating._functions() is None
         assert generating.threads() == 1
-        assert called(jit.object_code(chain(3)), LINKERS[0]) == 106
+        assert called(jit.object_code(written(chain(3))), LINKERS[0]) == 106
         monkeypatch.undo()
         generating._functions.cache_clear()
         monkeypatch.setattr(generating, "_EMIT", "LLVMPY_NoSuchFunction")
@@ -166,33 +200,82 @@ def test_two_modules_are_compiled_at_the_same_time(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(generating, "_functions", lambda: (met, *functions[1:]))
     monkeypatch.setattr(generating, "threads", lambda: 2)
     monkeypatch.setattr(jit, "_LINES", 1)
-    assert called(jit.object_code(chain(5)), LINKERS[0]) == 115
+    assert called(jit.object_code(written(chain(4))), LINKERS[0]) == 110
 
 
 def test_the_error_of_any_thread_is_raised_when_all_have_ended() -> None:
     ended = []
 
-    def good() -> int:
-        ended.append(1)
+    def good(thread: int) -> int:
+        ended.append(thread)
         return 3
 
-    def bad() -> int:
+    def bad(thread: int) -> int:
         raise ZeroDivisionError
 
-    for jobs in ([good, bad, good], [bad, good, good]):
+    def some(threads: int) -> None:
+        with generating.Jobs[int](threads) as jobs:
+            for size, job in enumerate((good, bad, good)):
+                jobs.add(size, job)
+            jobs.done()
+
+    for threads in (1, 2, 3):
         with pytest.raises(ZeroDivisionError):
-            generating.at_once(jobs)
-    assert len(ended) == 4
-    assert generating.at_once([good, good]) == [3, 3]
+            some(threads)
+        with generating.Jobs[int](threads) as jobs:
+            jobs.add(1, good)
+            jobs.add(2, good)
+            assert jobs.done() == [3, 3]
+    assert set(ended) <= {0, 1, 2}
+
+
+def test_jobs_are_begun_before_all_are_there() -> None:
+    begun = threading.Event()
+
+    def job(thread: int) -> int:
+        begun.set()
+        return thread
+
+    with generating.Jobs[int](2) as jobs:
+        jobs.add(1, job)
+        assert begun.wait(timeout=60)
+        assert jobs.done() == [1]
+
+
+def test_threads_end_when_what_gives_them_jobs_fails() -> None:
+    def fail() -> None:
+        with generating.Jobs[int](3) as jobs:
+            jobs.add(1, lambda thread: thread)
+            raise KeyError("no lowering")
+
+    before = threading.active_count()
+    with pytest.raises(KeyError):
+        fail()
+    assert threading.active_count() == before
+
+
+def test_large_jobs_are_done_first() -> None:
+    order: list[int] = []
+
+    def job(thread: int, size: int) -> None:
+        order.append(size)
+
+    with generating.Jobs[None](1) as jobs:
+        for size in (1, 5, 3):
+            jobs.add(size, partial(job, size=size))
+        jobs.done()
+    assert order == [5, 3, 1]
 
 
 def test_llvms_words_reach_the_caller_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generating, "threads", lambda: 2)
     monkeypatch.setattr(jit, "_LINES", 1)
-    wrong = chain(2).replace('%s = call i64 @"f1"', '%s = call i32 @"f1"')
+    wrong = [text.replace('%s = call i64 @"f1"', '%s = call i32 @"f1"') for text in chain(2)]
+    interval = sys.getswitchinterval()
     with pytest.raises(RuntimeError, match="defined with type"):
-        jit.object_code(wrong)
-    assert called(jit.object_code(chain(2)), LINKERS[0]) == 103
+        jit.object_code(written(wrong))
+    assert called(jit.object_code(written(chain(2))), LINKERS[0]) == 103
+    assert sys.getswitchinterval() == interval
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processors of a process are told by Linux")

@@ -8,13 +8,26 @@ K with its columns adjacent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 from .. import ir
 from ..body import INT, POINTER, VOID, Body, Type, Value, define
 from ..machine import LINE
 from .tiling import ROWS, Panel, Tiling
+
+
+class Ahead(NamedTuple):
+    """What is read into the caches on the way: a cache line every ``k`` elements from ``at`` on.
+
+    Each block begins ``onward`` elements after the one before, up to ``end``.
+    """
+
+    at: Value
+    k: Value
+    onward: Value
+    end: Value
 
 
 @dataclass(frozen=True)
@@ -27,9 +40,7 @@ class Operands:
         start, start_row: what the sums begin with, laid out as C is: C itself, zeros, a bias.
         c, c_row: C at the first column of the panel, the distance of its rows.
         terms: the length of the sum, at least 1.
-        ahead, ahead_k: what will be needed next, read into the caches on the way: a cache line
-            every ``ahead_k`` elements.
-        onward, end: each block begins ``onward`` elements after the one before, up to ``end``.
+        ahead: what will be needed next, for `Ahead`; None if all that is needed is near.
     """
 
     a: Value
@@ -42,13 +53,19 @@ class Operands:
     c: Value
     c_row: Value
     terms: Value
-    ahead: Value
-    ahead_k: Value
-    onward: Value
-    end: Value
+    ahead: Ahead | None = None
 
     def values(self) -> list[Value]:
-        return [getattr(self, f.name) for f in fields(self)]
+        own = [self.a, self.a_row, self.a_k, self.b, self.b_k, self.start, self.start_row, self.c,
+               self.c_row, self.terms]  # fmt: skip
+        return own if self.ahead is None else [*own, *self.ahead]
+
+    @staticmethod
+    def of(values: Sequence[Value]) -> Operands:
+        """The operands with these `values`."""
+        a, a_row, a_k, b, b_k, start, start_row, c, c_row, terms, *ahead = values
+        own = Operands(a, a_row, a_k, b, b_k, start, start_row, c, c_row, terms)
+        return replace(own, ahead=Ahead(*ahead)) if ahead else own
 
     def advanced(self, b: Body, t: Tiling, rows: Value | int) -> Operands:
         """The same some rows further down."""
@@ -60,35 +77,25 @@ class Operands:
         )
 
 
-_PARAMS = (POINTER, INT, INT, POINTER, INT, POINTER, INT, POINTER, INT, INT, POINTER, INT, INT,
-           POINTER)  # fmt: skip
+_PARAMS = (POINTER, INT, INT, POINTER, INT, POINTER, INT, POINTER, INT, INT)
+_AHEAD = (POINTER, INT, INT, POINTER)
 _ZEROS = "unfold.zeros"
 #: So many blocks together read a packed panel ahead: all at once there would be more lines on their
 #: way than the processor keeps account of.
 SPREAD = 4
 
 
-def packed_ahead(b: Body, t: Tiling, at: Value, terms: int, padded: int) -> dict[str, Value]:
-    """The operands that read ``terms`` rows of a packed panel ahead."""
+def packed_ahead(b: Body, t: Tiling, at: Value, terms: int, padded: int) -> Ahead:
+    """What reads ``terms`` rows of a packed panel ahead."""
     step = max(1, padded // SPREAD)
-    return {
-        "ahead": at, "ahead_k": b.const(INT, step), "onward": b.const(INT, terms * step),
-        "end": b.at(at, terms * padded, t.element),
-    }  # fmt: skip
+    end = b.at(at, terms * padded, t.element)
+    return Ahead(at, b.const(INT, step), b.const(INT, terms * step), end)
 
 
-def columns_ahead(b: Body, t: Tiling, at: Value, stride: Value, columns: int) -> dict[str, Value]:
-    """The operands that read the lines of some columns of a matrix ahead, line by line."""
-    return {
-        "ahead": at, "ahead_k": stride, "onward": b.const(INT, LINE // t.itemsize),
-        "end": b.at(at, columns, t.element),
-    }  # fmt: skip
-
-
-def nothing_ahead(b: Body, panel: Value) -> dict[str, Value]:
-    """The operands that ask for what is here."""
-    zero = b.const(INT, 0)
-    return {"ahead": panel, "ahead_k": zero, "onward": zero, "end": panel}
+def columns_ahead(b: Body, t: Tiling, at: Value, stride: Value, columns: int) -> Ahead:
+    """What reads the lines of some columns of a matrix ahead, line by line."""
+    end = b.at(at, columns, t.element)
+    return Ahead(at, stride, b.const(INT, LINE // t.itemsize), end)
 
 
 def zeros(b: Body, t: Tiling) -> Value:
@@ -102,22 +109,38 @@ def zeros(b: Body, t: Tiling) -> Value:
 
 def blocks(b: Body, t: Tiling, panel: Panel, rows: Value | int, o: Operands) -> None:
     """Emit the product of all rows (none or more) with one panel."""
-    heights = range(1, t.rows(panel) + 1)
-    if isinstance(rows, int):
-        # A few rows, known now, are one block; more share the function that takes any number.
-        heights = range(rows, rows + 1) if rows <= t.rows(panel) // 2 else heights
-        rows = b.const(INT, rows)
-    name = _rows_by_panel(b.module, t, panel, heights)
-    b.call_void(name, rows, *o.values(), b.const(INT, panel.last))
+    every = tuple(range(1, t.rows(panel) + 1))
+    heights = _heights(rows, every[-1]) if isinstance(rows, int) else every
+    # A function that can do more serves as well, if it is there.
+    shapes = [(heights, o.ahead is not None), (every, o.ahead is not None), (every, True)]
+    names = [_name(t, panel, *shape) for shape in shapes]
+    found = next((k for k, name in enumerate(names) if name in b.module.defined), 0)
+    heights, reads_ahead = shapes[found]
+    if reads_ahead and o.ahead is None:
+        zero = b.const(INT, 0)
+        o = replace(o, ahead=Ahead(o.b, zero, zero, o.b))
+    name = _rows_by_panel(b.module, t, panel, heights, reads_ahead)
+    count = b.const(INT, rows) if isinstance(rows, int) else rows
+    b.call_void(name, count, *o.values(), *_last(b, panel))
+
+
+def _heights(rows: int, most: int) -> tuple[int, ...]:
+    """The heights of the blocks of so many rows (see `_rows_by_panel`)."""
+    low, extra = divmod(rows, -(-rows // most))
+    return (low, low + 1) if extra else (low,)
+
+
+def _last(b: Body, panel: Panel) -> list[Value]:
+    """The operand that panels have whose last vector is filled in part."""
+    return [] if panel.is_full else [b.const(INT, panel.last)]
 
 
 def slice_blocks(b: Body, t: Tiling, panel: Panel, count: int, o: Operands) -> None:
     """Emit ``count`` > 0 blocks of `ROWS` rows where A is in slices, each of ``o.terms`` times so
     many numbers."""
-    last = b.const(INT, panel.last)
     if t.rows(panel) == ROWS:
         name = _slices_by_panel(b.module, t, panel)
-        b.call_void(name, b.const(INT, count), *o.values(), last)
+        b.call_void(name, b.const(INT, count), *o.values(), *_last(b, panel))
         return
 
     def each(n: Value, _: list[Value]) -> list[Value]:
@@ -132,26 +155,30 @@ def _slices_by_panel(module: ir.Module, t: Tiling, panel: Panel) -> str:
     """``void (count, operands…, last)``: blocks of one height, A in slices."""
 
     def write(b: Body) -> None:
-        count, *operands, last = b.args
-        o = Operands(*operands)
-        _blocks(b, t, panel, ROWS, count, o, last, False, o.terms * ROWS)
+        count, *operands = b.args
+        o = Operands.of(operands[: len(_PARAMS)])
+        last = None if panel.is_full else operands[-1]
+        _blocks(b, t, panel, ROWS, count, o, last, True, o.terms * ROWS)
 
-    shape = f"{panel.vectors}.{Type(t.element.element, panel.width).suffix}"
-    part = "" if panel.is_full else ".part"
-    return define(module, f"unfold.slices.{shape}{part}", VOID, (INT, *_PARAMS, INT), write)
+    name = f"unfold.slices.{_shape(t, panel)}"
+    return define(module, name, VOID, _params(panel, False), write)
 
 
-def _rows_by_panel(module: ir.Module, t: Tiling, panel: Panel, heights: range) -> str:
+def _rows_by_panel(
+    module: ir.Module, t: Tiling, panel: Panel, heights: Sequence[int], reads_ahead: bool
+) -> str:
     """``void (rows, operands…, last)``: blocks of even heights.
 
     The rows are split evenly (16 = 6 + 5 + 5), so that no number of rows is a bad one: there are
-    blocks of one height, and then perhaps of the next smaller one.
+    blocks of one height, and then perhaps of the next smaller one. ``heights`` are all that there
+    can be.
     """
-    most = heights[-1]
+    most = t.rows(panel)
 
     def write(b: Body) -> None:
-        rows, *operands, last = b.args
-        o = Operands(*operands)
+        rows, *operands = b.args
+        o = Operands.of(operands if panel.is_full else operands[:-1])
+        last = None if panel.is_full else operands[-1]
 
         def all_rows() -> list[Value]:
             parts = (rows + (most - 1)).udiv(most)
@@ -162,56 +189,88 @@ def _rows_by_panel(module: ir.Module, t: Tiling, panel: Panel, heights: range) -
             first, second = mixed.select(extra, parts), mixed.select(parts - extra, 0)
 
             def pass_(values: list[Value]) -> tuple[Value, list[Value]]:
-                height, count, following, a, start, c, ahead, ahead_k = values
-                here = replace(o, a=a, start=start, c=c, ahead=ahead, ahead_k=ahead_k)
+                height, count, following, *places = values
+                here = _moved(o, places)
                 cases = {
-                    n: partial(_blocks, b, t, panel, n, count, here, last, True) for n in heights
+                    n: partial(_blocks, b, t, panel, n, count, here, last, reads_ahead)
+                    for n in heights
                 }
                 pointers = b.switch(height, cases)
                 return following.gt(0), [height - 1, following, b.const(INT, 0), *pointers]
 
-            b.repeat([height, first, second, o.a, o.start, o.c, o.ahead, o.ahead_k], pass_)
+            b.repeat([height, first, second, *_places(o)], pass_)
             return []
 
-        b.when(rows.gt(0), all_rows)
+        if len(heights) == 1:
+            _blocks(b, t, panel, heights[0], rows.udiv(heights[0]), o, last, reads_ahead)
+        else:
+            b.when(rows.gt(0), all_rows)
 
-    shape = f"{panel.vectors}.{Type(t.element.element, panel.width).suffix}"
+    name = _name(t, panel, heights, reads_ahead)
+    return define(module, name, VOID, _params(panel, reads_ahead), write)
+
+
+def _name(t: Tiling, panel: Panel, heights: Sequence[int], reads_ahead: bool) -> str:
+    only = "" if len(heights) == t.rows(panel) else "_".join(map(str, heights)) + "x"
+    return f"unfold.rows.{only}{_shape(t, panel)}{'' if reads_ahead else '.near'}"
+
+
+def _shape(t: Tiling, panel: Panel) -> str:
     part = "" if panel.is_full else ".part"
-    only = f"{most}x" if len(heights) == 1 else ""
-    name = f"unfold.rows.{only}{shape}{part}"
-    return define(module, name, VOID, (INT, *_PARAMS, INT), write)
+    return f"{panel.vectors}.{Type(t.element.element, panel.width).suffix}{part}"
+
+
+def _params(panel: Panel, reads_ahead: bool) -> tuple[Type, ...]:
+    return (INT, *_PARAMS, *(_AHEAD if reads_ahead else ()), *(() if panel.is_full else (INT,)))
+
+
+def _places(o: Operands) -> list[Value]:
+    """The operands that move on from block to block."""
+    return [o.a, o.start, o.c, *(() if o.ahead is None else (o.ahead.at, o.ahead.k))]
+
+
+def _moved(o: Operands, places: Sequence[Value]) -> Operands:
+    """The operands with other `_places`."""
+    a, start, c, *ahead = places
+    there = replace(o, a=a, start=start, c=c)
+    if o.ahead is None:
+        return there
+    return replace(there, ahead=o.ahead._replace(at=ahead[0], k=ahead[1]))
 
 
 def _blocks(
-    b: Body, t: Tiling, panel: Panel, height: int, count: Value, o: Operands, last: Value,
-    reads_ahead: bool, skip: Value | None = None,
+    b: Body, t: Tiling, panel: Panel, height: int, count: Value, o: Operands, last: Value | None,
+    onward: bool, skip: Value | None = None,
 ) -> list[Value]:  # fmt: skip
     """``count`` > 0 blocks of one height; where A, the start, C and what is read ahead go on.
 
-    ``skip`` is how far A moves on from block to block, if not by the rows of one.
+    ``onward`` asks for what the next panel's sums begin with, and where they go. ``skip`` is how
+    far A moves on from block to block, if not by the rows of one.
     """
 
     def step(values: list[Value]) -> tuple[Value, list[Value]]:
-        left, a, start, c, ahead, ahead_k = values
-        here = replace(o, a=a, start=start, c=c, ahead=ahead, ahead_k=ahead_k)
-        _block(b, t, panel, height, here, last, reads_ahead)
+        left, *places = values
+        here = _moved(o, places)
+        _block(b, t, panel, height, here, last, onward)
         there = here.advanced(b, t, height)
         if skip is not None:
-            there = replace(there, a=b.at(a, skip, t.element))
+            there = replace(there, a=b.at(here.a, skip, t.element))
         left = left - 1
-        if reads_ahead:
+        if here.ahead is not None:
             # Asking again for what is on its way takes room from what is needed now: blocks that
             # have nothing more to ask for name a line that is here.
-            following = b.at(ahead, o.onward, t.element)
-            more = following.lt(o.end) & ahead_k.ne(0)
-            ahead, ahead_k = more.select(following, o.b), more.select(ahead_k, 0)
-        return left.gt(0), [left, there.a, there.start, there.c, ahead, ahead_k]
+            at, k, further, end = here.ahead
+            following = b.at(at, further, t.element)
+            more = following.lt(end) & k.ne(0)
+            ahead = here.ahead._replace(at=more.select(following, o.b), k=more.select(k, 0))
+            there = replace(there, ahead=ahead)
+        return left.gt(0), [left, *_places(there)]
 
-    return b.repeat([count, o.a, o.start, o.c, o.ahead, o.ahead_k], step)[1:]
+    return b.repeat([count, *_places(o)], step)[1:]
 
 
 def _block(
-    b: Body, t: Tiling, panel: Panel, height: int, o: Operands, last: Value, reads_ahead: bool
+    b: Body, t: Tiling, panel: Panel, height: int, o: Operands, last: Value | None, onward: bool
 ) -> None:
     """One block of C: load what the sums start with, sum over K, store."""
     kind = Type(t.element.element, panel.width)
@@ -220,16 +279,17 @@ def _block(
     zero = b.const(kind, 0.0)
 
     def places(base: Value, row: Value) -> list[Value]:
-        lines = [b.at(base, row * i, t.element) for i in range(height)]
+        lines = [base]
+        for _ in range(1, height):
+            lines.append(b.at(lines[-1], row, t.element))
         return [
             b.at(line, n * panel.width, t.element) for line in lines for n in range(panel.vectors)
         ]
 
-    mask = None if panel.is_full else _mask(b, panel, last)
+    mask = None if last is None else _mask(b, panel, last)
     masks = [mask if n == panel.vectors - 1 else None for n in range(panel.vectors)] * height
 
-    if panel.vectors == t.vectors:
-        # What the next panel's sums begin with, and where they go.
+    if onward and panel.vectors == t.vectors:
         for i in range(height):
             b.prefetch(b.at(o.start, o.start_row * i + panel.columns, t.element))
             b.prefetch(b.at(o.c, o.c_row * i + panel.columns, t.element), write=True)
@@ -238,9 +298,9 @@ def _block(
     rows = [o.a_row * i for i in range(height)]
 
     def term(pointers: Sequence[Value], state: Sequence[Value]) -> list[Value]:
-        a, line, ahead = pointers
-        if reads_ahead and panel.vectors == t.vectors:
-            b.prefetch(ahead)
+        a, line, *ahead = pointers
+        if ahead and panel.vectors == t.vectors:
+            b.prefetch(ahead[0])
         columns = [
             b.load(b.at(line, n * panel.width, t.element), kind) for n in range(panel.vectors)
         ]
@@ -251,13 +311,9 @@ def _block(
                 result.append(b.madd(x, columns[n], state[i * panel.vectors + n]))
         return result
 
-    def onward(pointers: Sequence[Value]) -> list[Value]:
-        a, line, ahead = pointers
-        return [
-            b.at(a, o.a_k, t.element),
-            b.at(line, o.b_k, t.element),
-            b.at(ahead, o.ahead_k, t.element),
-        ]
+    def moved_on(pointers: Sequence[Value]) -> list[Value]:
+        strides = [o.a_k, o.b_k, *([] if o.ahead is None else [o.ahead.k])]
+        return [b.at(p, stride, t.element) for p, stride in zip(pointers, strides, strict=True)]
 
     def rounds(
         times: Value, sums: int, pointers: Sequence[Value], state: Sequence[Value]
@@ -265,22 +321,24 @@ def _block(
         """``times`` rounds of ``sums`` terms each, one for each set of sums."""
 
         def step(_: Value, values: list[Value]) -> list[Value]:
-            pointers, state = values[:3], values[3:]
+            pointers, state = values[:moving], values[moving:]
             following: list[Value] = []
             for s in range(sums):
                 following += term(pointers, state[s * count : (s + 1) * count])
-                pointers = onward(pointers)
+                pointers = moved_on(pointers)
             return [*pointers, *following]
 
         values = b.loop(times, [*pointers, *state], step)
-        return values[:3], values[3:]
+        return values[:moving], values[moving:]
 
+    first_pointers = [o.a, o.b, *([] if o.ahead is None else [o.ahead.at])]
+    moving = len(first_pointers)
     if sums == 1:
-        _, state = rounds(o.terms, 1, (o.a, o.b, o.ahead), state)
+        _, state = rounds(o.terms, 1, first_pointers, state)
     else:
         # Terms that do not fill a round go to the first sums.
         whole = o.terms.udiv(sums)
-        pointers, state = rounds(whole, sums, (o.a, o.b, o.ahead), state)
+        pointers, state = rounds(whole, sums, first_pointers, state)
         _, head = rounds(o.terms - whole * sums, 1, pointers, state[:count])
         state = head + state[count:]
         while len(state) > count:

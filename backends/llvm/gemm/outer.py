@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from .. import ir
 from ..body import BOOL, INT, POINTER, VOID, Body, Value, define
 from ..jit import HostTarget
-from .kernel import Operands, blocks, columns_ahead, nothing_ahead, slice_blocks, zeros
+from .kernel import Operands, blocks, columns_ahead, slice_blocks, zeros
 from .packing import copy_panel, copy_slices, over_panels
 from .tiling import ROWS, Panel, Tiling, tiling
 
@@ -114,11 +114,12 @@ def _in_place(b: Body, t: Tiling, N1: int, N2: int, p: _Part) -> None:
             a=p.a, a_row=one, a_k=p.lda, b=source, b_k=stride,
             start=b.at(p.start, first * p.column, t.element), start_row=p.start_row,
             c=b.at(p.c, first, t.element), c_row=p.ldc, terms=p.terms,
-            **columns_ahead(b, t, following, p.ldb, panel.padded),
+            ahead=None if len(panels) == 1 else columns_ahead(b, t, following, p.ldb, panel.padded),
         )  # fmt: skip
         blocks(b, t, panel, N1, o)
 
-    over_panels(b, t.panels(N2), panel_of)
+    panels = t.panels(N2)
+    over_panels(b, panels, panel_of)
 
 
 def _sliced(b: Body, t: Tiling, N1: int, N2: int, p: _Part) -> None:
@@ -145,7 +146,6 @@ def _sliced(b: Body, t: Tiling, N1: int, N2: int, p: _Part) -> None:
                 b=source, b_k=b.const(INT, panel.padded),
                 start=b.at(start, column * p.column, t.element), start_row=p.start_row,
                 c=b.at(c, column, t.element), c_row=p.ldc, terms=p.terms,
-                **nothing_ahead(b, source),
             )  # fmt: skip
             if count:
                 slice_blocks(b, t, panel, count, o)
@@ -177,12 +177,11 @@ def _sliced(b: Body, t: Tiling, N1: int, N2: int, p: _Part) -> None:
 def _clear(b: Body, t: Tiling, N1: int, N2: int, c: Value, ldc: Value) -> list[Value]:
     """The sum over no rows."""
 
-    def row(i: Value, _: list[Value]) -> list[Value]:
-        def column(j: Value, _: list[Value]) -> list[Value]:
-            b.store(b.const(t.element, 0.0), b.at(c, i * ldc + j, t.element))
-            return []
+    name, size = "llvm.memset.p0.i64", N2 * t.itemsize
+    b.module.declare(name, "void", ["ptr", "i8", "i64", "i1"])
 
-        b.loop(N2, [], column)
+    def row(i: Value, _: list[Value]) -> list[Value]:
+        b.f.emit(f"call void @{name}({b.at(c, i * ldc, t.element)}, i8 0, i64 {size}, i1 0)")
         return []
 
     b.loop(N1, [], row)

@@ -9,7 +9,7 @@ from .dot import dot_rows
 from .kernel import Operands, blocks, columns_ahead, packed_ahead, zeros
 from .packing import copy_panel, over_panels, transpose_panel
 from .single import panels_at_once, together
-from .tiling import DOT_COLUMNS, ROWS, ROWS_BYTES, Panel, Tiling, evenly, tiling
+from .tiling import DOT_COLUMNS, NEAR_BYTES, ROWS, ROWS_BYTES, Panel, Tiling, evenly, tiling
 
 
 def _by_dots(t: Tiling, N: int, K: int) -> bool:
@@ -104,6 +104,8 @@ def product(module: ir.Module, target: HostTarget, dtype: str, N: int, K: int) -
             return
         chunks = evenly(K, t.chunk)
         panels = t.panels(N)
+        # A matrix that stays in the first-level cache need not be asked for.
+        near = len(panels) == 1 or N * K * t.itemsize <= NEAR_BYTES
         full = sum(p.columns == t.columns for p in panels)
         grouped = full - full % together(t)
         given = start.ne(0)
@@ -129,14 +131,16 @@ def product(module: ir.Module, target: HostTarget, dtype: str, N: int, K: int) -
         ) -> None:  # fmt: skip
             def operands(panel: Panel, first: Value) -> Operands:
                 from_b = b.at(packed, first * K + done * panel.padded, t.element)
+                ahead = None
+                if not near:
+                    following = b.at(from_b, K * panel.padded, t.element)
+                    ahead = packed_ahead(b, t, following, terms, panel.padded)
                 return Operands(
                     a=b.at(from_a, done, t.element), a_row=lda, a_k=b.const(INT, 1),
                     b=from_b, b_k=b.const(INT, panel.padded),
                     start=b.at(begin[0], first * begin[2], t.element), start_row=begin[1],
                     c=b.at(to_c, first, t.element), c_row=ldc, terms=b.const(INT, terms),
-                    **packed_ahead(
-                        b, t, b.at(from_b, K * panel.padded, t.element), terms, panel.padded
-                    ),
+                    ahead=ahead,
                 )  # fmt: skip
 
             def one(panel: Panel, first: Value) -> None:
@@ -202,17 +206,18 @@ def matvec(
         column = given.convert("zext", "i64")
 
         def panel_of(panel: Panel, first: Value) -> None:
+            following = b.at(source, first + panel.columns, t.element)
+            ahead = columns_ahead(b, t, following, stride, panel.padded)
             o = Operands(
                 a=x, a_row=one, a_k=one, b=b.at(source, first, t.element), b_k=stride,
                 start=b.at(begin, first * column, t.element), start_row=one,
                 c=b.at(y, first, t.element), c_row=one, terms=b.const(INT, K),
-                **columns_ahead(
-                    b, t, b.at(source, first + panel.columns, t.element), stride, panel.padded
-                ),
+                ahead=None if len(panels) == 1 else ahead,
             )  # fmt: skip
             blocks(b, t, panel, 1, o)
 
-        over_panels(b, t.exact_panels(N), panel_of)
+        panels = t.exact_panels(N)
+        over_panels(b, panels, panel_of)
 
     name = f"unfold.matvec{'.t' if transposed else ''}.{t.element.suffix}.{N}x{K}"
     return define(module, name, VOID, (POINTER, INT, POINTER, POINTER, POINTER), write)

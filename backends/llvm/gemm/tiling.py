@@ -16,6 +16,8 @@ PANEL_BYTES = {2: 32 * 1024, 4: 128 * 1024}
 SUMMED_BYTES = {2: 16 * 1024, 4: 128 * 1024}
 #: Bytes of the rows of A that all panels of B pass over.
 ROWS_BYTES = 256 * 1024
+#: Up to so many bytes of B are in the first-level cache whenever they are needed.
+NEAR_BYTES = 16 * 1024
 #: Up to so many columns a row of C is a few dot products along K.
 DOT_COLUMNS = 4
 

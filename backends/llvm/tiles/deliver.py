@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from unfold.plan import Buffer, Result
 from unfold.poly import Poly
 
+from ..block import data_offset
 from ..components import add
 from ..indexing import Indexer
 from ..ir import Function, Value, integer, vector
@@ -38,7 +39,7 @@ class Deliverer:
     def collect(self, b: Buffer, source: Value) -> None:
         """An input from sequence after sequence to step after step."""
         f, stored = self.f, self.generator.formats.stored(b.type.kind)
-        elements = self.te.count(self.padded, 1, b.axes)
+        elements = self.padded.count(1, b.axes)
         target = self.tile.storages[b.name].pointer
         outer = f.loop(integer(0), self.te.last(elements), 1)
         inner = f.loop(integer(0), self.te.last(self.rows), 1)
@@ -64,7 +65,7 @@ class Deliverer:
             [tile.position(first), self.padded.position(lo)],
             [tile.position(first + Poly.symbol(LENGTH) - 1), self.padded.position(hi)],
         )
-        line = self.te.count(self.padded, b.size, b.axes)
+        line = self.padded.count(b.size, b.axes)
         skip = f.binary("mul nsw", self.row, line)
         skipped = f.binary("sub nsw", start, self.padded.position(lo))
         skip = f.binary("add nsw", skip, f.binary("mul nsw", skipped, integer(b.size)))
@@ -103,20 +104,25 @@ class Deliverer:
 
         self.te.over_components((b.size,), 0, part)
 
-    def result(self, r: Result, target: Value) -> None:
+    def result(self, r: Result) -> None:
         """One output, to the rows of its sequences or added to the sum over all."""
-        b = self.generator.plan.buffers[r.name]
-        stored = self.generator.formats.stored(b.type.kind)
-        count = self.te.count(self.padded, b.size, r.ranges)
-        if self.generator.is_summed(r):
-            if self.generator.is_added(r):
+        g = self.generator
+        b = g.plan.buffers[r.name]
+        stored = g.formats.stored(b.type.kind)
+        if g.is_summed(r) and not g.is_added(r):
+            size = g.formats.bytes(b.type.kind) * b.size
+            source = self.tile.storages[b.name].pointer
+            if not pieces.is_copied(g, size):
+                self.whole(r, source, size)
+                return
+        target = g.given(self.f, "results", r.name)
+        if g.is_summed(r):
+            if g.is_added(r):
                 self.summed(r, b, target)
             else:
-                size = self.generator.formats.bytes(b.type.kind) * b.size
-                source = self.tile.storages[b.name].pointer
-                if not pieces.copy(self.te, target, source, size):
-                    self.blocks(target, source, 1, integer(1), size, 0, 0)
+                pieces.copy(self.te, target, source, size)
             return
+        count = self.padded.count(b.size, r.ranges)
         if not self.generator.ragged and len(r.ranges) <= 1:
             self.plain(r, b, target)
             return
@@ -149,13 +155,22 @@ class Deliverer:
         for (lo, hi), low, distance in zip(r.ranges, storage.lows, storage.steps, strict=True):
             skip = f.binary("mul nsw", f.binary("sub", tile.position(lo), low), distance)
             source, step = f.offset(source, stored, skip), distance
-            count = self.te.count(self.padded, 1, [(lo, hi)])
+            count = self.padded.count(1, [(lo, hi)])
         line = f.binary("mul nsw", count, integer(b.size))
         skip = f.binary("mul nsw", self.row, line)
         row, jump = integer(storage.row * size), f.binary("mul nsw", step, integer(size))
         self.blocks(
             f.offset(target, stored, skip), source, self.rows, count, b.size * size, row, jump
         )
+
+    def whole(self, r: Result, source: Value, size: int) -> None:
+        """A result that stands in one place: so many bytes."""
+        g = self.generator
+        name = "deliver.whole"
+        if name not in g.kernels:
+            g.kernels.add(name)
+            _write_whole(Function(g.module, name, _WHOLE, linkage="internal"))
+        self.f.call_void(name, g.field(self.f, "results", r.name), source, integer(size))
 
     def blocks(
         self,
@@ -231,7 +246,7 @@ class Deliverer:
             lo, hi = r.ranges[axis]
             skipped = f.binary("sub", tile.position(lo), storage.lows[axis])
             first = f.offset(source, stored, f.binary("mul nsw", skipped, storage.steps[axis]))
-            extent = self.te.count(self.padded, 1, [(lo, hi)])
+            extent = self.padded.count(1, [(lo, hi)])
             loop = f.loop(integer(0), self.te.last(extent), 1)
             with tile.scope(), self.padded.scope():
                 at, inside = loop.index, filled
@@ -249,7 +264,7 @@ class Deliverer:
     ) -> tuple[Value, Value]:
         """A position inside the sequence's own range, and whether zero is to be read instead."""
         f = self.f
-        end = self.te.last(self.te.count(self.tile, 1, [(lo, hi)]))
+        end = self.te.last(self.tile.count(1, [(lo, hi)]))
         beyond = f.compare("icmp sgt", at, end)
         empty = f.compare("icmp slt", end, integer(0))
         inside = f.binary("or", empty, beyond) if r.adjoint else empty
@@ -268,6 +283,20 @@ class Deliverer:
         return Value("ptr", f"@{name}")
 
 
+_WHOLE = [("ptr", "field", ""), ("ptr", "source", ""), ("i64", "size", "")]
+_COPY = "llvm.memcpy.p0.p0.i64"
+
+
+def _write_whole(f: Function) -> None:
+    field, source, size = f.args
+    f.module.declare(_COPY, "void", ["ptr", "ptr", "i64", "i1"])
+    owner = f.load("ptr", field, 8)
+    target = f.load("ptr", f.offset(owner, "i8", integer(data_offset())), 8)
+    f.call_void(_COPY, target, source, size, integer(0, "i1"))
+    f.ret()
+    f.module.add(str(f))
+
+
 _BLOCKS = [("ptr", "target", ""), ("ptr", "source", "")] + [
     ("i64", n, "") for n in ("rows", "count", "size", "row", "jump")
 ]
@@ -275,8 +304,7 @@ _BLOCKS = [("ptr", "target", ""), ("ptr", "source", "")] + [
 
 def _write_blocks(f: Function) -> None:
     target, source, rows, count, size, row, jump = f.args
-    copy = "llvm.memcpy.p0.p0.i64"
-    f.module.declare(copy, "void", ["ptr", "ptr", "i64", "i1"])
+    f.module.declare(_COPY, "void", ["ptr", "ptr", "i64", "i1"])
     zero, one, no = integer(0), integer(1), integer(0, "i1")
     line = f.binary("mul nsw", count, size)
     together = f.compare("icmp eq", jump, size)
@@ -289,7 +317,7 @@ def _write_blocks(f: Function) -> None:
     inner = f.loop(zero, f.binary("sub", times, one), 1)
     here = f.offset(to, "i8", f.binary("mul nsw", inner.index, wide))
     there = f.offset(begin, "i8", f.binary("mul nsw", inner.index, jump))
-    f.call_void(copy, here, there, wide, no)
+    f.call_void(_COPY, here, there, wide, no)
     inner.close()
     outer.close()
     f.ret()

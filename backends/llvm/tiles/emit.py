@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from unfold.poly import Poly
 
-from ..indexing import Indexer
 from ..ir import Function, Value, integer
 from . import implicit, products, systems
 from .deliver import Deliverer
@@ -71,14 +70,6 @@ class TileEmitter(Loops):
             g.module.add(str(f))
         return f'"{name}"'
 
-    def count(self, e: Indexer, size: int, ranges: Sequence[tuple[Poly, Poly]]) -> Value:
-        """How many components some positions have."""
-        total = integer(size)
-        for lo, hi in ranges:
-            extent = self.f.intrinsic("llvm.smax", e.position(hi - lo + 1), integer(0))
-            total = self.f.binary("mul nsw", total, extent)
-        return total
-
     def product(self, op: Product) -> None:
         products.product(self, op)
 
@@ -90,15 +81,16 @@ class TileEmitter(Loops):
     def branch(self, op: Branch) -> None:
         f = self.f
         yes, no, after = f.label("then"), f.label("else"), f.label("after")
-        f.branch_if(self.tile.condition(op.condition), yes, no if op.otherwise else after)
+        condition, before = self.tile.condition(op.condition), f.block
+        f.branch_if(condition, yes, no if op.otherwise else after)
         for label, body in ((yes, op.then), (no, op.otherwise)):
             if label is no and not body:
                 continue
-            f.start(label)
+            f.start(label, before)
             with self.tile.scope():
                 self.ops(body)
             f.branch(after)
-        f.start(after)
+        f.start(after, before)
 
     def repeat(self, op: Repeat) -> None:
         self.counted(op.index, *self.hull(op.ranges), op.direction, op.body)

@@ -6,7 +6,7 @@ map over all of time is one tile with a row for each sequence and step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +18,14 @@ from ..block import data_offset
 from ..elementwise import Formats
 from ..facts import Variant
 from ..indexing import Indexer
-from ..ir import Function, Module, Value, integer
+from ..ir import Added, Function, Module, Value, integer
 from ..record import record
 from . import packing, pieces
 from .arrange import arrange
 from .deliver import Deliverer
 from .emit import TileEmitter
 from .inplace import onto_starts
-from .nodes import LENGTH, Op
+from .nodes import LENGTH, Op, Strips, Temporary
 from .select import Selector
 from .sharing import STRIP, Sharing
 from .stack import Stacker
@@ -50,23 +50,36 @@ class Code:
     falling: bool
 
 
-def generate(plan: Plan, formats: Formats, lanes: int, variant: Variant) -> Code:
+def generate(
+    plan: Plan, formats: Formats, lanes: int, variant: Variant, added: Added | None = None
+) -> Code:
     """The code of a plan whose products are hoisted.
 
     Args:
         lanes: how many reals fill a vector register.
+        added: takes each function as soon as it is written.
 
     Raises:
         KeyError: an op has no lowering; the argument is its name.
     """
-    g = Generator(plan, formats, lanes, variant)
+    g = Generator(plan, formats, lanes, variant, added)
     return Code(str(g.module), g.layout(), g.alone, g.falling)
+
+
+_CLEAR = [("ptr", "field", ""), ("i64", "size", "")]
 
 
 class Generator:
     """Writes the functions ``shared``, ``pack``, ``body`` and ``run`` of a plan."""
 
-    def __init__(self, plan: Plan, formats: Formats, lanes: int, variant: Variant) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        formats: Formats,
+        lanes: int,
+        variant: Variant,
+        added: Added | None = None,
+    ) -> None:
         self.plan = plan
         self.formats = formats
         self.lanes = lanes
@@ -77,7 +90,7 @@ class Generator:
         self.sum_adjoints = variant.sum_adjoints
         self.crew = variant.crew
         self.summed = summed_buffers(plan) if variant.sum_adjoints else frozenset()
-        self.module = Module()
+        self.module = Module(added=added)
         self.target = jit.host()
         self.dtype = "float64" if formats.real == "double" else "float32"
         self.kernels: set[str] = set()
@@ -99,6 +112,7 @@ class Generator:
         sharing = Sharing(plan, self.summed, self.stacker.members, body)
         self.members = spaced(sharing.members, self.summed, formats.bytes("real"))
         self.body_ops = body
+        self.has_strips = any(isinstance(op, Strips) for op in body)
         self.rings = sharing.rings | dict.fromkeys(self.by_strips, STRIP)
         kept = (plan.buffers[n].size for n, size in self.rings.items() if size == STRIP)
         self.of_strip = extent(body, max(kept, default=1))
@@ -141,18 +155,12 @@ class Generator:
         padded = Indexer(f, self.formats, {n: known[f"padded.{n}"] for n in lengths})
         tile = Tile(f, self.formats, own, {}, known["rows"])
         te = TileEmitter(tile, self.lanes, self, known, shared)
-        if not shared:
-            te.bits = bits(f, known["rows"], self.of_strip)
-            own[LENGTH] = f.binary("shl", integer(1), te.bits)
-        storages: dict[str, Storage] = {}
-        for b in self.plan.buffers.values():
-            if b.shared or not shared:
-                storages[b.name] = self.storage(te, padded, b, known)
-        for t in self.temporaries.values():
-            at, length = self.place(f, t.name, t.size, t.kind)
-            fixed = not self.falling
-            storages[t.name] = Storage(at, t.kind, (), (), 0 if t.shared else length, fixed)
-        tile.storages = storages
+        if not shared and self.has_strips:
+            with f.at_first():
+                te.bits = bits(f, known["rows"], self.of_strip)
+                own[LENGTH] = f.binary("shl", integer(1), te.bits)
+        at_first = Indexer(f, self.formats, dict(own))
+        tile.storages = _Storages(self, at_first, padded, known)
         if self.falling and not shared:
             # It differs from row to row: nothing may take it for one number.
             del own[OWN]
@@ -160,7 +168,8 @@ class Generator:
 
     def work(self, f: Function, name: str) -> Value:
         """The address of a storage in the workspace."""
-        return f.load("ptr", self.field(f, "work", name), 8)
+        with f.at_first():
+            return f.fixed("ptr", self.field(f, "work", name), 8)
 
     def place(self, f: Function, name: str, size: int, kind: str) -> tuple[Value, int]:
         """Where a storage begins, and the distance of its rows (those of its bundle)."""
@@ -178,13 +187,24 @@ class Generator:
 
     def given(self, f: Function, group: str, name: str) -> Value:
         """The address of the data of an array that was passed."""
-        owner = f.load("ptr", self.field(f, group, name), 8)
-        return f.load("ptr", f.offset(owner, "i8", integer(data_offset())), 8)
+        owner = f.fixed("ptr", self.field(f, group, name), 8)
+        return f.fixed("ptr", f.offset(owner, "i8", integer(data_offset())), 8)
+
+    def temporary(self, f: Function, t: Temporary) -> Storage:
+        """Where a temporary stands."""
+        at, length = self.place(f, t.name, t.size, t.kind)
+        return Storage(at, t.kind, (), (), 0 if t.shared else length, not self.falling)
 
     def storage(
-        self, te: TileEmitter, padded: Indexer, b: Buffer, known: dict[str, Value]
+        self, own: Indexer, padded: Indexer, b: Buffer, known: Mapping[str, Value]
     ) -> Storage:
-        f, rows = te.f, known["rows"]
+        """Where a buffer stands, by instructions at the beginning of a function.
+
+        Args:
+            own, padded: the positions that lengths stand for there.
+            known: the function's arguments by name.
+        """
+        f, rows = own.f, known["rows"]
         alone = b.shared or b.name in self.summed
         steps: list[Value] = []
         length = b.size
@@ -197,28 +217,28 @@ class Generator:
             steps.insert(0, step)
             if len(steps) < len(b.axes):
                 step = f.binary("mul nsw", step, padded.position(hi - lo + 1))
-        ring = self.ring(te, b)
+        ring = self.ring(own, b)
         if b.kind == "input":
             stored = self.formats.stored(b.type.kind)
-            count = te.count(padded, b.size, b.axes)
+            count = padded.count(b.size, b.axes)
             pointer = f.offset(pointer, stored, f.binary("mul nsw", known["row"], count))
             if b.axes and not self.alone:
                 several = f.compare("icmp sgt", rows, integer(1))
                 if ring is not None:
                     # A single sequence is read where it stands, all positions from 0 on.
-                    skip = f.binary("mul nsw", te.tile.position(b.axes[0][0]), step)
+                    skip = f.binary("mul nsw", own.position(b.axes[0][0]), step)
                     pointer = f.offset(pointer, stored, f.binary("sub", integer(0), skip))
                     ring = f.select(several, ring, integer(-1))
                 pointer = f.select(several, self.work(f, f"%copy.{b.name}"), pointer)
-        lows = [te.tile.position(lo) for lo, _ in b.axes]
+        lows = [own.position(lo) for lo, _ in b.axes]
         return Storage(pointer, b.type.kind, lows, steps, 0 if alone else length, False, ring)
 
-    def ring(self, te: TileEmitter, b: Buffer) -> Value | None:
+    def ring(self, own: Indexer, b: Buffer) -> Value | None:
         """One less than the number of places where elements of a buffer are kept in turn."""
         size = self.rings.get(b.name)
         if size is None:
             return None
-        return integer(size - 1) if size else te.last(te.tile.env[LENGTH])
+        return integer(size - 1) if size else own.f.binary("sub", own.env[LENGTH], integer(1))
 
     # --- what they do -----------------------------------------------------------------------------
 
@@ -236,7 +256,7 @@ class Generator:
         else:
             te.ops(ops)
         for r in self.plan.results:
-            deliver.result(r, self.given(te.f, "results", r.name))
+            deliver.result(r)
 
     def scratch(self, f: Function, size: int) -> Value:
         """The address of space for so many reals, for the use of one kernel at a time."""
@@ -272,15 +292,15 @@ class Generator:
         e = Indexer(f, self.formats, dict(zip(self.plan.lengths, lengths, strict=True)))
         for name in ("shared", "pack"):
             f.call_void(name, f.args[0], *lengths, *lengths, zero, one)
-        empty = f.compare("icmp sle", batch, zero)
-        for r in self.plan.results:
-            if not self.is_summed(r):
-                continue
+        summed = [r for r in self.plan.results if self.is_summed(r)]
+        written = [r for r in summed if not self.is_added(r)]
+        for r in summed:
             if self.is_added(r):
-                self.clear(e, r, self.given(f, "results", r.name))
-            else:
-                with f.when(empty), e.scope():
-                    self.clear(e, r, self.given(f, "results", r.name))
+                self.clear(e, r)
+        if written:
+            with f.when(f.compare("icmp sle", batch, zero)), e.scope():
+                for r in written:
+                    self.clear(e, r)
         if self.alone:
             loop = f.loop(zero, f.binary("sub", batch, one), 1)
             own = list(lengths)
@@ -296,15 +316,48 @@ class Generator:
         self.module.add(str(f))
         if self.crew:
             self.module.add(pieces.entry(self))
+            self.module.declared.pop(pieces.SHARE, None)
 
-    def clear(self, e: Indexer, r: Result, pointer: Value) -> None:
-        f, b = e.f, self.plan.buffers[r.name]
-        total = integer(b.size * self.formats.bytes(b.type.kind))
-        for lo, hi in r.ranges:
-            extent = f.intrinsic("llvm.smax", e.position(hi - lo + 1), integer(0))
-            total = f.binary("mul nsw", total, extent)
-        self.module.declare("llvm.memset.p0.i64", "void", ["ptr", "i8", "i64", "i1"])
-        f.call_void("llvm.memset.p0.i64", pointer, integer(0, "i8"), total, integer(0, "i1"))
+    def clear(self, e: Indexer, r: Result) -> None:
+        """Make a result zeros."""
+        b = self.plan.buffers[r.name]
+        size = e.count(b.size * self.formats.bytes(b.type.kind), r.ranges)
+        if "clear" not in self.kernels:
+            self.kernels.add("clear")
+            f = Function(self.module, "clear", _CLEAR, linkage="internal")
+            field, total = f.args
+            owner = f.load("ptr", field, 8)
+            target = f.load("ptr", f.offset(owner, "i8", integer(data_offset())), 8)
+            self.module.declare("llvm.memset.p0.i64", "void", ["ptr", "i8", "i64", "i1"])
+            f.call_void("llvm.memset.p0.i64", target, integer(0, "i8"), total, integer(0, "i1"))
+            f.ret()
+            self.module.add(str(f))
+        e.f.call_void("clear", self.field(e.f, "results", r.name), size)
+
+
+class _Storages(dict[str, Storage]):
+    """The storages of a function, found where they are first asked for.
+
+    Their addresses are computed where the function begins.
+    """
+
+    def __init__(
+        self, generator: Generator, own: Indexer, padded: Indexer, known: Mapping[str, Value]
+    ) -> None:
+        super().__init__()
+        self.generator = generator
+        self.own, self.padded, self.known = own, padded, known
+
+    def __missing__(self, name: str) -> Storage:
+        g, f = self.generator, self.own.f
+        buffer = g.plan.buffers.get(name) or g.packs.named(name)
+        with f.at_first():
+            if buffer is None:
+                made = g.temporary(f, g.temporaries[name])
+            else:
+                made = g.storage(self.own, self.padded, buffer, self.known)
+        self[name] = made
+        return made
 
 
 __all__ = ["Code", "Generator", "generate"]

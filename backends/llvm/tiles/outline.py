@@ -17,6 +17,7 @@ from ..ir import Function, Value, integer
 from . import pieces, rowwise
 from .ahead import following
 from .folding import Folding
+from .moving import move
 from .nodes import ColumnSum, Fold, Group, Map, ScatterSum, View
 from .stack import Member
 from .tile import Storage, Tile
@@ -45,6 +46,8 @@ class Call:
 
 def outline(te: TileEmitter, op: Map | Group | Fold | ColumnSum | ScatterSum) -> None:
     """Call the function for an operation, written when it is first asked for."""
+    if isinstance(op, (Map, Group)) and move(te, op):
+        return
     call = called(te, op)
     parts = op.parts if isinstance(op, Group) else (op,)
     by_rows = isinstance(op, (Map, Group, Fold))

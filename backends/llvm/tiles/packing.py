@@ -15,7 +15,6 @@ from unfold.plan import Buffer
 from unfold.poly import Poly
 
 from .. import gemm
-from ..indexing import Indexer
 from ..ir import Value, integer
 from . import pieces
 from .nodes import LENGTH, View
@@ -41,6 +40,10 @@ class Packs:
         """Their storages."""
         return list(self.places.values())
 
+    def named(self, name: str) -> Buffer | None:
+        """The storage of a name, if it is one of them."""
+        return next((b for b in self.places.values() if b.name == name), None)
+
     def place(self, m: Matrix, axes: tuple[tuple[Poly, Poly], ...], size: int) -> Buffer:
         """The storage for a matrix, or for all of a family."""
         name = f"%pack{len(self.places)}"
@@ -57,9 +60,6 @@ def packed(te: TileEmitter, m: Matrix, at: Value, stride: Value, transposed: boo
         whole = replace(m, view=replace(v, position=()))
         b = g.packs.place(whole, g.plan.buffers[v.storage].axes, size)
         g.packs.early.add(whole)
-        padded = Indexer(te.f, g.formats, {n: te.known[f"padded.{n}"] for n in g.plan.lengths})
-        storage = g.storage(te, padded, b, te.known)
-        te.tile.storages = {**te.tile.storages, b.name: storage}
         return te.tile.base(View(b.name, v.position, (size,), (1,), shared=True))
     target = g.work(te.f, g.packs.place(m, (), size).name)
     if ready and not symbols:
@@ -112,7 +112,7 @@ def fill(te: TileEmitter) -> None:
         # The matrices of a family follow each other.
         first = replace(m.view, position=tuple(lo for lo, _ in b.axes))
         source, distance = te.tile.base(first), prod(g.plan.buffers[m.view.storage].shape)
-        loop = f.loop(integer(0), te.last(te.count(te.tile, 1, b.axes)), 1)
+        loop = f.loop(integer(0), te.last(te.tile.count(1, b.axes)), 1)
         with te.tile.scope():
             at, to = (
                 f.offset(start, g.formats.real, f.binary("mul nsw", loop.index, integer(n)))

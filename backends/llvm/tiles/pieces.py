@@ -36,6 +36,8 @@ LEAST, PIECE = 2**16, 2**16
 MOST, COLUMNS = 8, 64
 #: Loops over so many numbers are divided.
 NUMBERS = 2**13
+#: The function that has pieces done.
+SHARE = "unfold.share"
 #: Bytes of a piece of what is copied.
 BYTES = 2**18
 
@@ -216,10 +218,13 @@ def copies(te: TileEmitter, op: Op) -> bool:
     return True
 
 
-def copy(te: TileEmitter, target: Value, source: Value, size: int) -> bool:
-    """Copy so many bytes, some at a time; False if that is not worth while."""
-    if not te.generator.crew or size < 2 * BYTES:
-        return False
+def is_copied(g: Generator, size: int) -> bool:
+    """Whether it is worth while to `copy` so many bytes."""
+    return g.crew and size >= 2 * BYTES
+
+
+def copy(te: TileEmitter, target: Value, source: Value, size: int) -> None:
+    """Copy so many bytes, some at a time."""
 
     def write(f: Function, number: Value, given: Sequence[Value]) -> None:
         target, source, size = given
@@ -234,7 +239,6 @@ def copy(te: TileEmitter, target: Value, source: Value, size: int) -> bool:
         )  # fmt: skip
 
     share(te, "piece.copy", integer(-(-size // BYTES)), [target, source, integer(size)], write)
-    return True
 
 
 def share(
@@ -261,7 +265,8 @@ def share(
     crew = g.work(f, FIELD)
     for n, v in enumerate(operands):
         f.store(v, f.offset(crew, "i64", integer(FRAME + n)), 8)
-    f.call_void("unfold.share", crew, Value("ptr", f'@"{name}"'), count)
+    f.module.declare(SHARE, "void", ["ptr", "ptr", "i64"])
+    f.call_void(SHARE, crew, Value("ptr", f'@"{name}"'), count)
 
 
 def entry(g: Generator) -> str:

@@ -152,8 +152,9 @@ class Unequal:
         f, tile = self.f, self.tile
         yes, no, after = f.label("sequences"), f.label("steps"), f.label("after")
         longer = f.compare("icmp sgt", self.end(integer(0)), self.rows)
+        before = f.block
         f.branch_if(longer, yes, no)
-        f.start(yes)
+        f.start(yes, before)
         with tile.scope():
             loop = f.loop(integer(0), self.te.last(self.rows), 1)
             with self.length(self.end(loop.index)):
@@ -166,11 +167,11 @@ class Unequal:
                         self.te.ops([replace(op, left=left, right=right)])
             loop.close()
         f.branch(after)
-        f.start(no)
+        f.start(no, before)
         with tile.scope():
             self.span(s)
         f.branch(after)
-        f.start(after)
+        f.start(after, before)
 
     def groups(self, ops: Sequence[Op]) -> None:
         """Operations in order for each group of rows of one length."""
