@@ -3,7 +3,7 @@
     python -m tests.benchmarks.every FOLDER
 
 Needs the extra ``bench`` for the peers (PyTorch, JAX, numba); what is not installed is left out.
-Nothing else should run beside it; it takes about half an hour.
+Nothing else should run beside it; it takes about an hour.
 """
 
 from __future__ import annotations
@@ -69,6 +69,10 @@ def _training(found: Any) -> Ratios:
             for peer in ("torch", "jax") if peer in t]  # fmt: skip
 
 
+def _gallery(found: Any) -> Ratios:
+    return [(f"{row['model']} B={row['batch']}", row["ratio"]) for row in found]
+
+
 def _compiling(found: Any) -> Ratios:
     return [(n, f["jax"] / f["cold first"]) for n, f in found.items() if "jax" in f]
 
@@ -94,9 +98,9 @@ SUITES = (
     Suite("small", (), (), "small systems: numba by hand, and JAX in a batch / ours", _small),
     Suite("systems", ("jax",), (), "attention, memory, chains: JAX / ours", _systems),
     Suite("training", (), (), "a step of training with Adam: peer / ours", _training),
+    Suite("gallery", ("jax",), (), "every example, 50 steps: JAX / ours", _gallery),
     Suite(
-        "compiling", ("jax",),
-        ("lstm", "gru", "inventory", "causal_attention", "hmm", "neural_ode", "ntm"),
+        "compiling", ("jax",), ("--times", "2"),
         "time to the first gradient: JAX / ours, cold", _compiling,
     ),
 )  # fmt: skip
