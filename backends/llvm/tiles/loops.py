@@ -49,12 +49,13 @@ class Loops:
         loop.close()
 
     def paired(self, size: int) -> int:
-        """The lanes of two registers where they divide the components, of one elsewhere.
+        """The lanes of two registers where less than one remains, of one elsewhere.
 
         What stands side by side is computed by turns: one pair waits for a division while the
         other goes on.
         """
-        return self.lanes if size % (2 * self.lanes) else 2 * self.lanes
+        wide = 2 * self.lanes
+        return wide if size >= wide and size % wide < self.lanes else self.lanes
 
     def over_components(
         self, shape: Sequence[int], lane_axis: int | None,
