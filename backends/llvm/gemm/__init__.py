@@ -7,7 +7,8 @@ packing, `outer_sum` the sum of outer products (the gradient of a weight), `weig
 vectors times numbers.
 
 Every function is added to the module when first asked for, under a name made of its sizes, and
-called by this name (`ir.Function.call_void`). All matrices are row-major; the stride between rows
+called by this name (`ir.Function.call_void`); `bring` and `multiply` call `pack` and `product`
+where these have more than one panel. All matrices are row-major; the stride between rows
 is a run-time number of elements; the entries of a row are adjacent. Results do not depend on how
 rows are grouped: a row of C has the same bits whatever M is.
 """
@@ -15,8 +16,8 @@ rows are grouped: a row of C has the same bits whatever M is.
 from __future__ import annotations
 
 from .outer import outer_sum, outer_work
-from .product import matvec, needs_packing, pack, packed_size, product
+from .product import bring, is_packed, matvec, multiply, pack, packed_size, product
 from .weighted import weighted_sum
 
-__all__ = ["matvec", "needs_packing", "outer_sum", "outer_work", "pack", "packed_size",
-           "product", "weighted_sum"]  # fmt: skip
+__all__ = ["bring", "is_packed", "matvec", "multiply", "outer_sum", "outer_work", "pack",
+           "packed_size", "product", "weighted_sum"]  # fmt: skip

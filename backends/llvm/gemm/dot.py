@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..body import INT, POINTER, VOID, Body, Type, Value, define
+from .packing import transposed
 from .tiling import Tiling
 
 #: Sums at once at most: two a cycle with a latency of four hide the latency of additions.
 SUMS = 8
+#: So many sums are added up together, side by side.
+GROUP = 4
 #: Rows that share the loads of B.
 ROWS = 4
 
@@ -46,6 +49,7 @@ def _kernel(b: Body, t: Tiling, height: int, N: int, K: int) -> str:
     """``void (A, lda, columns, start, lds, C, ldc)`` for ``height`` rows."""
     kind = Type(t.element.element, t.lanes)
     whole = K - K % t.lanes
+    grouped = t.lanes >= GROUP and K % GROUP == 0 == height * N % GROUP
 
     def write(b: Body) -> None:
         a, lda, columns, start, lds, c, ldc = b.args
@@ -65,26 +69,38 @@ def _kernel(b: Body, t: Tiling, height: int, N: int, K: int) -> str:
         totals = b.loop(whole, [b.const(kind, 0.0)] * (height * N), round_, by=t.lanes)
         # The lanes are added by halves; what does not fill a vector joins in at its width.
         k, width = whole, t.lanes
-        while width > 1:
+        last = GROUP if grouped else 1
+        while width > last:
             width //= 2
             totals = [_halved(b, s) for s in totals]
             if K - k >= width:
                 totals = terms(k, Type(t.element.element, width), totals)
                 k += width
-        places = [(i, n) for i in range(height) for n in range(N)]
+        if grouped:
+            totals = [_sums(b, totals[n : n + GROUP]) for n in range(0, len(totals), GROUP)]
+        by_row = grouped and N == GROUP
+        if grouped and not by_row:
+            totals = [b.lane(v, n) for v in totals for n in range(GROUP)]
+        one = totals[0].kind
+        places = [(i, n) for i in range(height) for n in range(0, N, one.lanes)]
 
         def begin() -> list[Value]:
             return [
-                b.load(b.at(b.at(start, lds * i, t.element), n, t.element), t.element)
-                for i, n in places
+                b.load(b.at(b.at(start, lds * i, t.element), n, t.element), one) for i, n in places
             ]
 
-        first = b.when(start.ne(0), begin, [b.const(t.element, 0.0)] * len(places))
+        first = b.when(start.ne(0), begin, [b.const(one, 0.0)] * len(places))
         for (i, n), total, old in zip(places, totals, first, strict=True):
             b.store(old + total, b.at(b.at(c, ldc * i, t.element), n, t.element))
 
     name = f"unfold.dots.{height}x{N}x{K}.{t.element.suffix}"
     return define(b.module, name, VOID, (POINTER, INT, POINTER, POINTER, INT, POINTER, INT), write)
+
+
+def _sums(b: Body, group: list[Value]) -> Value:
+    """The sum of the lanes of each of four vectors, in the order in which `_halved` adds them."""
+    x, y, z, w = transposed(b, group)
+    return (x + z) + (y + w)
 
 
 def _halved(b: Body, x: Value) -> Value:

@@ -21,27 +21,38 @@ def copy_panel(b: Body, t: Tiling, panel: Panel, source: Value, stride: Value, t
     ``source`` is the address of the panel's first column in the first row. Columns that only fill
     up the last vector are 0.
     """
+    b.call_void(_copy(b.module, t, panel, far), source, stride, terms, packed)
+
+
+def _copy(module: ir.Module, t: Tiling, panel: Panel, far: bool) -> str:
+    """``void (source, stride, terms, packed)``."""
     full = panel.vectors if panel.is_full else panel.vectors - 1
     kind = Type(t.element.element, panel.width)
 
-    def row(k: Value, _: list[Value]) -> list[Value]:
-        line = b.at(source, k * stride, t.element)
-        to = b.at(packed, k * panel.padded, t.element)
-        for n in range(full):
-            here = n * panel.width
-            if far:
-                b.prefetch(b.at(b.at(line, stride * AHEAD, t.element), here, t.element))
-            b.store(b.load(b.at(line, here, t.element), kind), b.at(to, here, t.element))
-        if full < panel.vectors:
-            here = full * panel.width
-            rest = b.const(kind, 0.0)
-            for lane in range(panel.last):
-                one = b.load(b.at(line, here + lane, t.element), t.element)
-                rest = b.with_lane(rest, one, lane)
-            b.store(rest, b.at(to, here, t.element))
-        return []
+    def write(b: Body) -> None:
+        source, stride, terms, packed = b.args
 
-    b.loop(terms, [], row)
+        def row(k: Value, _: list[Value]) -> list[Value]:
+            line = b.at(source, k * stride, t.element)
+            to = b.at(packed, k * panel.padded, t.element)
+            for n in range(full):
+                here = n * panel.width
+                if far:
+                    b.prefetch(b.at(b.at(line, stride * AHEAD, t.element), here, t.element))
+                b.store(b.load(b.at(line, here, t.element), kind), b.at(to, here, t.element))
+            if full < panel.vectors:
+                here = full * panel.width
+                rest = b.const(kind, 0.0)
+                for lane in range(panel.last):
+                    one = b.load(b.at(line, here + lane, t.element), t.element)
+                    rest = b.with_lane(rest, one, lane)
+                b.store(rest, b.at(to, here, t.element))
+            return []
+
+        b.loop(terms, [], row)
+
+    name = f"unfold.copy.{panel.columns}.{kind.suffix}{'.far' if far else ''}"
+    return define(module, name, VOID, (POINTER, INT, INT, POINTER), write)
 
 
 def copy_slices(b: Body, t: Tiling, source: Value, stride: Value, terms: Value, columns: int,
@@ -90,43 +101,38 @@ def transpose_panel(b: Body, t: Tiling, panel: Panel, source: Value, stride: Val
                 x = b.load(b.at(line, k, t.element), t.element)
                 b.store(x, b.at(packed, k * panel.padded + n, t.element))
         return
-    columns, padded = b.const(INT, panel.columns), b.const(INT, panel.padded)
-    _transpose(b, t, side, source, stride, columns, padded, terms, packed, panel.padded)
+    name = _transposition(b.module, t, side, panel.columns == panel.padded and terms % side == 0)
+    sizes = [b.const(INT, n) for n in (panel.columns, panel.padded, terms, panel.padded)]
+    b.call_void(name, source, stride, packed, *sizes)
 
 
-def _transpose(
-    b: Body, t: Tiling, side: int, source: Value, stride: Value, rows: Value, room: Value,
-    columns: int, to: Value, to_stride: int,
-) -> None:  # fmt: skip
-    name = _transposition(b.module, t, side)
-    sizes = b.const(INT, columns), b.const(INT, to_stride)
-    b.call_void(name, source, stride, to, rows, room, *sizes)
-
-
-def _transposition(module: ir.Module, t: Tiling, side: int) -> str:
+def _transposition(module: ir.Module, t: Tiling, side: int, whole: bool) -> str:
     """``void (source, stride, to, rows, room, columns, to_stride)``: square by square.
 
     ``room`` is how many rows to write, the last of the source for all that it lacks.
 
     Squares that would stand out at the end of a row are moved back over the one before, whose
-    entries are then written twice.
+    entries are then written twice. With ``whole`` there are none, and no row lacks.
     """
     kind = Type(t.element.element, side)
+    name, exact = f"unfold.transpose.{kind.suffix}", ".whole"
+    if name in module.defined:
+        return name
 
     def write(b: Body) -> None:
         source, stride, to, height, room, width, to_stride = b.args
 
+        def least(x: Value, y: Value) -> Value:
+            return x if whole else x.lt(y).select(x, y)
+
         def strip(first: Value, _: list[Value]) -> list[Value]:
-            lines = []
-            for i in range(side):
-                row, last = first + i, height - 1
-                row = row.lt(last).select(row, last)
-                lines.append(b.at(source, row * stride, t.element))
+            lines = [
+                b.at(source, least(first + i, height - 1) * stride, t.element) for i in range(side)
+            ]
             column = b.at(to, first, t.element)
 
             def square(k: Value, _: list[Value]) -> list[Value]:
-                end = width - side
-                k = k.lt(end).select(k, end)
+                k = least(k, width - side)
                 rows = [b.load(b.at(line, k, t.element), kind) for line in lines]
                 line = b.at(column, k * to_stride, t.element)
                 for row in transposed(b, rows):
@@ -140,7 +146,7 @@ def _transposition(module: ir.Module, t: Tiling, side: int) -> str:
         b.loop(room, [], strip, by=side)
 
     params = (POINTER, INT, POINTER, INT, INT, INT, INT)
-    return define(module, f"unfold.transpose.{kind.suffix}", VOID, params, write)
+    return define(module, name + exact if whole else name, VOID, params, write)
 
 
 def transposed(b: Body, rows: list[Value]) -> list[Value]:

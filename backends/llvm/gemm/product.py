@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .. import ir
 from ..body import INT, POINTER, VOID, Body, Value, define
 from ..jit import HostTarget
 from .dot import dot_rows
 from .kernel import Operands, blocks, columns_ahead, packed_ahead, zeros
-from .packing import copy_panel, over_panels, transpose_panel
+from .packing import SIDE, copy_panel, over_panels, transpose_panel
 from .single import panels_at_once, together
 from .tiling import DOT_COLUMNS, NEAR_BYTES, ROWS, ROWS_BYTES, Panel, Tiling, evenly, tiling
 
@@ -25,9 +27,27 @@ def packed_size(target: HostTarget, dtype: str, N: int, K: int) -> int:
     return K * sum(panel.padded for panel in t.panels(N))
 
 
-def needs_packing(target: HostTarget, dtype: str, N: int, K: int) -> bool:
-    """Whether `pack` changes anything about a matrix whose columns' entries are adjacent."""
-    return N > 1 or not _by_dots(tiling(target, dtype), N, K)
+def is_packed(
+    target: HostTarget, dtype: str, N: int, K: int, row_step: int, column_step: int
+) -> bool:
+    """Whether `pack` changes nothing about a matrix whose entries are so far apart."""
+    return _by_dots(tiling(target, dtype), N, K) and row_step == 1 and (N == 1 or column_step == K)
+
+
+def bring(
+    f: ir.Function, target: HostTarget, dtype: str, N: int, K: int,
+    operands: Sequence[ir.Value], *, transposed: bool,
+) -> None:  # fmt: skip
+    """Emit a call of `pack` with its operands; a single panel has no function of its own."""
+    t = tiling(target, dtype)
+    panels = t.panels(N)
+    few = transposed and min(SIDE, panels[0].width) > K
+    if _by_dots(t, N, K) or len(panels) > 1 or few:
+        f.call_void(pack(f.module, target, dtype, N, K, transposed=transposed), *operands)
+        return
+    b = Body(f)
+    source, stride, packed = map(b.wrap, operands)
+    _pack_panel(b, t, panels[0], K, source, stride, packed, transposed)
 
 
 def pack(
@@ -52,17 +72,23 @@ def pack(
 
         def one(panel: Panel, first: Value) -> None:
             to = b.at(packed, first * K, t.element)
-            if transposed:
-                start = b.at(source, first * stride, t.element)
-                transpose_panel(b, t, panel, start, stride, K, to)
-            else:
-                start = b.at(source, first, t.element)
-                copy_panel(b, t, panel, start, stride, b.const(INT, K), to)
+            start = b.at(source, first * stride if transposed else first, t.element)
+            _pack_panel(b, t, panel, K, start, stride, to, transposed)
 
         over_panels(b, t.panels(N), one)
 
     name = f"unfold.pack{'.t' if transposed else ''}.{t.element.suffix}.{N}x{K}"
     return define(module, name, VOID, (POINTER, INT, POINTER), write)
+
+
+def _pack_panel(
+    b: Body, t: Tiling, panel: Panel, K: int, source: Value, stride: Value, packed: Value,
+    transposed: bool,
+) -> None:  # fmt: skip
+    if transposed:
+        transpose_panel(b, t, panel, source, stride, K, packed)
+    else:
+        copy_panel(b, t, panel, source, stride, b.const(INT, K), packed)
 
 
 def _pack_columns(
@@ -101,86 +127,138 @@ def product(module: ir.Module, target: HostTarget, dtype: str, N: int, K: int) -
         rows, a, lda, packed, start, lds, c, ldc = b.args
         if _by_dots(t, N, K):
             dot_rows(b, t, N, K, rows, a, lda, packed, start, lds, c, ldc)
-            return
-        chunks = evenly(K, t.chunk)
-        panels = t.panels(N)
-        # A matrix that stays in the first-level cache need not be asked for.
-        near = len(panels) == 1 or N * K * t.itemsize <= NEAR_BYTES
-        full = sum(p.columns == t.columns for p in panels)
-        grouped = full - full % together(t)
-        given = start.ne(0)
-        first_start = given.select(start, zeros(b, t))
-        first_lds = given.select(lds, 0)
-        first_column = given.convert("zext", "i64")
+        elif not _is_shared(t, N, K):
+            chunks = evenly(K, t.chunk)
+            # So many rows of A that they stay in the cache while all panels pass over them.
+            most = max(ROWS, ROWS_BYTES // (max(chunks) * t.itemsize) // ROWS * ROWS)
+            _by_panels(b, t, N, K, chunks, most, b.args)
+        else:
+            if len(t.panels(N)) == 1:
+                given = start.ne(0)
+                start, lds = given.select(start, zeros(b, t)), given.select(lds, 0)
+            _call_shared(b, t, N, K, [rows, a, lda, packed, start, lds, c, ldc])
 
-        def some(row: Value, count: Value) -> None:
-            from_a = b.at(a, row * lda, t.element)
-            to_c = b.at(c, row * ldc, t.element)
-            from_start = b.at(first_start, row * first_lds, t.element)
-            done = 0
-            for terms in chunks:
-                begin = (to_c, ldc, b.const(INT, 1))
-                if done == 0:
-                    begin = (from_start, first_lds, first_column)
-                step(from_a, to_c, begin, count, done, terms)
+    return define(module, f"unfold.product.{t.element.suffix}.{N}x{K}", VOID, _PARAMS, write)
+
+
+def multiply(
+    f: ir.Function, target: HostTarget, dtype: str, N: int, K: int, operands: Sequence[ir.Value]
+) -> None:
+    """Emit a call of `product` with its operands, or of the function that does it there."""
+    t = tiling(target, dtype)
+    if not _by_dots(t, N, K) and _is_shared(t, N, K):
+        b = Body(f)
+        _call_shared(b, t, N, K, [b.wrap(v) for v in operands])
+    else:
+        f.call_void(product(f.module, target, dtype, N, K), *operands)
+
+
+_PARAMS = (INT, POINTER, INT, POINTER, POINTER, INT, POINTER, INT)
+
+
+def _is_shared(t: Tiling, N: int, K: int) -> bool:
+    """Whether a product has no function of its own: a single panel, or a matrix that stays in the
+    first-level cache, where nothing need be asked for."""
+    return t.chunk >= K and (len(t.panels(N)) == 1 or N * K * t.itemsize <= NEAR_BYTES)
+
+
+def _call_shared(b: Body, t: Tiling, N: int, K: int, operands: Sequence[Value]) -> None:
+    """The product by a function that others share; a single panel's start is null or it is not."""
+    panel, *others = t.panels(N)
+    if others:
+        name = _near(b.module, t, N)
+        b.call_void(name, *operands, b.const(INT, K))
+        return
+    rows, a, lda, packed, start, lds, c, ldc = operands
+    if start.name == "null":
+        start, lds = zeros(b, t), b.const(INT, 0)
+    one, terms, b_k = (b.const(INT, n) for n in (1, K, panel.padded))
+    o = Operands(a, lda, one, packed, b_k, start, lds, c, ldc, terms)
+    blocks(b, t, panel, rows, o)
+
+
+def _near(module: ir.Module, t: Tiling, N: int) -> str:
+    """`product` for any K that lets the matrix stay near, which is one argument more."""
+    most = max(ROWS, ROWS_BYTES // (NEAR_BYTES // N) // ROWS * ROWS)
+
+    def write(b: Body) -> None:
+        *operands, K = b.args
+        _by_panels(b, t, N, K, [K], most, operands)
+
+    return define(module, f"unfold.product.{t.element.suffix}.{N}", VOID, (*_PARAMS, INT), write)
+
+
+def _by_panels(
+    b: Body, t: Tiling, N: int, K: int | Value, chunks: Sequence[int | Value], most: int,
+    operands: Sequence[Value],
+) -> None:  # fmt: skip
+    """The product panel by panel, ``most`` rows at a time; K in chunks."""
+    rows, a, lda, packed, start, lds, c, ldc = operands
+    panels = t.panels(N)
+    full = sum(p.columns == t.columns for p in panels)
+    grouped = full - full % together(t)
+    given = start.ne(0)
+    first_start = given.select(start, zeros(b, t))
+    first_lds = given.select(lds, 0)
+    first_column = given.convert("zext", "i64")
+
+    def some(row: Value, count: Value) -> None:
+        from_a = b.at(a, row * lda, t.element)
+        to_c = b.at(c, row * ldc, t.element)
+        begin = (b.at(first_start, row * first_lds, t.element), first_lds, first_column)
+        done = 0
+        for terms in chunks:
+            step(from_a, to_c, begin, count, done, terms)
+            begin = (to_c, ldc, b.const(INT, 1))
+            if isinstance(terms, int):
                 done += terms
 
-        def step(
-            from_a: Value, to_c: Value, begin: tuple[Value, Value, Value], count: Value, done: int,
-            terms: int,
-        ) -> None:  # fmt: skip
-            def operands(panel: Panel, first: Value) -> Operands:
-                from_b = b.at(packed, first * K + done * panel.padded, t.element)
-                ahead = None
-                if not near:
-                    following = b.at(from_b, K * panel.padded, t.element)
-                    ahead = packed_ahead(b, t, following, terms, panel.padded)
-                return Operands(
-                    a=b.at(from_a, done, t.element), a_row=lda, a_k=b.const(INT, 1),
-                    b=from_b, b_k=b.const(INT, panel.padded),
-                    start=b.at(begin[0], first * begin[2], t.element), start_row=begin[1],
-                    c=b.at(to_c, first, t.element), c_row=ldc, terms=b.const(INT, terms),
-                    ahead=ahead,
-                )  # fmt: skip
+    def step(
+        from_a: Value, to_c: Value, begin: tuple[Value, Value, Value], count: Value, done: int,
+        terms: int | Value,
+    ) -> None:  # fmt: skip
+        def operands(panel: Panel, first: Value) -> Operands:
+            from_b = b.at(packed, first * K + done * panel.padded, t.element)
+            ahead, length = None, terms if isinstance(terms, Value) else b.const(INT, terms)
+            if isinstance(K, int) and isinstance(terms, int) and len(panels) > 1:
+                following = b.at(from_b, K * panel.padded, t.element)
+                ahead = packed_ahead(b, t, following, terms, panel.padded)
+            return Operands(
+                a=b.at(from_a, done, t.element), a_row=lda, a_k=b.const(INT, 1),
+                b=from_b, b_k=b.const(INT, panel.padded),
+                start=b.at(begin[0], first * begin[2], t.element), start_row=begin[1],
+                c=b.at(to_c, first, t.element), c_row=ldc, terms=length, ahead=ahead,
+            )  # fmt: skip
 
-            def one(panel: Panel, first: Value) -> None:
-                blocks(b, t, panel, count, operands(panel, first))
+        def one(panel: Panel, first: Value) -> None:
+            blocks(b, t, panel, count, operands(panel, first))
 
-            def group(first: Value, _: list[Value]) -> list[Value]:
-                o = operands(panels[0], first)
-                panels_at_once(b, t, o, K * t.columns, begin[2] * t.columns)
-                return []
-
-            def single() -> list[Value]:
-                b.loop(grouped * t.columns, [], group, by=together(t) * t.columns)
-                over_panels(b, panels[grouped:], one)
-                return []
-
-            def several() -> list[Value]:
-                over_panels(b, panels, one)
-                return []
-
-            if grouped:
-                b.when(count.eq(1), single)
-                b.when(count.ne(1), several)
-            else:
-                several()
-
-        if len(panels) == 1 and len(chunks) == 1:
-            some(b.const(INT, 0), rows)
-            return
-        # So many rows of A that they stay in the cache while all panels pass over them.
-        most = max(ROWS, ROWS_BYTES // (max(chunks) * t.itemsize) // ROWS * ROWS)
-
-        def part(first: Value, _: list[Value]) -> list[Value]:
-            left = rows - first
-            some(first, left.lt(most).select(left, most))
+        def group(first: Value, _: list[Value]) -> list[Value]:
+            o, apart = operands(panels[0], first), b.const(INT, t.columns) * K
+            panels_at_once(b, t, o, apart, begin[2] * t.columns)
             return []
 
-        b.loop(rows, [], part, by=most)
+        def single() -> list[Value]:
+            b.loop(grouped * t.columns, [], group, by=together(t) * t.columns)
+            over_panels(b, panels[grouped:], one)
+            return []
 
-    params = (INT, POINTER, INT, POINTER, POINTER, INT, POINTER, INT)
-    return define(module, f"unfold.product.{t.element.suffix}.{N}x{K}", VOID, params, write)
+        def several() -> list[Value]:
+            over_panels(b, panels, one)
+            return []
+
+        if grouped:
+            b.when(count.eq(1), single)
+            b.when(count.ne(1), several)
+        else:
+            several()
+
+    def part(first: Value, _: list[Value]) -> list[Value]:
+        left = rows - first
+        some(first, left.lt(most).select(left, most))
+        return []
+
+    b.loop(rows, [], part, by=most)
 
 
 def matvec(

@@ -19,14 +19,14 @@ def together(t: Tiling) -> int:
     return SUMS // t.vectors
 
 
-def panels_at_once(b: Body, t: Tiling, o: Operands, apart: int, start_apart: Value) -> None:
+def panels_at_once(b: Body, t: Tiling, o: Operands, apart: Value, start_apart: Value) -> None:
     """Emit the product of a row whose entries are adjacent with `together` full panels.
 
     ``o.b`` is the first panel, ``apart`` the distance of the others in elements, ``start_apart``
     that of what their sums begin with.
     """
     name = _kernel(b, t)
-    b.call_void(name, o.a, o.b, b.const(INT, apart), o.start, start_apart, o.c, o.terms)
+    b.call_void(name, o.a, o.b, apart, o.start, start_apart, o.c, o.terms)
 
 
 def _kernel(b: Body, t: Tiling) -> str:

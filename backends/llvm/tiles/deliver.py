@@ -156,6 +156,13 @@ class Deliverer:
             skip = f.binary("mul nsw", f.binary("sub", tile.position(lo), low), distance)
             source, step = f.offset(source, stored, skip), distance
             count = self.padded.count(1, [(lo, hi)])
+        if not r.ranges and storage.row == b.size:
+            # The rows follow each other.
+            to = f.offset(target, stored, f.binary("mul nsw", self.row, integer(b.size)))
+            total = f.binary("mul nsw", self.rows, integer(b.size * size))
+            f.module.declare(_COPY, "void", ["ptr", "ptr", "i64", "i1"])
+            f.call_void(_COPY, to, source, total, integer(0, "i1"))
+            return
         line = f.binary("mul nsw", count, integer(b.size))
         skip = f.binary("mul nsw", self.row, line)
         row, jump = integer(storage.row * size), f.binary("mul nsw", step, integer(size))

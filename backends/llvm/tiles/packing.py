@@ -94,8 +94,9 @@ def _fill(
     if pieces.divided(g, m.columns, m.rows):
         pieces.pack(te, m.columns, m.rows, at, stride, transposed, target)
         return
-    name = gemm.pack(g.module, g.target, g.dtype, m.columns, m.rows, transposed=transposed)
-    te.f.call_void(name, at, stride, target)
+    gemm.bring(
+        te.f, g.target, g.dtype, m.columns, m.rows, (at, stride, target), transposed=transposed
+    )
 
 
 def fill(te: TileEmitter) -> None:

@@ -84,12 +84,12 @@ def product(
 
     def piece(f: Function, first: Value, columns: int, operands: Sequence[Value]) -> None:
         rows, a, packed, c, *begin = operands
-        name = gemm.product(g.module, g.target, g.dtype, columns, K)
         panels = f.offset(packed, kind, f.binary("mul nsw", first, integer(K)))
         begins = f.offset(begin[0], kind, first) if begin else Value("ptr", "null")
-        f.call_void(
-            name, rows, a, integer(a_step), panels, begins, integer(start_step),
-            f.offset(c, kind, first), integer(c_step),
+        gemm.multiply(
+            f, g.target, g.dtype, columns, K,
+            (rows, a, integer(a_step), panels, begins, integer(start_step),
+             f.offset(c, kind, first), integer(c_step)),
         )  # fmt: skip
 
     operands = [rows, a, packed, c, *([] if start is None else [start])]

@@ -123,7 +123,7 @@ def call(
         f.call_void(name, a_at, b_at, c_at, rows)
     elif b.view.shared and (rows.name != "1" or te.is_repeated):
         packed = b_at
-        if b.down != 1 or gemm.needs_packing(g.target, g.dtype, N, K):
+        if not gemm.is_packed(g.target, g.dtype, N, K, b.down, b.right):
             packed = packing.packed(te, b, b_at, stride, not by_rows)
         if pieces.divided(g, N, K):
             start = None if begin is NULL else begin
@@ -131,10 +131,9 @@ def call(
                 te, N, K, rows, a_at, steps[a], packed, start, skip, c_at, steps[c]
             )  # fmt: skip
             return
-        name = gemm.product(g.module, g.target, g.dtype, N, K)
-        f.call_void(
-            name, rows, a_at, integer(steps[a]), packed, begin, integer(skip), c_at,
-            integer(steps[c]),
+        gemm.multiply(
+            f, g.target, g.dtype, N, K,
+            (rows, a_at, integer(steps[a]), packed, begin, integer(skip), c_at, integer(steps[c])),
         )  # fmt: skip
     else:
         name = gemm.matvec(g.module, g.target, g.dtype, N, K, transposed=not by_rows)
