@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from unfold.cost.work import SYSTEMS
-from unfold.expr import Call, Expr, walk
+from unfold.expr import Call, Expr, kinds, walk
 from unfold.intern import remembered
 from unfold.plan import Plan, accumulate, fuse, interchange, peel, plan, split
 from unfold.program import Program
@@ -28,6 +28,15 @@ def is_small(program: Program) -> bool:
 def is_light(program: Program) -> bool:
     """Whether two registers of sequences should go side by side."""
     return total(program) <= DOUBLED
+
+
+def has_products(program: Program) -> bool:
+    """Whether vectors or matrices are multiplied.
+
+    Components of one sequence then go side by side in registers (see `vectors`), which would only
+    be in the way of the few scalars of other small systems.
+    """
+    return any({"matmul", "outer"} & kinds(eq.rhs) for eq in program.equations)
 
 
 def total(program: Program) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unfold.collecting import uncollected
-from unfold.expr import kinds
 from unfold.plan import Plan, copies, hoist, parts, retime, settle
 from unfold.program import Program
 
 from . import choose, crew, jit, lanes, solving, tiles
 from .block import Record, Storage
+from .columns import columns
 from .effort import effort, streamed
 from .elementwise import Formats
 from .facts import Facts, Returned, Variant
@@ -92,8 +92,13 @@ class Code:
         if variant.ragged:
             plan = choose.arranged(plan.program, source.small, own="T")
         if source.small:
+            width = 1
+            if variant.lanes == 1 and choose.has_products(plan.program):
+                width = jit.host().lanes(source.dtype)
+                own = "T" if variant.ragged else None
+                plan = choose.arranged(columns(plan.program), True, own)
             self.record = record(plan, variant.lanes)
-            self.text, untouched = lanes.generate(plan, source.formats, variant)
+            self.text, untouched = lanes.generate(plan, source.formats, variant, width)
             self.storages = tuple(
                 Storage(0) if n in untouched else _for_lanes(plan, n, variant.lanes, source.formats)
                 for n in self.record.work
@@ -121,16 +126,6 @@ def _for_lanes(plan: Plan, name: str, lanes: int, formats: Formats) -> Storage:
     return Storage(b.size * width * formats.bytes(b.type.kind), b.axes, shared=True)
 
 
-def has_products(plan: Plan) -> bool:
-    """Whether matrices are multiplied, which is written out component by component."""
-    return any({"matmul", "outer"} & kinds(eq.rhs) for eq in plan.program.equations)
-
-
-def _is_paired(source: Source, variant: Variant) -> bool:
-    """Whether LLVM pairs scalar operations, see `unfold.backends.llvm.jit.object_code`."""
-    return variant.lanes == 1 and has_products(source.plan)
-
-
 def compiled(source: Source, variant: Variant) -> Image:
     """The machine code of one variant for this machine."""
     made: list[Code] = []
@@ -140,16 +135,14 @@ def compiled(source: Source, variant: Variant) -> Image:
             made.append(Code(source, variant, added))
         return made[0].text
 
-    pair = _is_paired(source, variant)
-    object_code = jit.object_code(write, optimise=source.small, pair=pair)
+    object_code = jit.object_code(write, optimise=source.small)
     (code,) = made
     return Image(code.record, code.storages, code.falling, object_code)
 
 
 def listing(source: Source, variant: Variant) -> str:
     """That code as assembly."""
-    text, pair = Code(source, variant).text, _is_paired(source, variant)
-    return jit.assembly(text, optimise=source.small, pair=pair)
+    return jit.assembly(Code(source, variant).text, optimise=source.small)
 
 
 __all__ = ["Code", "Source", "compiled", "listing", "source"]

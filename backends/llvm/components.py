@@ -28,11 +28,15 @@ _FAST = "contract"
 
 
 class Unit:
-    """Where instructions go and which number formats they use."""
+    """Where instructions go and which number formats they use.
 
-    def __init__(self, f: Function, formats: Formats) -> None:
+    ``width`` is how many components of an element stand side by side in a register (see `vectors`).
+    """
+
+    def __init__(self, f: Function, formats: Formats, width: int = 1) -> None:
         self.f = f
         self.formats = formats
+        self.width = width
 
     def zero(self, kind: str) -> Value:
         """The number 0 or the truth value false."""
@@ -71,13 +75,13 @@ def emit(u: Unit, node: Call, args: Sequence[Components]) -> Components:
     if node.op not in elementwise.RULES:
         raise KeyError(node.op)
     shape = dims(node.shape)
-    maps = [_broadcast_map(dims(a.shape), shape) for a in node.args]
+    maps = [broadcast_map(dims(a.shape), shape) for a in node.args]
     picked = zip(*([a[k] for k in m] for a, m in zip(args, maps, strict=True)), strict=True)
     return [elementwise.emit(u.f, u.formats, node, values) for values in picked]
 
 
 @lru_cache(maxsize=4096)
-def _broadcast_map(have: tuple[int, ...], want: tuple[int, ...]) -> tuple[int, ...]:
+def broadcast_map(have: tuple[int, ...], want: tuple[int, ...]) -> tuple[int, ...]:
     numbers = np.arange(int(np.prod(have))).reshape(have)
     return tuple(np.broadcast_to(numbers, want).ravel().tolist())
 
@@ -118,7 +122,8 @@ def _outer(u: Unit, node: Call, args: Sequence[Components]) -> Components:
 # --- rearrangement ----------------------------------------------------------------------------
 
 
-def _numbered(node: Call, which: int = 0) -> Any:
+def numbered(node: Call, which: int = 0) -> Any:
+    """The components of an operand, counted in C order, in its shape."""
     shape = dims(node.args[which].shape)
     return np.arange(int(np.prod(shape))).reshape(shape)
 
@@ -127,46 +132,43 @@ def _pick(values: Components, numbers: Any) -> Components:
     return [values[k] for k in numbers.ravel().tolist()]
 
 
-def _transpose(u: Unit, node: Call, args: Sequence[Components]) -> Components:
-    return _pick(args[0], _numbered(node).transpose())
-
-
-def _reshape(u: Unit, node: Call, args: Sequence[Components]) -> Components:
-    return args[0]
-
-
-def _broadcast(u: Unit, node: Call, args: Sequence[Components]) -> Components:
-    return _pick(args[0], np.broadcast_to(_numbered(node), dims(node.shape)))
-
-
-def _slice(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+def _slice(node: Call) -> Any:
     lo, hi = (node.attr(n).evaluate({}) for n in ("lo", "hi"))
-    return _pick(args[0], np.take(_numbered(node), range(lo, hi), axis=node.attr("axis")))
+    return np.take(numbered(node), range(lo, hi), axis=node.attr("axis"))
 
 
-def _joined(u: Unit, node: Call, args: Sequence[Components]) -> list[Components]:
-    return [[convert(u.f, v, u.formats.of(node.type.kind)) for v in a] for a in args]
+def _operands(node: Call) -> list[Any]:
+    """The components of all operands, counted through."""
+    sizes = [int(np.prod(dims(a.shape))) for a in node.args]
+    return [numbered(node, k) + sum(sizes[:k]) for k in range(len(sizes))]
 
 
-def _concat(u: Unit, node: Call, args: Sequence[Components]) -> Components:
-    ready = _joined(u, node, args)
-    numbers, start = [], 0
-    for which, values in enumerate(ready):
-        numbers.append(_numbered(node, which) + start)
-        start += len(values)
-    return _pick([v for a in ready for v in a], np.concatenate(numbers, axis=node.attr("axis")))
-
-
-def _stack(u: Unit, node: Call, args: Sequence[Components]) -> Components:
-    return [v for a in _joined(u, node, args) for v in a]
-
-
-def _pad(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+def _pad(node: Call) -> Any:
     widths = [(0, 0)] * len(node.args[0].shape)
     before, after = (node.attr(n).evaluate({}) for n in ("before", "after"))
     widths[node.attr("axis")] = (before, after)
-    numbers = np.pad(_numbered(node), widths, constant_values=-1)
-    return _pick([*args[0], u.zero(node.type.kind)], numbers)
+    return np.pad(numbered(node), widths, constant_values=ZERO)
+
+
+#: The place of a component that is 0, see `REARRANGED`.
+ZERO = -1
+#: Operations that only say which component stands where: for every component of the result its
+#: number among those of all operands.
+REARRANGED: dict[str, Callable[[Call], Any]] = {
+    "transpose": lambda node: numbered(node).transpose(),
+    "reshape": numbered,
+    "broadcast": lambda node: np.broadcast_to(numbered(node), dims(node.shape)),
+    "slice": _slice,
+    "pad": _pad,
+    "concat": lambda node: np.concatenate(_operands(node), axis=node.attr("axis")),
+    "stack": lambda node: np.stack(_operands(node)),
+}
+
+
+def _rearranged(u: Unit, node: Call, args: Sequence[Components]) -> Components:
+    kind = u.formats.of(node.type.kind)
+    values = [convert(u.f, v, kind) for a in args for v in a]
+    return _pick([*values, u.zero(node.type.kind)], REARRANGED[node.op](node))
 
 
 # --- choice by an integer -----------------------------------------------------------------------
@@ -177,7 +179,7 @@ def _is_at(u: Unit, index: Value, k: int) -> Value:
 
 
 def _take(u: Unit, node: Call, args: Sequence[Components]) -> Components:
-    numbers = np.moveaxis(_numbered(node), node.attr("axis"), 0)
+    numbers = np.moveaxis(numbered(node), node.attr("axis"), 0)
     (index,) = args[1]
     if not index.name.startswith("%"):
         return _pick(args[0], numbers[int(index.name)])
@@ -192,7 +194,7 @@ def _take(u: Unit, node: Call, args: Sequence[Components]) -> Components:
 def _scatter(u: Unit, node: Call, args: Sequence[Components]) -> Components:
     (index,) = args[1]
     axis, size = node.attr("axis"), node.attr("size").evaluate({})
-    numbers = _numbered(node)
+    numbers = numbered(node)
     zero = u.zero(node.type.kind)
     layers: list[Value] = []
     for k in range(size):
@@ -220,7 +222,7 @@ def groups(shape: tuple[int, ...], axis: int | None) -> list[list[int]]:
     return found
 
 
-def _tree(combine: Callable[[Value, Value], Value], values: Sequence[Value]) -> Value:
+def tree(combine: Callable[[Value, Value], Value], values: Sequence[Value]) -> Value:
     """Combine neighbours pairwise: short chains of instructions, small rounding errors."""
     level = list(values)
     while len(level) > 1:
@@ -242,13 +244,13 @@ def extreme(u: Unit, which: str, a: Value, b: Value) -> Value:
 
 def _sum(u: Unit, node: Call, args: Sequence[Components]) -> Components:
     found = groups(dims(node.args[0].shape), node.attr("axis"))
-    return [_tree(lambda a, b: add(u, a, b), [args[0][k] for k in g]) for g in found]
+    return [tree(lambda a, b: add(u, a, b), [args[0][k] for k in g]) for g in found]
 
 
 def _extreme(which: str) -> Rule:
     def rule(u: Unit, node: Call, args: Sequence[Components]) -> Components:
         found = groups(dims(node.args[0].shape), node.attr("axis"))
-        return [_tree(lambda a, b: extreme(u, which, a, b), [args[0][k] for k in g]) for g in found]
+        return [tree(lambda a, b: extreme(u, which, a, b), [args[0][k] for k in g]) for g in found]
 
     return rule
 
@@ -278,12 +280,22 @@ def _exponentials(u: Unit, values: Components) -> tuple[Components, Value, Value
 
     The shift is the largest value, or 0 where that is infinite: all -inf means nothing is possible.
     """
-    top = reduce(lambda a, b: extreme(u, "max", a, b), u.same_width(*values))
+    at = shift(u, reduce(lambda a, b: extreme(u, "max", a, b), u.same_width(*values)))
+    terms = [vecmath.emit(u.f, "exp", u.binary("fsub", v, at)) for v in values]
+    return terms, at, tree(lambda a, b: add(u, a, b), terms)
+
+
+def shift(u: Unit, top: Value) -> Value:
+    """The largest of some values, or 0 where that is infinite."""
     size = u.f.intrinsic("llvm.fabs", top)
     finite = u.f.compare("fcmp one", size, real(float("inf"), top.type))
-    shift = u.f.select(finite, top, real(0.0, top.type))
-    terms = [vecmath.emit(u.f, "exp", u.binary("fsub", v, shift)) for v in values]
-    return terms, shift, _tree(lambda a, b: add(u, a, b), terms)
+    return u.f.select(finite, top, real(0.0, top.type))
+
+
+def divisor(u: Unit, total: Value) -> Value:
+    """The sum of a softmax's terms, or 1 where nothing is possible."""
+    empty = u.f.compare("fcmp oeq", total, real(0.0, total.type))
+    return u.f.select(empty, real(1.0, total.type), total)
 
 
 def logsumexp(u: Unit, values: Components) -> Value:
@@ -302,10 +314,9 @@ def _softmax(u: Unit, node: Call, args: Sequence[Components]) -> Components:
     result = list(values)
     for g in groups(dims(node.args[0].shape), node.attr("axis")):
         terms, _, total = _exponentials(u, [values[k] for k in g])
-        empty = u.f.compare("fcmp oeq", total, real(0.0, total.type))
-        divisor = u.f.select(empty, real(1.0, total.type), total)
+        below = divisor(u, total)
         for k, term in zip(g, terms, strict=True):
-            result[k] = u.f.binary("fdiv", term, divisor)
+            result[k] = u.f.binary("fdiv", term, below)
     return result
 
 
@@ -361,7 +372,7 @@ def _inv(u: Unit, node: Call, args: Sequence[Components]) -> Components:
 
 def _logdet(u: Unit, node: Call, args: Sequence[Components]) -> Components:
     sizes = [u.f.intrinsic("llvm.fabs", p) for p in elimination.pivots(_square(u, node, args))]
-    return [_tree(lambda a, b: add(u, a, b), [vecmath.emit(u.f, "log", s) for s in sizes])]
+    return [tree(lambda a, b: add(u, a, b), [vecmath.emit(u.f, "log", s) for s in sizes])]
 
 
 def _cholesky(u: Unit, node: Call, args: Sequence[Components]) -> Components:
@@ -385,13 +396,7 @@ RULES: dict[str, Rule] = {
     "half_lower": _half_lower,
     "matmul": _matmul,
     "outer": _outer,
-    "transpose": _transpose,
-    "reshape": _reshape,
-    "broadcast": _broadcast,
-    "concat": _concat,
-    "stack": _stack,
-    "slice": _slice,
-    "pad": _pad,
+    **dict.fromkeys(REARRANGED, _rearranged),
     "take": _take,
     "scatter": _scatter,
     "onehot": _onehot,
@@ -405,5 +410,6 @@ RULES: dict[str, Rule] = {
     "cross_entropy": _cross_entropy,
 }
 
-__all__ = ["RULES", "Components", "Unit", "add", "dims", "dot", "emit", "extreme", "groups",
-           "logsumexp"]  # fmt: skip
+__all__ = ["REARRANGED", "RULES", "ZERO", "Components", "Unit", "add", "broadcast_map", "dims",
+           "divisor", "dot", "emit", "extreme", "groups", "logsumexp", "numbered", "shift",
+           "tree"]  # fmt: skip

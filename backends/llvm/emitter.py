@@ -17,7 +17,7 @@ from unfold.domain import EVERYWHERE, Domain
 from unfold.expr import Call, Const, Expr, Guard, Position, Reduce, Ref, free_symbols, names
 from unfold.plan import Loop, statements
 
-from . import components, vecmath
+from . import vecmath, vectors
 from .components import Components, add, dims, extreme
 from .elementwise import Formats
 from .indexing import Indexer
@@ -51,7 +51,7 @@ class Emitter(Indexer):
         env: dict[str, Value],
         context: Domain = EVERYWHERE,
     ) -> None:
-        super().__init__(f, formats, env)
+        super().__init__(f, formats, env, memory.width)
         self.memory = memory
         self.context = context
         #: What the loop around assigns.
@@ -93,7 +93,7 @@ class Emitter(Indexer):
         values = [self.value(a) for a in e.args]
         if self.waits(e):
             return [self.binary(_PLAIN[e.op], a, b) for a, b in zip(*values, strict=True)]
-        return components.emit(self, e, values)
+        return vectors.emit(self, e, values)
 
     def waits(self, e: Call) -> bool:
         """Whether a product is there long before what it is added to, a state of the step before.
@@ -111,9 +111,9 @@ class Emitter(Indexer):
 
     def constant(self, e: Const) -> Components:
         flat = np.broadcast_to(np.asarray(e.value), dims(e.shape)).ravel().tolist()
-        if e.type.kind == "real":
-            return [real(float(x), self.formats.real) for x in flat]
-        return [integer(int(x), self.formats.of(e.type.kind)) for x in flat]
+        kind = self.formats.of(e.type.kind)
+        number = real if e.type.kind == "real" else integer
+        return vectors.together(self, [number(x, kind) for x in flat], dims(e.shape))
 
     def taken(self, e: Call, ref: Ref) -> Components:
         """A component at a run-time index, from memory."""
@@ -122,15 +122,15 @@ class Emitter(Indexer):
         numbers = np.moveaxis(np.arange(int(np.prod(shape))).reshape(shape), axis, 0)
         stride = int(np.prod(shape[axis + 1 :]))
         place = self.place(ref.index)
-        first = [int(k) for k in numbers[0].ravel()]
-        return self.memory.load_at(self, ref.name, place, first, index, stride)
+        first = numbers[0].ravel().tolist()
+        return self.memory.load_at(self, ref.name, place, first, index, stride, dims(e.shape))
 
     def lanes_of(self, e: Expr) -> int:
         """How many lanes the value of an expression has."""
         return self.memory.lanes_of(names(e))
 
     def widened(self, values: Components, width: int) -> Components:
-        """Every component in that many lanes."""
+        """Every component in that many lanes, one for each sequence."""
         return [self.f.splat(v, width) for v in values]
 
     def guarded(self, e: Guard) -> Components:
@@ -147,8 +147,11 @@ class Emitter(Indexer):
         last = f.block.label
         f.branch(after)
         f.start(after, before)
-        zero = f.splat(self.zero(e.type.kind), width)
-        return [f.phi(v.type, [(v, last), (zero, before.label)]) for v in values]
+        zero = self.zero(e.type.kind)
+        return [
+            f.phi(v.type, [(v, last), (f.splat(zero, width_of(v.type)), before.label)])
+            for v in values
+        ]
 
     # --- reductions over indices ------------------------------------------------------------------
 
@@ -207,9 +210,8 @@ class Emitter(Indexer):
         for part in steady(e, self.context):
             self.value(part)
         width = self.lanes_of(body)
-        count = int(np.prod(dims(body.shape)))
         outside = Domain.of(p for p in e.domain.constraints if not p.symbols & set(e.indices))
-        state = [self.f.splat(start, width)] * count
+        state = self.widened(vectors.filled(self, start, dims(body.shape)), width)
 
         def nest(indices: Sequence[str], state: Components) -> Components:
             if not indices:

@@ -23,8 +23,10 @@ class Indexer(Unit):
         env: the values of lengths (and of the indices of loops around, set inside `index_scope`).
     """
 
-    def __init__(self, f: Function, formats: Formats, env: dict[str, Value]) -> None:
-        super().__init__(f, formats)
+    def __init__(
+        self, f: Function, formats: Formats, env: dict[str, Value], width: int = 1
+    ) -> None:
+        super().__init__(f, formats, width)
         self.env = env
         # What has been computed, by nesting of control flow: inner values do not reach outside.
         self.scopes: list[dict[Any, Any]] = [{}]

@@ -89,21 +89,19 @@ Writer: TypeAlias = Callable[[Added | None], str]
 
 
 def object_code(
-    ir: str | Writer, *, optimise: bool = False, pair: bool = False,
-    target: HostTarget | None = None,
-) -> ObjectCode:  # fmt: skip
+    ir: str | Writer, *, optimise: bool = False, target: HostTarget | None = None
+) -> ObjectCode:
     """What `compile_ir` with the same arguments would load, for `load_object`.
 
-    With ``pair`` scalar operations of one kind are also paired to vectors, where code is optimised.
-    Where it is not, several threads compile a part of it each, the first parts while ``ir`` writes
-    the next ones.
+    Where code is not optimised, several threads compile a part of it each, the first parts while
+    ``ir`` writes the next ones.
     """
     target = target or host()
     with _LOCK, _quick():
         threads = 1 if optimise else generating.threads()
         if isinstance(ir, str) or threads == 1:
             text = ir if isinstance(ir, str) else ir(None)
-            return (_emitted(text, optimise, pair, target, 0),)
+            return (_emitted(text, optimise, target, 0),)
         return _streamed(ir, threads, target)
 
 
@@ -115,7 +113,7 @@ def _streamed(write: Writer, threads: int, target: HostTarget) -> ObjectCode:
     with generating.eager(), generating.Jobs[bytes](threads) as jobs:
 
         def compile_(text: str) -> None:
-            jobs.add(len(text), lambda k: _emitted(text, False, False, target, k))
+            jobs.add(len(text), lambda k: _emitted(text, False, target, k))
 
         def added(module: Module, text: str) -> None:
             last[:] = [module]
@@ -131,45 +129,37 @@ def _streamed(write: Writer, threads: int, target: HostTarget) -> ObjectCode:
         return tuple(jobs.done())
 
 
-def _emitted(
-    ir_text: str, optimise: bool, pair: bool, target: HostTarget, machine_number: int
-) -> bytes:
+def _emitted(ir_text: str, optimise: bool, target: HostTarget, machine_number: int) -> bytes:
     """The object code of one module."""
     machine = _machine(target, machine_number)
-    with _prepared(ir_text, optimise, machine, target, pair) as module:
+    with _prepared(ir_text, optimise, machine, target) as module:
         return generating.emitted(machine, module)
 
 
-def assembly(
-    ir_text: str, *, optimise: bool = False, pair: bool = False, target: HostTarget | None = None
-) -> str:
+def assembly(ir_text: str, *, optimise: bool = False, target: HostTarget | None = None) -> str:
     """The assembly listing of what `object_code` with the same arguments makes, in one piece."""
     target = target or host()
     with _LOCK, _quick():
         machine = _machine(target)
-        with _prepared(ir_text, optimise, machine, target, pair) as module:
+        with _prepared(ir_text, optimise, machine, target) as module:
             return str(machine.emit_assembly(module))
 
 
 @contextmanager
-def _prepared(
-    ir_text: str, optimise: bool, machine: Any, target: HostTarget, pair: bool
-) -> Iterator[Any]:
+def _prepared(ir_text: str, optimise: bool, machine: Any, target: HostTarget) -> Iterator[Any]:
     """The module of a text, ready for code generation, in a context of its own."""
     with llvm.create_context() as context, llvm.parse_assembly(ir_text, context) as module:
         module.triple = target.triple
         module.data_layout = str(machine.target_data)
         module.verify()
-        if optimise and pair:
-            builder = llvm.create_pass_builder(machine, _options())
-            builder.getModulePassManager().run(module, builder)
-        elif optimise or "alwaysinline" in ir_text:
-            builder = llvm.create_pass_builder(machine, _options())
+        if optimise or "alwaysinline" in ir_text:
+            options = llvm.create_pipeline_tuning_options()
+            builder = llvm.create_pass_builder(machine, options)
             passes = llvm.create_new_module_pass_manager()
             passes.add_always_inliner_pass()
             if optimise:
                 # What LLVM's own level 1 does beside this takes ten times as long, and makes
-                # scalars and code with a sequence in each lane no faster.
+                # code no faster whose vectors are written as such.
                 passes.add_sroa_pass()
                 passes.add_simplify_cfg_pass()
                 passes.add_instruction_combine_pass()
@@ -178,16 +168,6 @@ def _prepared(
                 passes.add_simplify_cfg_pass()
             passes.run(module, builder)
         yield module
-
-
-def _options() -> Any:
-    """LLVM's level 1 with the pairing of scalar operations, which doubles the speed of small matrix
-    products that are written out component by component. Level 2 takes half as long again and makes
-    nothing faster; loops over time are none that could be vectorised."""
-    options = llvm.create_pipeline_tuning_options(speed_level=1)
-    options.loop_vectorization = False
-    options.slp_vectorization = True
-    return options
 
 
 #: The newest LLVM that the option below was tried with; one that it does not know ends the process.

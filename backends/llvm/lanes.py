@@ -29,6 +29,7 @@ from .memory import Memory, Place
 from .record import record
 from .solving import Reporter
 from .solving.registers import solve
+from .vectors import Piece, filled, layout
 
 
 class Made(NamedTuple):
@@ -39,21 +40,26 @@ class Made(NamedTuple):
     untouched: frozenset[str]
 
 
-def generate(plan: Plan, formats: Formats, variant: Variant) -> Made:
+def generate(plan: Plan, formats: Formats, variant: Variant, width: int = 1) -> Made:
     """The code of a plan.
+
+    Args:
+        width: how many components of an element go side by side in a register, where sequences
+            do not; see `unfold.backends.llvm.vectors`.
 
     Raises:
         KeyError: an op has no lowering; the argument is its name.
     """
-    made = _Generator(plan, formats, variant)
+    made = _Generator(plan, formats, variant, width)
     return Made(str(made.module), made.untouched)
 
 
 class _Generator:
-    def __init__(self, plan: Plan, formats: Formats, variant: Variant) -> None:
+    def __init__(self, plan: Plan, formats: Formats, variant: Variant, width: int) -> None:
         self.plan = plan
         self.formats = formats
         self.variant = variant
+        self.width = width
         self.record: Record = record(plan, variant.lanes)
         self.module = Module()
         self.alone = lone(plan)
@@ -103,7 +109,7 @@ class _Generator:
     ) -> Emitter:
         env = {n: known[f"own.{n}"] for n in self.record.lengths}
         padded = {n: known[f"padded.{n}"] for n in self.record.lengths}
-        memory = Memory(self.formats, {}, lanes)
+        memory = Memory(self.formats, {}, lanes, self.width)
         e = Emitter(f, self.formats, memory, dict(env), self.plan.program.given)
         measure = Emitter(f, self.formats, memory, padded)
         for b in self.plan.buffers.values():
@@ -198,19 +204,19 @@ class _Generator:
             state = iter(loop.state)
             for c in held:
                 for ref in c.ages:
-                    e.remember(ref, [next(state) for _ in range(self.size(c))])
+                    e.remember(ref, [next(state) for _ in self.pieces(c)])
             with e.within(node):
                 self.nodes(e, node.body)
             following = [v for c in held for ref in self.passed(c) for v in self.uniform(e, ref)]
         left = iter(loop.close(following))
         for c in held:
             for k in range(len(c.ages)):
-                values = [next(left) for _ in range(self.size(c))]
+                values = [next(left) for _ in self.pieces(c)]
                 if c.last is not None:
                     e.remember(c.last[k], values)
 
-    def size(self, c: Carried) -> int:
-        return self.plan.buffers[c.now.name].size
+    def pieces(self, c: Carried) -> Sequence[Piece]:
+        return layout(self.plan.buffers[c.now.name].shape, self.width)
 
     def passed(self, c: Carried) -> Sequence[Ref]:
         """What the next iteration finds in place of ``ages``."""
@@ -224,8 +230,9 @@ class _Generator:
 
     def zeros(self, e: Emitter, ref: Ref) -> Components:
         """What stands for an element that nobody reads."""
-        zero = e.f.splat(e.zero(ref.type.kind), e.memory.places[ref.name].lanes)
-        return [zero] * self.plan.buffers[ref.name].size
+        shape = self.plan.buffers[ref.name].shape
+        zeros = filled(e, e.zero(ref.type.kind), shape)
+        return e.widened(zeros, e.memory.places[ref.name].lanes)
 
     def uniform(self, e: Emitter, ref: Ref) -> Components:
         """The components of an element in all its lanes, as registers hold them."""

@@ -10,7 +10,8 @@ from unfold.plan import Buffer
 
 from .components import Components
 from .elementwise import Formats, convert
-from .ir import Line, Value, integer, vector
+from .ir import Line, Value, integer, vector, width_of
+from .vectors import joined, layout
 
 if TYPE_CHECKING:
     from .emitter import Emitter
@@ -36,12 +37,18 @@ class Place:
 
 
 class Memory:
-    """The places of all buffers of a function; components of one element are adjacent."""
+    """The places of all buffers of a function; components of one element are adjacent.
 
-    def __init__(self, formats: Formats, places: dict[str, Place], lanes: int) -> None:
+    There are ``lanes`` sequences side by side, or registers hold ``width`` components of one.
+    """
+
+    def __init__(
+        self, formats: Formats, places: dict[str, Place], lanes: int, width: int = 1
+    ) -> None:
         self.formats = formats
         self.places = places
         self.lanes = lanes
+        self.width = width
         #: What was read from memory, and all that was written, by name.
         self.loaded: set[str] = set()
         self.stored: dict[str, list[Line]] = {}
@@ -69,9 +76,9 @@ class Memory:
         pointer = self.element(e, name, place)
         stored, align = self.formats.stored(b.type.kind), self.formats.bytes(b.type.kind)
         found = []
-        for k in range(b.size):
+        for k, n in layout(b.shape, self.width):
             at = e.f.offset(pointer, stored, integer(k * lanes))
-            v = e.f.load(vector(stored, lanes), at, align * lanes if lanes > 1 else align)
+            v = e.f.load(vector(stored, n * lanes), at, align * lanes if lanes > 1 else align)
             found.append(convert(e.f, v, self.formats.of(b.type.kind)))
         return found
 
@@ -80,7 +87,7 @@ class Memory:
         b, lanes = self.places[name].buffer, self.places[name].lanes
         pointer = self.element(e, name, place)
         stored, align = self.formats.stored(b.type.kind), self.formats.bytes(b.type.kind)
-        for k, v in enumerate(values):
+        for (k, _), v in zip(layout(b.shape, self.width), values, strict=True):
             at = e.f.offset(pointer, stored, integer(k * lanes))
             ready = e.f.splat(convert(e.f, v, stored), lanes)
             line = e.f.store(ready, at, align * lanes if lanes > 1 else align)
@@ -94,22 +101,31 @@ class Memory:
         first: Sequence[int],
         index: Value,
         stride: int,
+        shape: tuple[int, ...],
     ) -> Components:
-        """Components ``k + index * stride`` for each k of ``first``; the index may have lanes."""
+        """Components ``k + index * stride`` for each k of ``first``, which are those of an element
+        of a shape; the index may have lanes."""
         self.loaded.add(name)
         f, p = e.f, self.places[name]
         kind = p.buffer.type.kind
         stored, align = self.formats.stored(kind), self.formats.bytes(kind)
         pointer = self.element(e, name, place)
-        width = max(p.lanes, int(index.type[1:].split()[0]) if index.type[0] == "<" else 1)
+        width = max(p.lanes, width_of(index.type))
+
+        def load(k: int, lane: int = 0, count: int = 1) -> Value:
+            at = f.binary("mul nsw", f.lane(index, lane), integer(stride * p.lanes))
+            skip = k * p.lanes + (lane if p.lanes > 1 else 0)
+            here = f.offset(pointer, stored, f.binary("add nsw", at, integer(skip)))
+            return f.load(vector(stored, count), here, align)
+
         found = []
-        for k in first:
-            value = Value(vector(stored, width), "poison")
-            for lane in range(width):
-                at = f.binary("mul nsw", f.lane(index, lane), integer(stride * p.lanes))
-                skip = k * p.lanes + (lane if p.lanes > 1 else 0)
-                here = f.offset(pointer, stored, f.binary("add nsw", at, integer(skip)))
-                one = f.load(stored, here, align)
-                value = one if width == 1 else f.with_lane(value, one, lane)
+        for start, count in layout(shape, self.width):
+            numbers = first[start : start + count]
+            if width > 1:
+                value = joined(f, [load(numbers[0], lane) for lane in range(width)])
+            elif numbers == list(range(numbers[0], numbers[0] + count)):
+                value = load(numbers[0], 0, count)
+            else:
+                value = joined(f, [load(k) for k in numbers])
             found.append(convert(f, value, self.formats.of(kind)))
         return found

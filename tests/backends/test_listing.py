@@ -28,20 +28,20 @@ model m():
 
 
 @pytest.mark.parametrize(
-    ("text", "small", "optimise", "pair"),
-    [(SCALAR, True, True, False), (MATRIX, True, True, True), (MATRIX, False, False, True)],
+    ("text", "small", "optimise"),
+    [(SCALAR, True, True), (MATRIX, True, True), (MATRIX, False, False)],
 )
 def test_the_listing_is_of_the_code_that_runs(
-    text: str, small: bool, optimise: bool, pair: bool, monkeypatch: pytest.MonkeyPatch
+    text: str, small: bool, optimise: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not small:
         monkeypatch.setattr(choose, "UNROLLED", -1)
         monkeypatch.setattr(jit, "_LINES", 10**6)  # in one piece
     kernel = llvm.compile(unfold.loads(text).program, dtype="float64", sum_adjoints=False)
     code, ir = kernel._entry(Variant(1, False, False)).image.object_code, kernel.ir()
-    assert jit.object_code(ir, optimise=optimise, pair=pair) == code
-    assert jit.object_code(ir, optimise=not optimise, pair=pair) != code
-    assert kernel.assembly() == jit.assembly(ir, optimise=optimise, pair=pair)
+    assert jit.object_code(ir, optimise=optimise) == code
+    assert jit.object_code(ir, optimise=not optimise) != code
+    assert kernel.assembly() == jit.assembly(ir, optimise=optimise)
 
 
 def test_a_product_that_is_ready_is_not_fused_into_the_chain_that_waits() -> None:

@@ -27,11 +27,12 @@ CASES = [
 ]
 
 
-@pytest.fixture(params=["lanes", "tiles"])
+@pytest.fixture(params=["lanes", "vectors", "tiles"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each of the two kinds of native code, whatever the size of the program."""
-    limit = {"lanes": 10**9, "tiles": -1}[request.param]
-    monkeypatch.setattr(choose, "UNROLLED", limit)
+    """Each of the kinds of native code, whatever the size of the program: the components of one
+    sequence by themselves or side by side, or in memory."""
+    monkeypatch.setattr(choose, "UNROLLED", -1 if request.param == "tiles" else 10**9)
+    monkeypatch.setattr(choose, "has_products", lambda program: request.param == "vectors")
     return str(request.param)
 
 
@@ -98,7 +99,7 @@ def test_every_op_has_a_lowering_or_a_written_reason() -> None:
 @pytest.mark.parametrize(("op", "example"), CASES)
 def test_an_op_agrees_with_numpy_in_float64(op: Op, example: Example) -> None:
     kernel = llvm.compile(program_for(op, example))
-    # 1: one sequence in scalars; 11: a full register of sequences, and a part of one.
+    # 1: one sequence by itself; 11: a full register of sequences, and a part of one.
     for batch in (1, 11):
         arrays = sample(example, batch)
         got = kernel(arrays, {}, batch, None)["y"]

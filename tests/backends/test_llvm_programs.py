@@ -18,7 +18,7 @@ from unfold.backends.llvm.tiles import strips
 from unfold.program import Program
 from unfold.transform import adjoint
 
-WAYS = {"lanes": 10**9, "tiles": -1, "short strips": -1}
+WAYS = {"lanes": 10**9, "vectors": 10**9, "tiles": -1, "short strips": -1}
 SETTINGS = settings(
     max_examples=12,
     deadline=None,
@@ -28,9 +28,10 @@ SETTINGS = settings(
 
 @pytest.fixture(params=list(WAYS))
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Each of the two kinds of native code, whatever the size of the program; tiles also with
-    strips of two steps."""
+    """Each of the kinds of native code, whatever the size of the program: the components of one
+    sequence by themselves or side by side, or in memory, the last also with strips of two steps."""
     monkeypatch.setattr(choose, "UNROLLED", WAYS[request.param])
+    monkeypatch.setattr(choose, "has_products", lambda program: request.param == "vectors")
     if request.param == "short strips":
         monkeypatch.setattr(strips, "ROWS", 2)
         monkeypatch.setattr(strips, "STEPS", 2)

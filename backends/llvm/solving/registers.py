@@ -20,6 +20,7 @@ from ..body import INT, Body, Type, Value
 from ..components import Components, dims
 from ..emitter import Emitter
 from ..ir import Value as Plain
+from ..vectors import apart, together
 from .anderson import anderson, state_size
 from .linear import linear_system
 from .reporting import Reporter
@@ -68,7 +69,7 @@ class _Search:
         def step(values: list[Value]) -> tuple[Value, list[Value]]:
             z, (active, residual, steps, count) = values[: self.n], values[self.n :]
             with self.e.scope():
-                self.e.remember(self.unknown, z)
+                self.e.remember(self.unknown, self.together(z))
                 image = self.widened(self.e.value(self.rhs))
                 found, onward = method.next(z, image, count)
             change = self.change(z, found)
@@ -89,7 +90,7 @@ class _Search:
         *z, _, residual, steps, _ = b.repeat(state, step)
         lost = residual.le(self.tolerance) ^ 1
         self.report(lost, residual, steps)
-        return [lost.select(float("nan"), v) for v in z]
+        return self.together([lost.select(float("nan"), v) for v in z])
 
     def begin(self) -> list[Value]:
         if self.start is None:
@@ -97,8 +98,13 @@ class _Search:
         return self.widened(self.e.value(self.start))
 
     def widened(self, values: Sequence[Plain]) -> list[Value]:
-        """Components in every lane."""
-        return [self.b.wrap(v) for v in self.e.widened(list(values), self.lanes)]
+        """Every component of the element by itself, in every lane."""
+        single = apart(self.e, list(values), dims(self.unknown.shape))
+        return [self.b.wrap(v) for v in self.e.widened(single, self.lanes)]
+
+    def together(self, values: Sequence[Plain]) -> Components:
+        """The element as expressions read it."""
+        return together(self.e, list(values), dims(self.unknown.shape))
 
     def change(self, old: Sequence[Value], new: Sequence[Value]) -> Value:
         """The largest change of a component, as `unfold.program.Solver` measures it; NaN wins."""
@@ -227,7 +233,7 @@ class _Newton:
     def column(self, direction: list[Value]) -> list[Value]:
         """The tangent of the map along a direction."""
         assert self.slope is not None
-        self.search.e.remember(self.change, direction)
+        self.search.e.remember(self.change, self.search.together(direction))
         return self.search.widened(self.search.e.value(self.slope))
 
     def general(self, residual: list[Value]) -> list[Value]:
