@@ -157,7 +157,8 @@ def fresh(what: str, name: str, steps: int, folder: str, way: str | None = None)
     """The figures of one new process, in milliseconds."""
     command = [sys.executable, "-m", "tests.benchmarks.compiling", f"--in={what}", name]
     # An installed package has its bytecode beside it; a working copy may not write any.
-    more = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(BYTECODE.name)}
+    bytecode = os.environ.get("PYTHONPYCACHEPREFIX") or BYTECODE.name
+    more = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": bytecode}
     if way is not None:
         more["UNFOLD_WAY"] = way
     out = subprocess.run(

@@ -26,7 +26,7 @@ Arrays = dict[str, Any]
 SHORT = {"ctc": {"L": 10}, "deep_stack": {"L": 4}}
 #: By what parameters drawn at random are multiplied, so that an equation has one solution and
 #: repeating it comes close to that where the steps become small.
-SMALL = {"hopfield": 0.2}
+SMALL = {"hopfield": 0.3}
 
 
 def lengths_of(program: Program, steps: int) -> dict[str, int]:

@@ -19,26 +19,23 @@ Loss = Callable[[Arrays, Arrays], Any]
 
 
 def ctc(p: Arrays, i: Arrays) -> Any:
-    """The states of all letters at once; -1e5 for the logarithm of 0, as in ``optax.ctc_loss``."""
-    never = -1e5
+    """Letters with blanks between, all states at once; -1e5 for the logarithm of 0, as in
+    ``optax.ctc_loss``."""
+    never, label = -1e5, i["label"]
     logp = jax.nn.log_softmax(i["x"] @ p["W"].T + p["b"])
-    label = i["label"]
-    letter, blank = logp[:, label], logp[:, -1]
-    again = jnp.where(label[1:] == label[:-1], never, 0.0)
+    blank = logp.shape[1] - 1
+    states = jnp.full(2 * len(label) + 1, blank).at[1::2].set(label)
+    given = logp[:, states]
+    skips = jnp.where((states[2:] != states[:-2]) & (states[2:] != blank), 0.0, never)
 
-    def step(carry: Any, now: Any) -> Any:
-        rest, on = carry
-        letter, blank = now
-        skip = jnp.concatenate([jnp.full(1, never), on[:-1] + again])
-        arrived = jnp.concatenate([jnp.full(1, never), on])
-        on = jax.nn.logsumexp(jnp.stack([on, rest[:-1], skip]), axis=0) + letter
-        return (jnp.logaddexp(rest, arrived) + blank, on), None
+    def step(a: Any, now: Any) -> Any:
+        one = jnp.concatenate([jnp.full(1, never), a[:-1]])
+        two = jnp.concatenate([jnp.full(2, never), a[:-2] + skips])
+        return jax.nn.logsumexp(jnp.stack([a, one, two]), axis=0) + now, None
 
-    length = len(label)
-    rest = jnp.full(length + 1, never).at[0].set(blank[0])
-    on = jnp.full(length, never).at[0].set(letter[0, 0])
-    (rest, on), _ = lax.scan(step, (rest, on), (letter[1:], blank[1:]))
-    return -jnp.logaddexp(rest[-1], on[-1])
+    start = jnp.concatenate([given[0, :2], jnp.full(len(states) - 2, never)])
+    last, _ = lax.scan(step, start, given[1:])
+    return -jnp.logaddexp(last[-1], last[-2])
 
 
 def soft_edit_distance(p: Arrays, i: Arrays) -> Any:

@@ -110,6 +110,18 @@ def gru(p: dict[str, Any]) -> Any:
     return jnp.mean((h @ p["W_hy"].T + p["b_y"] - p["target"]) ** 2)
 
 
+def hyena(p: dict[str, Any]) -> Any:
+    x = p["x"]
+    lag = jnp.arange(len(x))[:, None]
+    window = jnp.exp(-jnp.exp(p["decay"]) * lag)
+    kernel = (jnp.sin(p["freq"] * lag + p["phase"]) @ p["A"].T) * window
+    u = (x @ p["W_k"].T) * (x @ p["W_v"].T)
+    both = (jnp.fft.rfft(a, n=2 * len(x), axis=0) for a in (kernel, u))
+    c = jnp.fft.irfft(next(both) * next(both), n=2 * len(x), axis=0)[: len(x)]
+    y = ((x @ p["W_q"].T) * c) @ p["W_o"].T
+    return jnp.mean((y - p["target"]) ** 2)
+
+
 TWINS: dict[str, Loss] = {
-    f.__name__: f for f in (causal_attention, ntm, hmm, neural_ode, lstm, gru)
+    f.__name__: f for f in (causal_attention, ntm, hmm, neural_ode, lstm, gru, hyena)
 }

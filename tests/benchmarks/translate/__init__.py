@@ -22,7 +22,7 @@ from .arrays import Array, Source
 from .expressions import Scope
 from .loops import run
 from .ops import number
-from .order import needed, ordered
+from .order import Loop, needed, ordered
 from .pieces import Untranslated, whole
 
 Loss = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
@@ -46,8 +46,10 @@ def source(
         shape = (*map(len, box), *number(v.shape))
         given = src.let(f'{"p" if v.role == "param" else "i"}["{v.name}"]', (), shape, v.name)
         scope.pieces[v.name] = [whole(src, box, given)]
-    for what in ordered(program, merge):
-        run(scope, what, program.equations)
+    parts = ordered(program, merge)
+    readers = tuple(eq for w in parts for eq in (w.equations if isinstance(w, Loop) else (w,)))
+    for what in parts:
+        run(scope, what, readers)
     losses: list[Array] = [scope.pieces[n][0].array for n in program.losses]
     body = [*src.lines, f"return {' + '.join(a.code for a in losses)}"]
     text = "\n".join(["def loss(p, i):", *("    " + line for line in body)]) + "\n"

@@ -27,12 +27,14 @@ class Array:
         shape: of all of it.
         code: its name in the text, or a number.
         known: its value, if it depends on positions alone.
+        within: where it may be other than zero, for all positions, if that is not everywhere.
     """
 
     dims: tuple[str, ...]
     shape: Shape
     code: str
     known: Any = None
+    within: Any = None
 
     @property
     def components(self) -> Shape:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,14 @@ class Scope:
 
     def chosen(self, mask: Array, body: Array, other: float) -> Array:
         """The body where the mask holds."""
+        where = _places(mask, body)
+        if other == 0.0 and where is not None and np.array_equal(where, body.within):
+            return body
+        made = self._chosen(mask, body, other)
+        whole = other == 0.0 and made.dims == body.dims
+        return replace(made, within=where) if whole else made
+
+    def _chosen(self, mask: Array, body: Array, other: float) -> Array:
         return RULES["where"](self.src, [_column(self.src, mask, body), body,
                                          self.src.constant(other)], {}, ())  # fmt: skip
 
@@ -239,8 +247,17 @@ class Scope:
             if mask is not None:
                 scores = self.chosen(mask, scores, -math.inf)
             code = f"jax.nn.softmax({scores.code}, axis={scores.dims.index(j)})"
-            return self.src.let(code, scores.dims, scores.shape)
+            made = self.src.let(code, scores.dims, scores.shape)
+            return made if mask is None else replace(made, within=_places(mask, made))
         return None
+
+
+def _places(mask: Array, body: Array) -> Any:
+    """A mask for all positions of an array; ``None`` if it has other indices or is a row."""
+    if mask.known is None or not set(mask.dims) <= set(body.dims):
+        return None
+    value = spread(Source(), mask, body.dims, 0).known
+    return np.broadcast_to(value, tuple(body.sizes.values()))
 
 
 def _column(src: Source, mask: Array, body: Array) -> Array:

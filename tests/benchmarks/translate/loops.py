@@ -174,9 +174,9 @@ def _store(
 def _ways(inner: LoopScope, name: str, readers: tuple[Equation, ...], last: int) -> Iterator[str]:
     """How equations read what a loop computes from outside of it: all steps, or the last one."""
     member = inner.members[name]
-    numbers = [(eq.name, eq.indices, eq.span) for m in inner.members.values() for eq in m.equations]
+    own = [eq for m in inner.members.values() for eq in m.equations]
     for eq in readers:
-        mine = (eq.name, eq.indices, eq.span) in numbers
+        mine = any(eq is o for o in own)
         for r in reads(eq.rhs):
             if r.ref.name != name:
                 continue

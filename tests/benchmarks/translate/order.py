@@ -6,7 +6,7 @@ compile time is that of one. Equations between two loops that only look back joi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import networkx as nx
@@ -55,41 +55,32 @@ def ordered(program: Program, merge: bool = True) -> Ordered:
     groups: list[Node] = []
     for node in schedule(program).nodes:
         groups = (work.merged(groups, node) if merge else None) or [*groups, node]
-    return tuple(_built(program, n) for n in groups)
+    return tuple(_built(program, n, {}) for n in groups)
 
 
-def _built(program: Program, node: Node) -> Equation | Loop:
+def _built(program: Program, node: Node, loops: Mapping[int, Mapping[str, str]]) -> Equation | Loop:
+    """A node with the loops' own names for those indices of a piece that are loops around it."""
     if isinstance(node, Step):
-        return program.equations[node.piece]
-    body = []
-    for b in node.body:
-        made = _built(program, b)
-        for n in _pieces(b):
-            time = node.times[n]
-            if time.as_symbol is None:
-                raise Untranslated(f"{program.equations[n].name} is computed at {time}")
-        body.append(_renamed(made, node, program))
-    return Loop(node.index, node.direction, tuple(body))
+        return _renamed(program.equations[node.piece], loops.get(node.piece, {}))
+    inner = dict(loops)
+    for n, time in node.times.items():
+        index = time.as_symbol
+        if index is None:
+            raise Untranslated(f"{program.equations[n].name} is computed at {time}")
+        inner[n] = {**inner.get(n, {}), index: node.index}
+    body = tuple(_built(program, b, inner) for b in node.body)
+    return Loop(node.index, node.direction, body)
 
 
-def _renamed(what: Equation | Loop, node: Scan, program: Program) -> Equation | Loop:
-    """With the loop's own name for the index that is the loop."""
-    if isinstance(what, Loop):
-        body = tuple(_renamed(b, node, program) for b in what.body)
-        return Loop(what.index, what.direction, body)
-    number = next(n for n in node.times if program.equations[n].span is what.span
-                  and program.equations[n].name == what.name
-                  and program.equations[n].domain == what.domain)  # fmt: skip
-    old = node.times[number].as_symbol
-    assert old is not None
-    if old == node.index:
-        return what
-    if node.index in what.indices:
-        raise Untranslated(f"{what.name} has an index {node.index} that is not the loop's")
-    change = {old: Poly.symbol(node.index)}
-    indices = tuple(node.index if i == old else i for i in what.indices)
-    rhs = subs_positions(what.rhs, change)
-    return Equation(what.name, indices, what.domain.subs(change), rhs, what.span, what.solver)
+def _renamed(eq: Equation, loops: Mapping[str, str]) -> Equation:
+    changed = {old: new for old, new in loops.items() if old != new}
+    if not changed:
+        return eq
+    if set(changed.values()) & set(eq.indices):
+        raise Untranslated(f"{eq.name} has an index of the name of a loop that is another one")
+    indices = tuple(changed.get(i, i) for i in eq.indices)
+    rhs = subs_positions(eq.rhs, changed)
+    return Equation(eq.name, indices, eq.domain.subs(changed), rhs, eq.span, eq.solver)
 
 
 def _pieces(node: Node) -> Iterator[int]:

@@ -187,7 +187,7 @@ def _sliced(src: Source, piece: Piece, index: Sequence[Poly], want: Sequence[ran
         code = f"lax.squeeze({code}, {fixed})"
         shape = [n for k, n in enumerate(shape) if k not in fixed]
     if code == a.code:
-        return Array(tuple(dims), tuple(shape), code, a.known)
+        return replace(a, dims=tuple(dims))
     return src.let(code, dims, shape)
 
 

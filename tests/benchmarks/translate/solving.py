@@ -80,7 +80,14 @@ def methods() -> dict[str, Callable[[Map, Any, float, int], Any]]:
     def tolerance(tol: float, start: Any) -> float:
         return max(tol, 64 * float(jnp.finfo(start.dtype).eps))
 
-    def until(step: Map, start: Any, tol: float, most: int) -> Any:
+    def one_more(change: Any, x: Any) -> Any:
+        return jnp.max(jnp.abs(change) / (1 + jnp.abs(x)))
+
+    def largest(change: Any, x: Any) -> Any:
+        """For a linear system, which scales with its right side."""
+        return jnp.max(jnp.abs(change)) / jnp.max(jnp.abs(x))
+
+    def until(step: Map, start: Any, tol: float, most: int, size: Any = one_more) -> Any:
         """Repeat a step until nothing changes by more than the tolerance."""
 
         def more(state: Any) -> Any:
@@ -90,7 +97,7 @@ def methods() -> dict[str, Callable[[Map, Any, float, int], Any]]:
         def once(state: Any) -> Any:
             x, _, count = state
             new = step(x)
-            return new, jnp.max(jnp.abs(new - x) / (1 + jnp.abs(x))), count + 1
+            return new, size(new - x, new), count + 1
 
         return lax.while_loop(more, once, (start, jnp.inf, 0))[0]
 
@@ -121,7 +128,7 @@ def methods() -> dict[str, Callable[[Map, Any, float, int], Any]]:
 
     def repeat_pull(function: Map, z: Any, bar: Any, tol: float, most: int) -> Any:
         back = jax.vjp(function, z)[1]
-        return until(lambda u: bar + back(u)[0], bar, tol, most)
+        return until(lambda u: bar + back(u)[0], bar, tol, most, largest)
 
     def jacobian(function: Map, z: Any) -> Any:
         n = z.size
