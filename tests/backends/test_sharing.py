@@ -16,6 +16,7 @@ from unfold.backends.llvm.elementwise import Formats
 from unfold.backends.llvm.facts import Variant
 from unfold.backends.llvm.tiles import arrange as arranged
 from unfold.backends.llvm.tiles.generate import Generator
+from unfold.backends.llvm.tiles.leveling import level
 from unfold.backends.llvm.tiles.nodes import (
     LENGTH,
     Branch,
@@ -30,6 +31,7 @@ from unfold.backends.llvm.tiles.nodes import (
 )
 from unfold.backends.llvm.tiles.sharing import STRIP
 from unfold.plan import hoist, retime
+from unfold.poly import Poly
 from unfold.program import Program
 from unfold.transform import adjoint
 
@@ -243,3 +245,16 @@ def test_products_of_matrices_without_adjacent_entries_begin_with_what_they_over
     expected, wanted = same.value_and_grad(params, x=x)
     np.testing.assert_allclose(loss, expected, rtol=1e-12)
     np.testing.assert_allclose(grads["P"], wanted["P"], rtol=1e-10, atol=1e-12)
+
+
+def test_storages_that_begin_together_end_together() -> None:
+    model = unfold.loads(
+        "model m:\n    input x[t]: real\n    a[t] = x[t] * 2\n    a[T+1] = 1\n"
+        "    b[t] = a[t+1] + a[t]\n    c[k] = x[k] for k in 1..2\n    y[t] = b[t] * c[1]\n"
+        "    output y[t]\n"
+    )
+    made = choose.arranged(model.program, small=False)
+    ends = {n: b.axes[0][1] - Poly.symbol("T") for n, b in level(made).buffers.items() if b.axes}
+    assert {n: end.constant for n, end in ends.items()} == {
+        "x": 0, "a": 1, "b": 1, "y": 1, "c": None
+    }  # fmt: skip

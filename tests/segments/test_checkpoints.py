@@ -254,6 +254,33 @@ def test_memory_grows_as_the_square_root() -> None:
     assert need[10**6] < whole / 100
 
 
+@pytest.mark.parametrize("name", ["lstm", "gru", "elman"])
+def test_positions_in_a_segment_are_counted_from_its_beginning(name: str) -> None:
+    p = gradient(LSTM.parent / f"{name}.rec")
+    assert p is not None
+    made = cut(p)
+    for sweep in made.sweeps:
+        axes = [a for v in sweep.program.vars.values() for a in v.axes]
+        assert any(made.count in a.hi.symbols for a in axes)
+        assert not any(made.start in a.lo.symbols | a.hi.symbols for a in axes)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_a_segment_stores_about_what_the_whole_stores_for_a_step(name: str) -> None:
+    fn = unfold.compile(LSTM.parent / f"{name}.rec", D=32, H=64, K=8)
+    p = fn.compiler.gradient(tuple(fn.params), ("loss",)).program
+    whole = llvm.compile(p, sum_adjoints=True)
+    kernel = checkpointed(p, 100, lambda q, _: llvm.compile(q, sum_adjoints=True), "float64")
+    assert isinstance(kernel, Swept)
+
+    def of_a_step(told: Any) -> float:
+        more, less = (sum(told(n).values()) for n in (20_000, 10_000))
+        return float(more - less) / 10_000
+
+    stored = of_a_step(lambda n: whole.workspace({"T": n}, None))
+    assert of_a_step(lambda n: kernel.segment({"T": 10**6}, None, n)) < 1.5 * stored
+
+
 def test_auto_keeps_few_states_and_gives_the_same() -> None:
     model = unfold.load(LSTM)
     sizes: dict[str, Any] = {"D": 2, "H": 8, "K": 2}

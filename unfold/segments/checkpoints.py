@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..plan.retime import retime
 from ..program import Program
 from .cut import cut
 from .kernel import Kernel
@@ -38,9 +39,9 @@ def checkpointed(
         InputError: an equation that prevents it, unless ``how`` is ``"auto"``.
     """
     if how != "auto":
-        return Swept(cut(program), compile, int(how), dtype)
+        return Swept(cut(retime(program)), compile, int(how), dtype)
     try:
-        made = cut(program)
+        made = cut(retime(program))
     except InputError:
         return compile(program, "")
     return Either(compile(program, ""), Swept(made, compile, None, dtype))

@@ -100,32 +100,35 @@ class Run:
     # --- one sweep ---
 
     def sweep(self, sweep: Sweep, run: Kernel) -> None:
-        lengths = dict(self.lengths)
-        way = direction(sweep.number)
+        """Every segment, in the order of the sweep. What differs from one to the next is entered
+        into the arguments of the one before."""
+        program, way = sweep.program, direction(sweep.number)
         order = self.segments if way == FORWARD else self.segments[::-1]
-        carried = {
-            h.name: self.swept.zeros(h.given, self.lengths, self.batch)
-            for h in sweep.halos
-            if h.edge is not None
-        }
+        handed = [h for h in sweep.halos if h.edge is not None]
+        recalled = [h for h in sweep.halos if h.edge is None]
+        left: dict[str, list[Array]] = {h.name: [] for h in handed if h.name in sweep.kept}
+        moving = {h.name for h in sweep.halos} | {w.name for w in sweep.windows}
+        fixed = (v.name for v in (*program.inputs, *program.params) if v.name not in moving)
+        given = {n: self.arrays[n] for n in fixed}
+        given |= {h.name: self.swept.zeros(h.given, self.lengths, self.batch) for h in handed}
+        windows = [(w.name, self.window(w)) for w in sweep.windows]
+        lengths = {n: self.lengths.get(n, 0) for n in program.lengths}
         totals: dict[str, Array] = {}
         for number, segment in enumerate(order):
             at = number if way == FORWARD else len(order) - 1 - number
-            lengths[self.made.start], lengths[self.made.count] = segment.first, segment.count
-            arrays = dict(self.arrays)
-            arrays |= {w.name: self.window(w, segment) for w in sweep.windows}
-            arrays |= carried
-            for h in sweep.halos:
-                if h.edge is None:
-                    arrays[h.name] = self.recalled(h, at)
-                elif h.name in sweep.kept:
-                    self.kept.setdefault((sweep.number, h.variable), []).append(carried[h.name])
+            for name, kept in left.items():
+                kept.append(given[name])
             if number == len(order) - 1 and not sweep.returns:
                 break
-            results = self.call(run, sweep.program, arrays, lengths)
-            for h in sweep.halos:
-                if h.edge is not None:
-                    carried[h.name] = self.handed(h.variable, results[h.edge])
+            for name, window in windows:
+                given[name] = window(segment)
+            for h in recalled:
+                given[h.name] = self.recalled(h, at)
+            lengths[self.made.start], lengths[self.made.count] = segment.first, segment.count
+            results = run(given, lengths, self.batch, None)
+            for h in handed:
+                assert h.edge is not None
+                given[h.name] = self.handed(h.variable, results[h.edge])
             for name, op in sweep.totals.items():
                 if name in totals:
                     COMBINE[op](totals[name], results[name], out=totals[name])
@@ -133,9 +136,10 @@ class Run:
                     totals[name] = results[name]
             for name, (axis, lo, hi) in sweep.shown.items():
                 self.place(name, results[name], axis, lo, hi, segment)
-        for h in sweep.halos:
-            if h.name in sweep.kept and way != FORWARD:
-                self.kept[sweep.number, h.variable].reverse()
+        for h in handed:
+            if h.name in left:
+                kept = left[h.name]
+                self.kept[sweep.number, h.variable] = kept if way == FORWARD else kept[::-1]
         self.note(totals)
 
     def recalled(self, halo: Halo, at: int) -> Array:
@@ -148,23 +152,24 @@ class Run:
         part = slice(extra, None) if halo.before else slice(halo.steps)
         return np.ascontiguousarray(value[(slice(None),) * axis + (part,)])
 
-    def window(self, w: Window, segment: Steps) -> Array:
+    def window(self, w: Window) -> Callable[[Steps], Array]:
         """The part of a given sequence that a segment reads; zeros where there is none."""
         array = self.arrays[w.name]
         of_input = self.made.program.vars[w.name].role == "input"
         axis = w.axis + (self.batch is not None and of_input)
-        lo = segment.first - w.lag - w.lo.evaluate(self.lengths)
-        hi = segment.last + w.lead + 1 - w.lo.evaluate(self.lengths)
-        size = array.shape[axis]
-        before, behind = max(0, -lo), max(0, hi - max(size, 0))
-        part = array[(slice(None),) * axis + (slice(max(lo, 0), max(min(hi, size), 0)),)]
-        if before or behind:
-            length = hi - lo
-            before, behind = min(before, length), min(behind, length)
-            widths = [(0, 0)] * array.ndim
-            widths[axis] = (before, length - before - part.shape[axis])
-            part = np.pad(part, widths)
-        return np.ascontiguousarray(part)
+        before, start, size = (slice(None),) * axis, w.lo.evaluate(self.lengths), array.shape[axis]
+
+        def part(segment: Steps) -> Array:
+            lo, hi = segment.first - w.lag - start, segment.last + w.lead + 1 - start
+            found = array[(*before, slice(max(lo, 0), max(min(hi, size), 0)))]
+            if lo < 0 or hi > size:
+                ahead = min(max(0, -lo), hi - lo)
+                widths = [(0, 0)] * array.ndim
+                widths[axis] = (ahead, hi - lo - ahead - found.shape[axis])
+                found = np.pad(found, widths)
+            return np.ascontiguousarray(found)
+
+        return part
 
     def place(self, name: str, value: Array, axis: int, lo: Poly, hi: Poly, segment: Steps) -> None:
         """Put a segment's part of a result where it belongs."""

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from ..domain import Domain
 from ..expr import Reduce, Ref, fresh, names
 from ..poly import Poly
-from ..program import Axis, Equation, Output, Var, equation
+from ..program import Axis, Equation, Output, Program, Var, equation, verify
 from ..transform.common import zero
 from .levels import FORWARD, direction
+from .local import local
 from .parts import Halo, Sweep, Window
 from .totals import Total, time_axis
 
@@ -55,7 +56,7 @@ class Segment:
     def build(self, asked: list[Output], totals: list[Total]) -> Sweep:
         program, cutter = self.program, self.cutter
         combined = {t.name: t.op for t in totals}
-        moving = [n for n in program.vars if n in self.needed and n not in combined]
+        moving = [n for n in cutter.pieces if n in self.needed and n not in combined]
         for name in moving:
             self._variable(name)
         halos = [h for name in moving for h in self._halos(name)]
@@ -75,6 +76,7 @@ class Segment:
             assumed=program.assumed & Domain.of((cutter.hi - self.last,)),
         )
         segment = cutter.closed(segment)
+        segment = verify(local(segment, self.first, self._moving(segment)))
         read = segment.vars
         return Sweep(
             self.number, segment,
@@ -82,6 +84,13 @@ class Segment:
             tuple(w for w in windows if w.name in read),
             tuple(n for n in fixed if n in read), combined, shown, (),
         )  # fmt: skip
+
+    def _moving(self, segment: Program) -> dict[str, int]:
+        """What has the positions of the segment, with the axis that is time."""
+        return {
+            n: k for n, v in segment.vars.items() for k, a in enumerate(v.axes)
+            if self.cutter.start in a.lo.symbols
+        }  # fmt: skip
 
     def _variable(self, name: str) -> None:
         """A variable on the steps of the segment."""

@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 #: The states of a segment take at least so many bytes: what each segment costs beside its steps
 #: (a call, weights packed, gradients added up) then is a few hundredths of the time.
-PORTION = 2**22
+PORTION = 2**23
 
 
 class Swept:

@@ -25,6 +25,7 @@ from .arrange import arrange
 from .deliver import Deliverer
 from .emit import TileEmitter
 from .inplace import onto_starts
+from .leveling import level
 from .nodes import LENGTH, Op, Strips, Temporary
 from .select import Selector
 from .sharing import STRIP, Sharing
@@ -80,7 +81,7 @@ class Generator:
         variant: Variant,
         added: Added | None = None,
     ) -> None:
-        self.plan = plan
+        self.plan = plan = level(plan)
         self.formats = formats
         self.lanes = lanes
         self.ragged = ragged = variant.ragged
