@@ -37,6 +37,24 @@ model own(D, H):
     output h[t], g[t], best
     minimize loss
 """
+#: Matrices of a family, and numbers of parameters and the own length, which loops lie between.
+FAMILY = """
+model family(D, H):
+    axis   k: 0..2
+    input  x[t]: real[D]
+    input  y[t]: real[H]
+    param  A[k]: real[H, D]  ~ glorot
+    param  U[k]: real[H, H]  ~ glorot
+    param  w, v: real[H]     ~ normal(1)
+    u[t] = tanh(sum[k](A[k] @ x[t-2*k] if t > 2*k else 0)) * softmax(w / T)
+    h[t] = 0 for t in -2..0
+    h[t] = tanh(u[t] + sum[k](U[k] @ h[t-k-1]))
+    g[t] = h[t] + sum[k](U[k] @ u[t-k] if t > k else 0) * softmax(w / T)
+    s = softmax(w / T) * h[T] + softmax(v / T) * h[1]
+    loss = mean[t](sum((tanh(g[t]) * softmax(v / T) + s / T - y[t]) ** 2)) + sum(softmax(v / T) * s)
+    output g[t], s
+    minimize loss
+"""
 
 
 def falls(fn: unfold.Function) -> bool:
@@ -88,6 +106,12 @@ def test_examples_agree_with_the_interpreter(name: str) -> None:
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=11), st.integers(0, 3))
 def test_any_lengths_agree_with_the_interpreter(lengths: list[int], odd: int) -> None:
     compare(unfold.loads(OWN), {"D": 9 + odd, "H": 24 + odd}, lengths)
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=11), st.integers(0, 2))
+def test_families_and_shared_numbers_agree_too(lengths: list[int], odd: int) -> None:
+    compare(unfold.loads(FAMILY), {"D": 9 + odd, "H": 24 + odd}, lengths)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -15,7 +15,7 @@ from ..indexing import Indexer
 from ..ir import Function, Value, integer, vector
 from . import pieces
 from .nodes import FIRST, LENGTH
-from .unequal import OWN
+from .own import OWN
 
 if TYPE_CHECKING:
     from .emit import TileEmitter

@@ -27,13 +27,14 @@ from .emit import TileEmitter
 from .inplace import onto_starts
 from .leveling import level
 from .nodes import LENGTH, Op, Strips, Temporary
+from .own import OWN
 from .select import Selector
 from .sharing import STRIP, Sharing
 from .stack import Stacker
 from .storage import Layout, spaced, summed_buffers
 from .strips import bits, extent, in_strips
 from .tile import Storage, Tile
-from .unequal import OWN, Unequal, side_by_side
+from .unequal import Unequal, side_by_side
 from .walking import over_pairs
 
 

@@ -14,13 +14,11 @@ has its operations in their order; nothing touches a row behind its end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from unfold.domain import Domain
-from unfold.expr import Call, Expr, Position
 from unfold.plan import Plan, statements
 from unfold.poly import Poly
 
@@ -28,26 +26,20 @@ from ..body import INT, POINTER, Body, define
 from ..body import Value as Number
 from ..ir import Value, integer
 from .nodes import (
-    Branch,
     ColumnSum,
     Contract,
-    Fold,
-    Group,
     Map,
     Op,
     Points,
-    Product,
     Repeat,
     Stretch,
     View,
 )
+from .own import OWN, differs, mentions, shared_by, storages
 from .stretching import adding
 
 if TYPE_CHECKING:
     from .emit import TileEmitter
-
-#: The length that sequences have for themselves.
-OWN = "T"
 
 
 def side_by_side(plan: Plan) -> bool:
@@ -90,26 +82,47 @@ class Unequal:
         self.rows = rows
 
     def ops(self, ops: Sequence[Op]) -> None:
+        """Operations in order. What rows of one length share is known in their group only, so that
+        all goes on in groups as long as somebody will read it."""
         grouped: list[Op] = []
         numbers: set[str] = set()
-        for op in ops:
+        later = [storages(op) for op in ops]
+        for k in reversed(range(len(ops) - 1)):
+            later[k] |= later[k + 1]
+        for op, touched in zip(ops, later, strict=True):
             span = _span(op)
-            # What rows of one length share is known in their group only.
-            if (span is None and (mentions(op) or numbers)) or numbers & storages(op):
+            apart = isinstance(op, Repeat) and span is None and not mentions(op.ranges)
+            if numbers & touched or (span is None and not apart and differs(op)):
                 grouped.append(op)
                 numbers |= shared_by(op)
                 continue
             self.groups(grouped)
             grouped, numbers = [], set()
+            if isinstance(op, Repeat) and apart and differs(op):
+                with self.rounds(op):
+                    self.ops(op.body)
+                continue
             self.clear(op)
             if span is not None and isinstance(span.body[0], Contract) and len(span.body) == 1:
                 self.contract(span, span.body[0])
             elif span is not None:
                 self.span(span)
-            else:
+            elif not self.is_fill(op):
                 with self.tile.portion(integer(0), self.rows):
                     self.te.ops([op])
         self.groups(grouped)
+
+    @contextmanager
+    def rounds(self, op: Repeat) -> Iterator[None]:
+        """A loop that sequences go through alike, such as one over the matrices of a family."""
+        lo, hi = self.te.hull(op.ranges)
+        outer, self.te.is_repeated = self.te.is_repeated, True
+        with self.tile.index_scope(op.index):
+            loop = self.f.loop(lo, hi, op.direction)
+            self.tile.env[op.index] = loop.index
+            yield
+        loop.close()
+        self.te.is_repeated = outer
 
     @contextmanager
     def length(self, value: Value) -> Iterator[None]:
@@ -186,22 +199,45 @@ class Unequal:
         with f.when(f.compare("icmp eq", first, longer)), self.length(own):
             count = f.binary("sub", self.alive(own), first)
             with tile.portion(first, count):
-                self.te.ops([adding(op) for op in ops])
+                self.te.ops(self.begun(ops))
         loop.close()
 
+    def begun(self, ops: Sequence[Op]) -> list[Op]:
+        """Operations whose sums over rows have begun with nothing (`clear`)."""
+        return [
+            replace(op, body=tuple(self.begun(op.body))) if isinstance(op, Repeat) else adding(op)
+            for op in ops
+            if not self.is_fill(op)
+        ]
+
+    def is_fill(self, op: Op) -> bool:
+        """Whether an operation gives a sum over the batch its first value."""
+        if not isinstance(op, Map) or op.leaves or mentions(op):
+            return False
+        return op.target.storage in self.te.generator.summed
+
     def clear(self, op: Op) -> None:
-        """Make a sum over rows that overwrites its target begin with nothing."""
-        inner = op.body[0] if isinstance(op, Stretch) and op.whole else op
-        if not isinstance(inner, (Contract, ColumnSum)) or not inner.fresh:
+        """Make sums over rows that overwrite their targets begin with nothing."""
+        if isinstance(op, Repeat):
+            if not mentions(op.ranges) and self.begun([op]) != [op]:
+                with self.rounds(op):
+                    for inner in op.body:
+                        self.clear(inner)
+            return
+        if self.is_fill(op):
+            self.te.ops([op])
+            return
+        first = op.body[0] if isinstance(op, Stretch) and op.whole else op
+        if not isinstance(first, (Contract, ColumnSum)) or not first.fresh:
             return
         # Over no rows the kernels write what the sum begins with, wherever operands stand.
         with self.length(integer(1)), self.tile.portion(integer(0), integer(0)):
             if isinstance(op, Stretch):
                 with self.tile.index_scope(op.index):
                     self.tile.env[op.index] = integer(1)
-                    self.te.ops([inner])
+                    self.te.ops([first])
             else:
-                self.te.ops([inner])
+                self.te.ops([first])
 
 
 def _span(op: Op) -> _Span | None:
@@ -222,7 +258,7 @@ def _span(op: Op) -> _Span | None:
     else:
         return None
     moving = [p for p in highs if OWN in p.symbols]
-    if len(moving) != 1 or any(OWN in p.symbols for p in lows) or mentions(op.body):
+    if len(moving) != 1 or any(OWN in p.symbols for p in lows) or any(map(differs, op.body)):
         return None
     beyond = (moving[0] - Poly.symbol(OWN)).constant
     if beyond is None:
@@ -243,60 +279,6 @@ def _walked(v: View, index: str) -> View | None:
     return replace(v, walked=axes[0])
 
 
-def mentions(part: Any) -> bool:
-    """Whether an operation (or a part of one) depends on the own length."""
-    if isinstance(part, Poly):
-        return OWN in part.symbols
-    if isinstance(part, Domain):
-        return any(map(mentions, part.constraints))
-    if isinstance(part, (tuple, list)):
-        return any(map(mentions, part))
-    if isinstance(part, View) or (is_dataclass(part) and not isinstance(part, Expr)):
-        leaves = getattr(part, "leaves", {})
-        if _positions(getattr(part, "rhs", None), leaves):
-            return True
-        values = (getattr(part, f.name) for f in fields(part) if f.name != "rhs")
-        return any(map(mentions, values))
-    if isinstance(part, Mapping):
-        return any(map(mentions, part.values()))
-    return False
-
-
-def storages(part: Any) -> set[str]:
-    """The storages that an operation (or a part of one) touches."""
-    if isinstance(part, View):
-        return {part.storage} | (storages(part.pick[0]) if part.pick is not None else set())
-    if isinstance(part, (tuple, list)):
-        return set().union(*map(storages, part))
-    if isinstance(part, Mapping):
-        return set().union(*map(storages, part.values()))
-    if is_dataclass(part) and not isinstance(part, (Expr, Poly, Domain)):
-        return set().union(*(storages(getattr(part, f.name)) for f in fields(part)))
-    return set()
-
-
-def shared_by(op: Op) -> set[str]:
-    """What an operation writes that its rows share, sums over the rows aside."""
-    if isinstance(op, Branch):
-        return set().union(*map(shared_by, (*op.then, *op.otherwise)))
-    if isinstance(op, (Repeat, Points, Stretch)):
-        return set().union(*map(shared_by, op.body))
-    if isinstance(op, Group):
-        return set().union(*map(shared_by, op.parts))
-    if isinstance(op, (Map, Fold, Product)) and op.target.shared:
-        return {op.target.storage}
-    return set()
-
-
-def _positions(e: Expr | None, leaves: Mapping[Expr, View]) -> bool:
-    """Whether an expression has the own length as a number, above what stands in memory."""
-    if e is None or e in leaves:
-        return False
-    if isinstance(e, Position):
-        return OWN in e.poly.symbols
-    return isinstance(e, Call) and any(_positions(a, leaves) for a in e.args)
-
-
 def _alive(b: Body) -> Number:
     """How many of the first numbers are not smaller than a bound: by bisection."""
     ends, rows, bound = b.args
@@ -311,4 +293,4 @@ def _alive(b: Body) -> Number:
     return b.repeat([b.const(INT, 0), rows], step)[0]
 
 
-__all__ = ["OWN", "Unequal", "mentions", "side_by_side"]
+__all__ = ["Unequal", "side_by_side"]
