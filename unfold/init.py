@@ -7,6 +7,7 @@ removing or reordering parameters changes no other.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from itertools import product
 from typing import Any
@@ -31,7 +32,8 @@ def initial_params(
     A parameter on an axis draws each of its positions on its own. Raises `InputError` when an axis
     has a length that ``lengths`` does not give.
     """
-    return {v.name: initial(v, seed, lengths or {}, dtype) for v in program.params}
+    # As the names that a program's text has, which dicts find without looking at their letters.
+    return {sys.intern(v.name): initial(v, seed, lengths or {}, dtype) for v in program.params}
 
 
 def initial(v: Var, seed: int, lengths: Mapping[str, int], dtype: Any = "float64") -> Array:

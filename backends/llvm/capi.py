@@ -21,7 +21,7 @@ from .block import data_offset
 
 #: What native code calls, in the order of its table; then NumPy's, then objects.
 FUNCTIONS = (
-    "PyDict_GetItemWithError", "PyDict_Size", "PyDict_New", "PyDict_SetItem", "PyTuple_New",
+    "PyDict_GetItemWithError", "PyDict_Size", "PyDict_Copy", "PyDict_SetItem", "PyTuple_New",
     "PyTuple_SetItem", "PyFloat_AsDouble", "PyLong_AsLongLong", "PyErr_Clear", "Py_IncRef",
     "Py_DecRef", "PyEval_SaveThread", "PyEval_RestoreThread",
 )  # fmt: skip
@@ -30,6 +30,8 @@ ARRAY_FUNCTIONS = {"PyArray_NewFromDescr": 94, "PyArray_Scalar": 60}
 OBJECTS = {"none": None, "dict": dict, "float": float, "int": int, "float64": np.float64,
            "ndarray": np.ndarray}  # fmt: skip
 
+#: The flag of types whose objects the collector of garbage counts.
+_COLLECTED = 1 << 14
 _ARRAY_TYPE = 2
 _FITTING = 0x1 | 0x100  # C-contiguous, aligned
 
@@ -70,6 +72,8 @@ def _fits(places: Interface) -> bool:
     """Whether arrays of several kinds look as they should."""
     if np.ndarray.__basicsize__ < places.flags + 4:
         return False
+    if np.ndarray.__flags__ & _COLLECTED:
+        return False  # making one could run a collection of garbage, and that anything
     unaligned = np.frombuffer(bytes(17), np.uint8)[1:].view(np.float64)
     tried: list[NDArray[Any]] = [
         np.empty((2, 3)), np.empty(5, np.float32), np.empty((), np.int64),

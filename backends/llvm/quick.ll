@@ -729,11 +729,11 @@ end:
   ret void
 }
 
-; A dict of the results that are shown, those from one place in their order to another; null if it
-; cannot be made.
-define internal ptr @named(ptr %desk, ptr %made, i64 %from, i64 %to) {
+; A dict of the results that are shown, those from one place in their order to another, as a copy of
+; one with the same names, which has its room already; null if it cannot be made.
+define internal ptr @named(ptr %desk, ptr %template, ptr %made, i64 %from, i64 %to) {
   %api = call ptr @pointer(ptr %desk, i64 @desk:api@)
-  %new = call ptr @pointer(ptr %api, i64 @api:PyDict_New@)
+  %copy = call ptr @pointer(ptr %api, i64 @api:PyDict_Copy@)
   %set = call ptr @pointer(ptr %api, i64 @api:PyDict_SetItem@)
   %release = call ptr @pointer(ptr %api, i64 @api:Py_DecRef@)
   %scalar.of = call ptr @pointer(ptr %api, i64 @api:PyArray_Scalar@)
@@ -741,7 +741,7 @@ define internal ptr @named(ptr %desk, ptr %made, i64 %from, i64 %to) {
   %order = call ptr @pointer(ptr %desk, i64 @desk:order@)
   %scalars = call i64 @word(ptr %desk, i64 @desk:scalars@)
   %plain = icmp ne i64 %scalars, 0
-  %dict = call ptr %new()
+  %dict = call ptr %copy(ptr %template)
   %none = icmp eq ptr %dict, null
   br i1 %none, label %fail, label %head
 head:
@@ -927,7 +927,8 @@ share:
 collect:
   %count = call i64 @word(ptr %desk, i64 @desk:order_count@)
   %split = call i64 @word(ptr %desk, i64 @desk:split@)
-  %dict = call ptr @named(ptr %desk, ptr %made, i64 0, i64 %split)
+  %template = call ptr @pointer(ptr %desk, i64 @desk:template@)
+  %dict = call ptr @named(ptr %desk, ptr %template, ptr %made, i64 0, i64 %split)
   %none = icmp eq ptr %dict, null
   %two = icmp eq i64 %mode, 3
   %more = or i1 %gradient, %two
@@ -943,7 +944,8 @@ loss.first:
   ret ptr %both
 second:
   %api = call ptr @pointer(ptr %desk, i64 @desk:api@)
-  %rest = call ptr @named(ptr %desk, ptr %made, i64 %split, i64 %count)
+  %other = call ptr @pointer(ptr %desk, i64 @desk:second@)
+  %rest = call ptr @named(ptr %desk, ptr %other, ptr %made, i64 %split, i64 %count)
   %no.rest = icmp eq ptr %rest, null
   br i1 %no.rest, label %undo, label %join
 undo:
@@ -1096,12 +1098,12 @@ making:
   %allocated = call i1 @allocate(ptr %desk, ptr %form, ptr %made)
   br i1 %allocated, label %again, label %give.up
 again:
-  ; Making arrays may have run a collection of garbage, and that anything.
+  ; Looking for names in a dict that was given may have run anything; making arrays runs nothing.
+  br i1 %is.out, label %again.out, label %again.allowed
+again.out:
   %still = call i1 @matches(ptr %desk, ptr %form, ptr %objects)
   br i1 %still, label %again.matched, label %give.up
 again.matched:
-  br i1 %is.out, label %again.out, label %again.allowed
-again.out:
   %writable = call i1 @writable(ptr %desk, ptr %form, ptr %objects, ptr %made)
   br i1 %writable, label %again.allowed, label %give.up
 again.allowed:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -110,6 +111,7 @@ class Quick:
         self._given = record.inputs + record.params
         self._results = record.results
         self._bytes = 0
+        self._keys: list[str] = []
         places = interface()
         assert places is not None
         self._forms = np.zeros(_FORMS, np.int64)
@@ -140,12 +142,14 @@ class Quick:
         if request.update is not None:
             counts["mode"] = quick_code.STEP
             counts["update"] = request.update.table.ctypes.data
+        names = [{sys.intern(n): None for n in named} for named in (request.shown, request.moved)]
+        counts["template"], counts["second"] = map(id, names)
         self._desk = np.zeros(len(DESK), np.int64).view(_Desk)
         for name, number in counts.items():
             self._desk[DESK.index(name)] = number
         for name, table in tables.items():
             self._desk[DESK.index(name)] = table.ctypes.data
-        self._desk.kept = [request, kernel, *tables.values()]
+        self._desk.kept = [request, kernel, *names, *self._keys, *tables.values()]
         self.call = _function(places, self._desk)
 
     def learn(
@@ -208,6 +212,12 @@ class Quick:
         names = quick_code.GROUPS if quick_code.GROUPS[-1] in roles else quick_code.GROUPS[:-1]
         return np.array([roles.count(n) for n in names], np.int64)
 
+    def _key(self, name: str) -> int:
+        """The address of a name as a dict's key: the very object that a program's text makes of
+        it, which is found without looking at its letters."""
+        self._keys.append(sys.intern(name))
+        return id(self._keys[-1])
+
     def _entries(self) -> Array:
         rows = np.zeros((len(self._request.arguments), len(ENTRY)), np.int64)
         for row, a in zip(rows, self._request.arguments, strict=True):
@@ -220,7 +230,7 @@ class Quick:
                 check, bound = quick_code.FINITE, a.dtype.itemsize
             known = a.dtype is not None and a.variable in self._given
             values = {
-                "role": quick_code.GROUPS.index(a.role), "key": id(a.name), "check": check,
+                "role": quick_code.GROUPS.index(a.role), "key": self._key(a.name), "check": check,
                 "bound": bound, "descr": id(a.dtype), "number": a.dtype == np.float64,
                 "field": self._first + self._given.index(a.variable) if known else -1,
                 "size": 0 if a.dtype is None else a.dtype.itemsize,
@@ -241,7 +251,7 @@ class Quick:
             if n in r.losses:
                 use = quick_code.LOSSES if r.reduce == "none" else quick_code.LOSS
             values = {
-                "descr": id(kinds[n]), "key": id(names.get(n, n)), "use": use,
+                "descr": id(kinds[n]), "key": self._key(names.get(n, n)), "use": use,
                 "field": self._first + len(self._given) + k, "single": kinds[n].itemsize == 4,
                 "size": kinds[n].itemsize,
             }  # fmt: skip

@@ -9,7 +9,7 @@ from .update import WORDS
 DESK = (
     "api", "entries", "entry_count", "groups", "group_count", "forms", "form_count", "results",
     "result_count", "order", "order_count", "split", "scalars", "mode", "losses", "loss_count",
-    "update",
+    "update", "template", "second",
 )  # fmt: skip
 #: The words of an entry: one argument.
 ENTRY = ("role", "key", "check", "descr", "bound", "number", "field", "size")

@@ -38,6 +38,29 @@ def warm() -> tuple[unfold.Function, unfold.Function]:
     return warmed()
 
 
+def test_every_call_returns_a_dict_of_its_own_in_the_order_of_the_parameters() -> None:
+    names = [f"p{k}" for k in range(12)]
+    terms = " + ".join(f"{n} * x[t] ** {k}" for k, n in enumerate(names))
+    params = "".join(f"    param {n}: real = {k}\n" for k, n in enumerate(names))
+    fn = unfold.compile(
+        f"model m:\n    input x[t]: real\n{params}    loss = sum[t](({terms}) ** 2)\n"
+        "    minimize loss\n"
+    )
+    start, x = fn.init(), np.linspace(-1.0, 1.0, 5)
+    want = fn.value_and_grad(start, x=x)
+    fn.value_and_grad(start, x=x)
+    found: list[dict[str, Any]] = []
+    for _ in range(3):
+        direct = shortcut(fn).call(start, {"x": x})
+        assert direct is not None
+        same(direct, want)
+        assert list(direct[1]) == names
+        direct[1]["p3"] = direct[1].pop("p0")
+        direct[1]["another"] = None
+        found.append(direct[1])
+    assert len({id(d) for d in found}) == 3
+
+
 @pytest.mark.parametrize("reduce", ["mean", "sum", "none"])
 @pytest.mark.parametrize("batch", [None, 1, 2, 7, 40])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

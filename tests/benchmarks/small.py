@@ -14,6 +14,7 @@ import ctypes
 import importlib
 import importlib.util
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -63,13 +64,18 @@ class Case:
         self.steps = STEPS[name]
         self.fn = unfold.compile(EXAMPLES / f"{name}.rec")
         rng = np.random.default_rng(0)
+        # Names as a program's text has them.
         self.params: dict[str, Array] = {}
         for v in self.fn.program.params:
-            self.params[v.name] = rng.uniform(0.5, 1.5, [n.evaluate({}) for n in v.shape])
+            self.params[sys.intern(v.name)] = rng.uniform(
+                0.5, 1.5, [n.evaluate({}) for n in v.shape]
+            )
         self.batch: dict[str, Array] = {}
         for v in self.fn.program.inputs:
             shape = (BATCH, self.steps) if v.axes else (BATCH,)
-            self.batch[v.name] = rng.uniform(0.0, 0.02 if v.name == "dt" else 2.0, shape)
+            self.batch[sys.intern(v.name)] = rng.uniform(
+                0.0, 0.02 if v.name == "dt" else 2.0, shape
+            )
         self.one = {n: np.asarray(v[0]) for n, v in self.batch.items()}
 
     def ours(self, inputs: dict[str, Array]) -> Call:
