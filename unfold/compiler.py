@@ -129,6 +129,7 @@ class Compiler:
         of the model."""
 
         def build() -> tuple[Program, dict[str, str]]:
+            self._backend.foresee(self.program, dtype=self.options.dtype)
             from .transform import adjoint
 
             outputs = tuple(o for o in self.differentiated.outputs if o.name in keep)

@@ -53,9 +53,16 @@ def compile(  # noqa: A001 - the name every backend has
     return Kernel(made.facts, Later(made), entry)
 
 
+def foresee(program: Program, *, dtype: str) -> None:
+    """Begin with what the code of a program's gradient will call, while that is derived."""
+    from .foresight import begin
+
+    begin(program, dtype)
+
+
 def target() -> tuple[object, ...]:
     """What code depends on beside its program: the machine, and the version of LLVM."""
     return host(), llvm_version()
 
 
-__all__ = ["compile", "target"]
+__all__ = ["compile", "foresee", "target"]

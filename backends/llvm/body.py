@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from . import ir
+from .stock import COMMON
 from .values import (
     BOOL,
     DOUBLE,
@@ -278,11 +279,15 @@ def define(
     """
     if name not in module.defined:
         module.defined.add(name)
+        common = name.startswith(COMMON)
+        if common and module.receiver is not None and module.receiver.has(name):
+            module.declare(name, str(result), list(map(str, params)), attributes)
+            return name
         params_text = [(str(kind), f"a{n}", "") for n, kind in enumerate(params)]
         f = ir.Function(module, name, params_text, str(result), linkage, attributes)
         value = write(Body(f))
         f.emit("ret void" if value is None else f"ret {value}")
-        module.add(str(f))
+        module.add(str(f), common)
     return name
 
 

@@ -15,7 +15,7 @@ from .effort import effort, streamed
 from .elementwise import Formats
 from .facts import Facts, Returned, Variant
 from .failures import FIELD
-from .ir import Added
+from .ir import Receiver
 from .kernel import Image
 from .record import noted, record, sizing
 
@@ -81,10 +81,10 @@ class Code:
         record, storages, falling: see `unfold.backends.llvm.kernel.Image`.
 
     Args:
-        added: takes each function of a large program as soon as it is written.
+        receiver: takes each function of a large program as soon as it is written.
     """
 
-    def __init__(self, source: Source, variant: Variant, added: Added | None = None) -> None:
+    def __init__(self, source: Source, variant: Variant, receiver: Receiver | None = None) -> None:
         self.falling = False
         self.record: Record
         self.storages: tuple[Storage, ...]
@@ -106,7 +106,7 @@ class Code:
             alone = variant.ragged
         else:
             width = jit.host().lanes(source.dtype)
-            made = tiles.generate(plan, source.formats, width, variant, added)
+            made = tiles.generate(plan, source.formats, width, variant, receiver)
             self.text, self.falling, alone = made.text, made.falling, made.alone
             self.record = made.layout.record
             self.storages = tuple(made.layout.storages(source.formats))
@@ -130,9 +130,9 @@ def compiled(source: Source, variant: Variant) -> Image:
     """The machine code of one variant for this machine."""
     made: list[Code] = []
 
-    def write(added: Added | None) -> str:
+    def write(receiver: Receiver | None) -> str:
         with uncollected():
-            made.append(Code(source, variant, added))
+            made.append(Code(source, variant, receiver))
         return made[0].text
 
     object_code = jit.object_code(write, optimise=source.small)

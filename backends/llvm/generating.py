@@ -12,8 +12,7 @@ import ctypes
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
@@ -147,16 +146,38 @@ class Jobs(Generic[T]):
                 self._errors.append(error)
 
 
-@contextmanager
-def eager() -> Iterator[None]:
-    """Python's threads take turns quickly: one that comes back from LLVM waits for a moment only
-    until it can go there again."""
+class Shared:
+    """Something that is on while any thread needs it: ``start`` is called by the first one that
+    comes, ``stop`` (with what ``start`` returned) by the last one that leaves."""
+
+    def __init__(self, start: Callable[[], T], stop: Callable[[T], object]) -> None:
+        self._start, self._stop = start, stop
+        self._lock = threading.Lock()
+        self._count = 0
+        self._state: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._count:
+                self._state = self._start()
+            self._count += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._count -= 1
+            if not self._count:
+                self._stop(self._state)
+
+
+def _hurry() -> float:
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(before, _TURN))
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
+    return before
+
+
+#: Python's threads take turns quickly: one that comes back from LLVM waits for a moment only until
+#: it can go there again.
+EAGER = Shared(_hurry, sys.setswitchinterval)
 
 
 @lru_cache
@@ -177,4 +198,4 @@ def _functions() -> tuple[Callable[..., Any], ...] | None:
     return tuple(found)
 
 
-__all__ = ["Jobs", "eager", "emitted", "threads"]
+__all__ = ["EAGER", "Jobs", "Shared", "emitted", "threads"]

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import operator
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from .jit import HostTarget
@@ -128,12 +128,12 @@ class Module:
 
     Args:
         target: the machine that the code is for; None is the one that runs this process.
-        added: called with this module and each function or global as soon as it is there.
+        receiver: takes functions and globals as soon as they are there.
     """
 
-    def __init__(self, target: HostTarget | None = None, added: Added | None = None) -> None:
+    def __init__(self, target: HostTarget | None = None, receiver: Receiver | None = None) -> None:
         self.target = target
-        self.added = added
+        self.receiver = receiver
         self.declared: dict[str, str] = {}
         self.texts: list[str] = []
         #: Library functions and tables that are in ``texts`` already.
@@ -145,18 +145,25 @@ class Module:
         """Make an external function known; more than once does no harm."""
         self.declared[name] = f"declare {result} @{name}({', '.join(args)}) {attributes}".rstrip()
 
-    def add(self, text: str) -> None:
-        """Add a finished function or a global."""
+    def add(self, text: str, common: bool = False) -> None:
+        """Add a finished function or a global; other modules may have a ``common`` one as well."""
         self.texts.append(text)
-        if self.added is not None:
-            self.added(self, text)
+        if self.receiver is not None:
+            self.receiver.add(self, text, common)
 
     def __str__(self) -> str:
         notes = [NOTES[_RARE]] if self.rare else []
         return "\n\n".join(["\n".join(self.declared.values()), *self.texts, *notes]) + "\n"
 
 
-Added: TypeAlias = Callable[[Module, str], None]
+class Receiver(Protocol):
+    """Takes what is written for a module, to compile it."""
+
+    def has(self, name: str) -> bool:
+        """Whether a function that many modules have need not be written."""
+
+    def add(self, module: Module, text: str, common: bool) -> None:
+        """A function or a global of a module."""
 
 
 class Function:

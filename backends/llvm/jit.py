@@ -7,26 +7,28 @@ process. What was compiled once can therefore be stored and loaded again in a mi
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 import llvmlite.binding as llvm
 
 from . import generating
-from .ir import Added, Module
+from .ir import Module, Receiver
 from .loading import Library, ObjectCode, load_object
-from .machine import HostTarget, host
-from .units import Units
+from .machine import HostTarget, host, llvm_version
+from .stock import Part, Promise, Stock
+from .units import Unit, Units
 
 # One program is compiled at a time; LLVM's lazy set-up and the linker are behind this lock as well.
 _LOCK = threading.RLock()
 _SERIAL = itertools.count()
 #: So many lines are worth a module of their own.
-_LINES = 700
+_LINES = 400
 
 
 def described() -> tuple[str, dict[str, bool]]:
@@ -84,8 +86,8 @@ def compile_ir(
     return Library(object_code(ir_text, optimise=optimise, target=target), target)
 
 
-#: Writes a module and returns its text; functions are handed over as soon as they are there.
-Writer: TypeAlias = Callable[[Added | None], str]
+#: Writes a module and returns its text; a receiver gets functions as soon as they are there.
+Writer: TypeAlias = Callable[[Receiver | None], str]
 
 
 def object_code(
@@ -94,39 +96,145 @@ def object_code(
     """What `compile_ir` with the same arguments would load, for `load_object`.
 
     Where code is not optimised, several threads compile a part of it each, the first parts while
-    ``ir`` writes the next ones.
+    ``ir`` writes the next ones, and what other programs have as well is compiled once.
     """
-    target = target or host()
-    with _LOCK, _quick():
-        threads = 1 if optimise else generating.threads()
-        if isinstance(ir, str) or threads == 1:
+    with _LOCK, _QUICK:
+        if isinstance(ir, str) or optimise or generating.threads() == 1:
             text = ir if isinstance(ir, str) else ir(None)
-            return (_emitted(text, optimise, target, 0),)
-        return _streamed(ir, threads, target)
+            return (_emitted(text, optimise, target or host(), 0),)
+        return _streamed(ir, generating.threads())
 
 
-def _streamed(write: Writer, threads: int, target: HostTarget) -> ObjectCode:
-    """The code of a module in parts of about `_LINES` lines; of a short one in one piece."""
-    parts, last = Units(_LINES), list[Module]()
+def _streamed(write: Writer, threads: int) -> ObjectCode:
+    """The code of a module for this machine in parts of about `_LINES` lines."""
     for k in range(threads):
-        _machine(target, k)
-    with generating.eager(), generating.Jobs[bytes](threads) as jobs:
+        _machine(host(), k)
+    with generating.EAGER, generating.Jobs[bytes](threads) as jobs:
+        stream = _Stream(jobs, stock())
+        text = write(stream)
+        return stream.done(text)
 
-        def compile_(text: str) -> None:
-            jobs.add(len(text), lambda k: _emitted(text, False, target, k))
 
-        def added(module: Module, text: str) -> None:
-            last[:] = [module]
-            parts.add(text)
-            if parts.is_full:
-                compile_(parts.take(module.declared))
+class _Stream:
+    """Compiles what is written for a module."""
 
-        whole = write(added)
-        if not jobs.count:
-            compile_(whole)
-        elif parts.is_begun:
-            compile_(parts.take(last[0].declared))
-        return tuple(jobs.done())
+    def __init__(self, jobs: generating.Jobs[bytes], common: Stock) -> None:
+        self.jobs = jobs
+        self.stock = common
+        self.own, self.common = Units(_LINES), Units(_LINES, "weak_odr hidden")
+        self.cut: list[tuple[Unit, bool]] = []
+        self.taken: list[Part | Promise] = []
+        self.module: Module | None = None
+
+    def has(self, name: str) -> bool:
+        found = self.stock.found(name)
+        self.taken += found or []
+        return found is not None
+
+    def add(self, module: Module, text: str, common: bool) -> None:
+        self.module = module
+        if text.startswith("@"):
+            self.own.add(text)
+        units = self.common if common or text.startswith("@") else self.own
+        units.add(text)
+        if units.is_full:
+            self.compile(units, module)
+
+    def compile(self, units: Units, module: Module) -> None:
+        """Have what was added since the last time compiled."""
+        unit = units.take({**module.declared, **self.common.known})
+        self.cut.append((unit, units is self.common))
+        self.jobs.add(len(unit.text), lambda k: _emitted(unit.text, False, host(), k))
+
+    def done(self, text: str) -> ObjectCode:
+        """The code of the whole module, a short one of it in one piece."""
+        if not self.cut:
+            self.jobs.add(len(text), lambda k: _emitted(text, False, host(), k))
+        else:
+            assert self.module is not None
+            for units in (self.own, self.common):
+                if units.is_begun:
+                    self.compile(units, self.module)
+        codes = self.jobs.done()
+        taken = dict.fromkeys(p.part().code for p in self.taken)
+        self.stock.put(
+            Part(code, unit.names, unit.needs)
+            for code, (unit, common) in zip(codes, self.cut, strict=False)
+            if common
+        )
+        return (*codes, *taken)
+
+
+def ahead(write: Callable[[Receiver], None]) -> None:
+    """Have the common functions of a module compiled by another thread while this one goes on.
+
+    The modules that call them are linked to them, as soon as they are there.
+    """
+    common = stock()
+    foreseen = _Foreseen(common)
+    write(foreseen)
+    cut = foreseen.done()
+    if not cut:
+        return
+    number = generating.threads()
+    _machine(host(), number)
+    promised = [common.promise(unit.names, unit.needs) for unit in cut]
+
+    def work() -> None:
+        with _QUICK, generating.EAGER:
+            for unit, promise in zip(cut, promised, strict=True):
+                promise.keep(partial(_emitted, unit.text, False, host(), number))
+
+    threading.Thread(target=work, name=_AHEAD).start()
+
+
+class _Foreseen:
+    """Cuts common functions into modules."""
+
+    def __init__(self, common: Stock) -> None:
+        self.stock = common
+        self.units = Units(_LINES, "weak_odr hidden")
+        self.cut: list[Unit] = []
+        self.declared: dict[str, str] = {}
+
+    def has(self, name: str) -> bool:
+        return self.stock.found(name) is not None
+
+    def add(self, module: Module, text: str, common: bool) -> None:
+        self.declared = module.declared
+        self.units.add(text)
+        if self.units.is_full:
+            self.cut.append(self.units.take(self.declared))
+
+    def done(self) -> list[Unit]:
+        if self.units.is_begun:
+            self.cut.append(self.units.take(self.declared))
+        return self.cut
+
+
+#: The name of threads of `ahead`.
+_AHEAD = "unfold.ahead"
+
+
+def _settle() -> None:
+    """Wait until none of them is in LLVM."""
+    for thread in threading.enumerate():
+        if thread.name == _AHEAD:
+            thread.join()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_settle)
+
+
+def stock() -> Stock:
+    """The common functions for this machine."""
+    return _stock(host(), llvm_version())
+
+
+@lru_cache
+def _stock(target: HostTarget, version: str) -> Stock:
+    return Stock(target, version)
 
 
 def _emitted(ir_text: str, optimise: bool, target: HostTarget, machine_number: int) -> bytes:
@@ -139,7 +247,7 @@ def _emitted(ir_text: str, optimise: bool, target: HostTarget, machine_number: i
 def assembly(ir_text: str, *, optimise: bool = False, target: HostTarget | None = None) -> str:
     """The assembly listing of what `object_code` with the same arguments makes, in one piece."""
     target = target or host()
-    with _LOCK, _quick():
+    with _LOCK, _QUICK:
         machine = _machine(target)
         with _prepared(ir_text, optimise, machine, target) as module:
             return str(machine.emit_assembly(module))
@@ -174,22 +282,17 @@ def _prepared(ir_text: str, optimise: bool, machine: Any, target: HostTarget) ->
 _KNOWN = 22
 
 
-@contextmanager
-def _quick() -> Iterator[None]:
-    """Code generation without the reduction of the loops' strength.
+def _reduce_strength(on: bool) -> None:
+    if llvm.llvm_version_info[0] <= _KNOWN:
+        llvm.set_option("unfold", f"-disable-lsr={'false' if on else 'true'}")
 
-    Our loops have few addresses, in the right form already: searching for better ones took a
-    quarter to a third of the time and made no model faster. The option belongs to LLVM as a whole,
-    so it is set for one module only.
-    """
-    if llvm.llvm_version_info[0] > _KNOWN:
-        yield
-        return
-    llvm.set_option("unfold", "-disable-lsr=true")
-    try:
-        yield
-    finally:
-        llvm.set_option("unfold", "-disable-lsr=false")
+
+#: Code generation without the reduction of the loops' strength.
+#:
+#: Our loops have few addresses, in the right form already: searching for better ones took a
+#: quarter to a third of the time and made no model faster. The option belongs to LLVM as a whole,
+#: so it is set while there is something to generate only.
+_QUICK = generating.Shared(lambda: _reduce_strength(False), lambda _: _reduce_strength(True))
 
 
 @lru_cache

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from .ir import NOTES
 
@@ -22,12 +23,24 @@ _NAME = re.compile(r'@("[^"]*"|[\w.$]+)')
 _OWN = ("internal constant ", "private constant ")
 
 
-class Units:
-    """Cuts what is written into modules of ``lines`` lines and more; the last one has the rest."""
+class Unit(NamedTuple):
+    """A module: its text, the functions that it defines, and the others that it calls."""
 
-    def __init__(self, lines: int) -> None:
+    text: str
+    names: tuple[str, ...]
+    needs: tuple[str, ...]
+
+
+class Units:
+    """Cuts what is written into modules of ``lines`` lines and more; the last one has the rest.
+
+    Args:
+        linkage: of functions that are internal ones where they are written.
+    """
+
+    def __init__(self, lines: int, linkage: str = "hidden") -> None:
         self.lines = lines
-        #: How another module is told of what has been written, by name.
+        self.linkage = linkage
         self._known: dict[str, str] = {}
         self._waiting: dict[str, str] = {}
         self._size = 0
@@ -57,9 +70,9 @@ class Units:
         head, body = text[: (at := text.index("{\n"))], text[at:]
         if "alwaysinline" in head:
             raise ValueError(f"to be inlined: {head}")
-        head = head.replace("define internal", "define hidden", 1)
         (name,) = _NAME.findall(head[: head.index("(")])
-        self._waiting[name] = head + body
+        self._waiting[name] = head.replace("define internal", f"define {self.linkage}", 1) + body
+        head = head.replace("define internal", "define hidden", 1)
         self._known[name] = head.replace("define", "declare", 1)
         self._size += body.count("\n")
 
@@ -73,20 +86,26 @@ class Units:
         """Whether it is time to `take` a module."""
         return self._size >= self.lines
 
-    def take(self, declared: Mapping[str, str]) -> str:
+    @property
+    def known(self) -> Mapping[str, str]:
+        """How another module is told of what has been added, by name."""
+        return self._known
+
+    def take(self, declared: Mapping[str, str]) -> Unit:
         """The module of what was added since the last one; ``declared`` are external functions, and
         functions that will be added."""
         body = "\n".join(self._waiting.values())
         others = dict.fromkeys(_NAME.findall(body)).keys() - self._waiting.keys()
         # LLVM knows its own functions, also where nobody declares them.
-        heads = [
-            self._known.get(n) or declared[n]
+        heads = {
+            n: self._known.get(n) or declared[n]
             for n in sorted(others)
             if n in self._known or n in declared or not n.startswith("llvm.")
-        ]
-        self._waiting, self._size = {}, 0
+        }
+        names, self._waiting, self._size = tuple(self._waiting), {}, 0
         notes = [note for name, note in NOTES.items() if f" {name}" in body]
-        return "\n".join([*heads, body, *notes, ""])
+        needs = (n for n, head in heads.items() if head[0] != "@" and n[:5] != "llvm.")
+        return Unit("\n".join([*heads.values(), body, *notes, ""]), names, tuple(needs))
 
 
-__all__ = ["Units"]
+__all__ = ["Unit", "Units"]

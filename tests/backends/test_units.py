@@ -15,7 +15,7 @@ import pytest
 
 import unfold
 from unfold.backends.llvm import elf, generating, jit
-from unfold.backends.llvm.ir import Added, Module
+from unfold.backends.llvm.ir import Module, Receiver
 from unfold.backends.llvm.units import Units
 
 LSTM = """
@@ -61,8 +61,8 @@ def chain(length: int) -> list[str]:
 def written(texts: Sequence[str]) -> jit.Writer:
     """Writes these functions and constants one by one."""
 
-    def write(added: Added | None) -> str:
-        module = Module(added=added)
+    def write(receiver: Receiver | None) -> str:
+        module = Module(receiver=receiver)
         module.declared |= DECLARED
         for text in texts:
             module.add(text)
@@ -77,8 +77,8 @@ def cut(texts: Sequence[str], lines: int) -> list[str]:
     for text in texts:
         units.add(text)
         if units.is_full:
-            found.append(units.take(DECLARED))
-    return [*found, units.take(DECLARED)] if units.is_begun else found
+            found.append(units.take(DECLARED).text)
+    return [*found, units.take(DECLARED).text] if units.is_begun else found
 
 
 def called(object_code: Any, linker: str) -> int:

@@ -18,7 +18,7 @@ from ..block import data_offset
 from ..elementwise import Formats
 from ..facts import Variant
 from ..indexing import Indexer
-from ..ir import Added, Function, Module, Value, integer
+from ..ir import Function, Module, Receiver, Value, integer
 from ..record import record
 from . import packing, pieces
 from .arrange import arrange
@@ -53,18 +53,18 @@ class Code:
 
 
 def generate(
-    plan: Plan, formats: Formats, lanes: int, variant: Variant, added: Added | None = None
+    plan: Plan, formats: Formats, lanes: int, variant: Variant, receiver: Receiver | None = None
 ) -> Code:
     """The code of a plan whose products are hoisted.
 
     Args:
         lanes: how many reals fill a vector register.
-        added: takes each function as soon as it is written.
+        receiver: takes each function as soon as it is written.
 
     Raises:
         KeyError: an op has no lowering; the argument is its name.
     """
-    g = Generator(plan, formats, lanes, variant, added)
+    g = Generator(plan, formats, lanes, variant, receiver)
     return Code(str(g.module), g.layout(), g.alone, g.falling)
 
 
@@ -80,7 +80,7 @@ class Generator:
         formats: Formats,
         lanes: int,
         variant: Variant,
-        added: Added | None = None,
+        receiver: Receiver | None = None,
     ) -> None:
         self.plan = plan = level(plan)
         self.formats = formats
@@ -92,7 +92,7 @@ class Generator:
         self.sum_adjoints = variant.sum_adjoints
         self.crew = variant.crew
         self.summed = summed_buffers(plan) if variant.sum_adjoints else frozenset()
-        self.module = Module(added=added)
+        self.module = Module(receiver=receiver)
         self.target = jit.host()
         self.dtype = "float64" if formats.real == "double" else "float32"
         self.kernels: set[str] = set()

@@ -1,0 +1,92 @@
+"""Kernels that the gradient of a program will call, compiled while it is still being derived.
+
+before:  z[t] = W @ x[t] + U @ h[t-1];  h[t] = tanh(z[t])
+begun:   products with W and U from both sides, sums of outer products of their shapes, tanh
+
+What is not foreseen is compiled with the rest; what is foreseen and not called costs time of a
+processor that had nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from unfold.expr import Call, Expr, names, walk
+from unfold.program import Program
+
+from . import choose, gemm, generating, jit, vecmath
+from .components import dims
+from .ir import Function, Module, Receiver, Value, vector
+
+#: A product of a shared matrix, N x K, with a vector: N, K, whether the matrix is to the left, and
+#: whether the vector has an adjoint.
+_Product = tuple[int, int, bool, bool]
+
+
+def begin(program: Program, dtype: str) -> None:
+    """Have what the gradient of a program will call compiled by another thread."""
+    if generating.threads() == 1 or choose.is_small(program):
+        return
+
+    def write(receiver: Receiver) -> None:
+        module = Module(receiver=receiver)
+        _functions(module, program, dtype)
+        for product in products(program):
+            _kernels(module, dtype, *product)
+
+    jit.ahead(write)
+
+
+def products(program: Program) -> list[_Product]:
+    """The products of shared matrices with vectors; those with one vector are one product."""
+    found: dict[tuple[Expr, int, bool], int] = {}
+    params = {v.name for v in program.params}
+    inputs = {v.name for v in program.inputs}
+    for node in _nodes(program):
+        if node.op != "matmul" or sorted(len(a.shape) for a in node.args) != [1, 2]:
+            continue
+        left = len(node.args[0].shape) == 2
+        matrix, x = node.args if left else node.args[::-1]
+        if names(matrix) <= params:
+            N, K = dims(matrix.shape) if left else dims(matrix.shape)[::-1]
+            found[x, K, left] = found.get((x, K, left), 0) + N
+    return [(N, K, left, not names(x) <= inputs) for (x, K, left), N in found.items()]
+
+
+def _kernels(module: Module, dtype: str, N: int, K: int, left: bool, back: bool) -> None:
+    """What a product and its adjoint call."""
+    target = jit.host()
+    address, number = Value("ptr", "%p"), Value("i64", "%n")
+    f = Function(module, "nowhere", [("ptr", "p", ""), ("i64", "n", "")])
+    matrix = (address, number, address)
+    rows = (number, address, number, address, address, number, address, number)
+    if not (left and gemm.is_packed(target, dtype, N, K, 1, K)):
+        gemm.bring(f, target, dtype, N, K, matrix, transposed=left)
+    gemm.multiply(f, target, dtype, N, K, rows)
+    gemm.outer_sum(module, target, dtype, *((N, K) if left else (K, N)))
+    if back:
+        gemm.bring(f, target, dtype, K, N, matrix, transposed=not left)
+        gemm.multiply(f, target, dtype, K, N, rows)
+
+
+def _functions(module: Module, program: Program, dtype: str) -> None:
+    """The mathematics of the elements of vectors."""
+    lanes, scalar = jit.host().lanes(dtype), "double" if dtype == "float64" else "float"
+    apart = vecmath.FUNCTIONS.keys() - vecmath.SHORT - vecmath.OVERLAPPING
+    f = Function(module, "nowhere", [])
+    for node in _nodes(program):
+        if node.op not in apart or not node.shape or node.type.kind != "real":
+            continue
+        size = dims(node.shape)[-1]
+        width = lanes if size % (2 * lanes) else 2 * lanes
+        if size >= width and all(a.shape == node.shape for a in node.args):
+            wide = vector(scalar, width)
+            vecmath.emit(f, node.op, *(Value(wide, f"%x{k}") for k in range(len(node.args))))
+
+
+def _nodes(program: Program) -> Iterator[Call]:
+    for eq in program.equations:
+        yield from (e for e in walk(eq.rhs) if isinstance(e, Call))
+
+
+__all__ = ["begin", "products"]
