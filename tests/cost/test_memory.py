@@ -63,6 +63,31 @@ def test_what_is_allocated_is_not_less_than_what_is_needed(name: str, backend: s
         assert (at_once in str(bill)) == (m.held < m.needed)
 
 
+def test_vectors_put_end_to_end_are_counted_as_their_parts() -> None:
+    text = """
+model pair(H):
+    input x[t]: real[H]
+    param U, V: real[H, H]
+    param W: real[H, {columns}]
+    f[0] = 0
+    f[t] = tanh(U @ f[t-1] + x[t])
+    b[T+1] = 0
+    b[t] = tanh(V @ b[t+1] + x[t])
+    {joined}
+    loss = sum[t](sum(sin({read})))
+    minimize loss
+"""
+    joined = text.format(columns="2 * H", joined="h[t] = [f[t]; b[t]]", read="W @ h[t]")
+    apart = text.format(columns="H", joined="", read="W @ f[t] + W @ b[t]")
+    stored = []
+    for one in (joined, apart):
+        bill = unfold.compile(one, H=6).cost(T=50)
+        assert bill.gradient is not None
+        stored.append(bill.gradient.stored)
+    # The states of both ways, with their first ones, and what the sine is taken of.
+    assert stored[0] == stored[1] == 8 * 6 * (51 + 51 + 50)
+
+
 def test_checkpoints_stand_beside_all_states() -> None:
     text = (EXAMPLES / "residual_skip.rec").read_text()
     sizes = {"D": 8, "H": 16, "K": 3}

@@ -9,12 +9,15 @@ from typing import Any
 from ..dependence import distinct
 from ..domain import Domain
 from ..errors import InputError
-from ..expr import Call, Expr, Guard, Reduce, free_symbols, names
+from ..expr import Call, Expr, Guard, Reduce, Ref, free_symbols, names
 from ..plan.build import shared_variables
 from ..program import Equation, Output, Program, Var
 from ..transform import adjoint, simplify
 from .points import count
 from .work import Work, size, work
+
+#: Ops whose values are those of their operands, side by side.
+_PUTTING = frozenset(("concat", "stack"))
 
 
 @dataclass(frozen=True)
@@ -255,13 +258,37 @@ def adjoints(program: Program) -> set[str]:
 
 
 def read_back(program: Program) -> list[str]:
-    """The computed variables over time that equations of adjoints read."""
+    """The computed variables over time that equations of adjoints read.
+
+    Vectors put end to end (``h[t] = [f[t]; b[t]]``) are not stored beside their parts: what is read
+    of them is read of the parts.
+    """
     late = adjoints(program)
-    read = {n for eq in program.equations if eq.name in late for n in names(eq.rhs)}
+    joined = _joined(program)
+    work = [n for eq in program.equations if eq.name in late for n in names(eq.rhs)]
+    read: set[str] = set()
+    while work:
+        name = work.pop()
+        if name not in read:
+            read.add(name)
+            work += joined.get(name, ())
     return [
         v.name for v in program.vars.values()
-        if v.role == "variable" and v.axes and v.name in read and v.name not in late
+        if v.role == "variable" and v.axes and v.name in read - set(joined) and v.name not in late
     ]  # fmt: skip
+
+
+def _joined(program: Program) -> dict[str, list[str]]:
+    """The variables that are others put together, at every step, with the names of these."""
+    found: dict[str, list[str]] = {}
+    others = set()
+    for eq in program.equations:
+        parts = eq.rhs.args if isinstance(eq.rhs, Call) and eq.rhs.op in _PUTTING else ()
+        if parts and eq.solver is None and all(isinstance(a, Ref) for a in parts):
+            found.setdefault(eq.name, []).extend(a.name for a in parts if isinstance(a, Ref))
+        else:
+            others.add(eq.name)
+    return {n: parts for n, parts in found.items() if n not in others}
 
 
 def numbers(v: Var, lengths: Mapping[str, int]) -> int:
