@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.gallery import measure
+from tests.benchmarks.gallery import measure, one_core
 
 SIZES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
     "causal_attention": ({"D": 4, "P": 3, "Q": 5, "K": 2}, {"T": 8}),
@@ -33,7 +32,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    one_core()
     table = Table(title="value and gradient, float32, one core: µs")
     for column in ("model", "sizes"):
         table.add_column(column)
