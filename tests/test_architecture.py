@@ -21,7 +21,7 @@ ARROWS = """
     grammar, cells, intern, noise :
     collecting, later, named        :
     digest                          : intern
-    cache                           : digest
+    cache                           : collecting digest
     schemes                         :
     poly                            : intern
     domain                          : poly

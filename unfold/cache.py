@@ -35,6 +35,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .collecting import uncollected
 from .digest import digest
 
 T = TypeVar("T")
@@ -91,7 +92,8 @@ def get(name: str | None, known: Mapping[str, Any] | None = None) -> Any:
         body = memoryview(content)[head:]
         if content[:head] != _MAGIC + _checksum(name, body):
             return None
-        value = _Reader(io.BytesIO(body), known or {}).load()
+        with uncollected():
+            value = _Reader(io.BytesIO(body), known or {}).load()
         os.utime(path)
     except Exception:
         # An entry is never needed: whatever is wrong with it, there is a way to do without.

@@ -32,6 +32,8 @@ else:
             """A value for every field without a default, by position or by name, none twice.
             Raises ``TypeError``."""
             given = len(values)
+            if not named and given == len(cls._fields):
+                return tuple.__new__(cls, values)
             if given < len(cls._fields):
                 left = {**cls._field_defaults, **named}
                 values += tuple(left[n] for n in cls._fields[given:] if n in left)
@@ -46,8 +48,9 @@ else:
         def _asdict(self) -> dict[str, Any]:
             return dict(zip(self._fields, self, strict=True))
 
-        def __getnewargs__(self) -> tuple[Any, ...]:
-            return tuple(self)
+        def __reduce__(self) -> tuple[Any, ...]:
+            # Read again without a call of the method above.
+            return tuple.__new__, (type(self), tuple(self))
 
         def __repr__(self) -> str:
             parts = (f"{name}={value!r}" for name, value in self._asdict().items())

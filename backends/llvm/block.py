@@ -67,12 +67,15 @@ class Storage(Named):
 
     def bytes(self, lengths: Mapping[str, int], batch: int) -> int:
         """The size for a call."""
-        total = self.rows(batch)
-        for n in extents(self.axes, lengths):
-            total *= n
-        if self.turns is not None:
-            total = min(total, max(self.turns[0], self.turns[1] * self.rows(batch)))
-        return self.unit * total
+        unit, axes, _, _, _, _, turns = self
+        if not unit:
+            return 0
+        rows = total = self.rows(batch)
+        for lo, hi in axes:
+            total *= max(0, hi.evaluate(lengths) - lo.evaluate(lengths) + 1)
+        if turns is not None:
+            total = min(total, max(turns[0], turns[1] * rows))
+        return unit * total
 
     def of_one(self) -> Storage:
         """The storage if all sequences of a batch use it in turn."""

@@ -36,6 +36,7 @@ class Unfamiliar(Exception):
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 #: The fields of a symbol: name, info, other, section, value, size.
 _SYMBOL = struct.Struct("<IBBHQQ")
+_ADDRESS = struct.Struct("<Q")
 #: The fields of a relocation: place, symbol and kind, addend.
 _RELOCATION = struct.Struct("<QQq")
 
@@ -57,18 +58,32 @@ def is_possible() -> bool:
     return sys.platform == "linux" and struct.calcsize("P") == 8
 
 
-def mapped(objects: Sequence[bytes], find: Callable[[str], int]) -> Mapped:
+class Joined(Named):
+    """Object code that is linked up to what differs from process to process.
+
+    Attributes:
+        image: the code as it stands in memory, wherever that is.
+        exported: where in it each exported function begins.
+        far: the places in it of the addresses of functions of the process, with their names.
+    """
+
+    image: bytes
+    exported: dict[str, int]
+    far: tuple[tuple[int, str], ...]
+
+
+def mapped(code: Joined | Sequence[bytes], find: Callable[[str], int]) -> Mapped:
     """Link object code and make it executable.
 
     Args:
-        objects: which may call each other's functions.
+        code: object code, which may call each other's functions, or what `joined` made of it.
         find: the address of a function of the process by its name; may raise ``Unfamiliar``.
 
     Raises:
         Unfamiliar: something in it that only LLVM's linker knows.
         OSError: the system does not give memory for code.
     """
-    image, exported = linked(objects, find)
+    image, exported = linked(code, find)
     memory = mmap.mmap(-1, max(len(image), 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.write(image)
     anchor = ctypes.c_char.from_buffer(memory)
@@ -82,20 +97,30 @@ def mapped(objects: Sequence[bytes], find: Callable[[str], int]) -> Mapped:
 
 
 def linked(
-    objects: Sequence[bytes], find: Callable[[str], int]
+    code: Joined | Sequence[bytes], find: Callable[[str], int]
 ) -> tuple[bytearray, dict[str, int]]:
     """The code as it stands in memory, wherever that is, and where in it each exported function
     begins. Raises ``Unfamiliar``."""
+    whole = code if isinstance(code, Joined) else joined(code)
+    image = bytearray(whole.image)
+    for at, name in whole.far:
+        _ADDRESS.pack_into(image, at, find(name))
+    return image, whole.exported
+
+
+def joined(objects: Sequence[bytes]) -> Joined:
+    """Object code linked up to what differs from process to process. Raises ``Unfamiliar``."""
     image, exported = bytearray(), dict[str, int]()
+    far: list[tuple[int, str]] = []
     try:
         parts = [_Part(code, image) for code in objects]
         for part in parts:
             exported |= part.exported()
         for part in parts:
-            part.relocate(image, exported, find)
+            part.relocate(image, exported, far)
     except (struct.error, IndexError, UnicodeDecodeError, ValueError) as error:
         raise Unfamiliar(str(error)) from error
-    return image, exported
+    return Joined(bytes(image), exported, tuple(far))
 
 
 class _Part:
@@ -131,9 +156,9 @@ class _Part:
         }
 
     def relocate(
-        self, image: bytearray, exported: Mapping[str, int], find: Callable[[str], int]
+        self, image: bytearray, exported: Mapping[str, int], far: list[tuple[int, str]]
     ) -> None:
-        """Write the distances between places."""
+        """Write the distances between places; what is elsewhere is noted in ``far``."""
         for _, kind, _, _, offset, size, _, target, _, _ in self.sections:
             if kind != _RELA or target not in self.starts:
                 continue
@@ -147,7 +172,7 @@ class _Part:
                     if self.symbols[number][3] != _UNDEFINED:
                         raise Unfamiliar(f"{name} is in no section")
                     place = exported.get(name)
-                    place = _stub(image, find(name)) if place is None else place
+                    place = _stub(image, name, far) if place is None else place
                     self.places[number] = place
                 struct.pack_into("<i", image, at, place + addend - at)
 
@@ -188,12 +213,13 @@ def _symbols(code: bytes, sections: list[tuple[int, ...]]) -> tuple[list[tuple[i
     return symbols, sections[link][4]
 
 
-def _stub(image: bytearray, address: int) -> int:
+def _stub(image: bytearray, name: str, far: list[tuple[int, str]]) -> int:
     """Append a jump to a function of the process, which may be far away; where it begins."""
     image += bytes(-len(image) % _STUB)
     start = len(image)
-    image += _JUMP + struct.pack("<Q", address)
+    far.append((start + len(_JUMP), name))
+    image += _JUMP + bytes(_ADDRESS.size)
     return start
 
 
-__all__ = ["Mapped", "Unfamiliar", "is_possible", "linked", "mapped"]
+__all__ = ["Joined", "Mapped", "Unfamiliar", "is_possible", "joined", "linked", "mapped"]

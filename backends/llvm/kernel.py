@@ -19,7 +19,7 @@ from unfold import cache
 from unfold.later import Later
 from unfold.named import Named
 
-from . import loading
+from . import elf, loading
 from .block import Record, Storage, data_offset
 from .division import Division, division
 from .facts import Facts, Variant, microseconds
@@ -245,7 +245,8 @@ class Kernel:
     def _compiled(self, variant: Variant) -> Image:
         from .code import compiled
 
-        return compiled(self.source, variant)
+        image = compiled(self.source, variant)
+        return image._replace(whole=loading.joined(image.object_code))
 
     def ir(self, variant: Variant | None = None) -> str:
         """The LLVM IR of a variant, by default that for a single sequence."""
@@ -289,12 +290,14 @@ class Image(Named):
         record: the fields of a call.
         storages: the sizes of the record's workspace, in its order.
         falling: whether sequences must come in falling order of their lengths.
+        object_code, whole: the code, and what `loading.joined` has made of it.
     """
 
     record: Record
     storages: tuple[Storage, ...]
     falling: bool
     object_code: loading.ObjectCode
+    whole: elf.Joined | None = None
 
     def bytes(self, lengths: Mapping[str, int], batch: int) -> list[int]:
         """The size of each storage in the workspace."""
@@ -307,7 +310,7 @@ class Entry:
     def __init__(self, image: Image) -> None:
         self.image = image
         data_offset()
-        self.library = loading.load_object(image.object_code)
+        self.library = loading.load_object(image.object_code, whole=image.whole)
         address = self.library.address("run")
         self.address = address
         self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)

@@ -19,12 +19,17 @@ class Library:
     """Machine code in this process, for as long as this object lives.
 
     ``object_code`` holds what `load_object` accepts, in this process or another one on an equal
-    machine.
+    machine; ``whole`` is what `joined` made of it.
     """
 
-    def __init__(self, object_code: ObjectCode, target: HostTarget | None = None) -> None:
+    def __init__(
+        self,
+        object_code: ObjectCode,
+        target: HostTarget | None = None,
+        whole: elf.Joined | None = None,
+    ) -> None:
         self.object_code = object_code
-        self._code = _mapped(object_code)
+        self._code = _mapped(object_code if whole is None else whole)
         if self._code is None:
             from .jit import Linked
 
@@ -37,13 +42,26 @@ class Library:
         return self._linked.address(name)
 
 
-def load_object(object_code: ObjectCode, *, target: HostTarget | None = None) -> Library:
-    """Load what `Library.object_code` once held.
+def load_object(
+    object_code: ObjectCode, *, target: HostTarget | None = None, whole: elf.Joined | None = None
+) -> Library:
+    """Load what `Library.object_code` once held, with what `joined` has made of it, if anything.
 
     Raises:
         RuntimeError: it is no object code of this platform.
     """
-    return Library(object_code, target)
+    return Library(object_code, target, whole)
+
+
+def joined(object_code: ObjectCode) -> elf.Joined | None:
+    """Object code linked as far as that is the same in every process, to be kept beside it; None
+    where LLVM's linker has to do that."""
+    if not elf.is_possible():
+        return None
+    try:
+        return elf.joined(object_code)
+    except elf.Unfamiliar:
+        return None
 
 
 def load_text(name: str, ir_text: str) -> Library:
@@ -58,12 +76,12 @@ def load_text(name: str, ir_text: str) -> Library:
     return load_object(cache.remember(cache.key(name, ir_text, host()), compiled))
 
 
-def _mapped(object_code: ObjectCode) -> elf.Mapped | None:
+def _mapped(code: ObjectCode | elf.Joined) -> elf.Mapped | None:
     """The code in memory without LLVM's linker, where that can be."""
     if not elf.is_possible():
         return None
     try:
-        return elf.mapped(object_code, _function)
+        return elf.mapped(code, _function)
     except (elf.Unfamiliar, OSError):
         return None
 
@@ -78,4 +96,4 @@ def _function(name: str) -> int:
     return ctypes.cast(found, ctypes.c_void_p).value or 0
 
 
-__all__ = ["Library", "ObjectCode", "load_object", "load_text"]
+__all__ = ["Library", "ObjectCode", "joined", "load_object", "load_text"]

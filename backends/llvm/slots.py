@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,24 +63,21 @@ class Slot:
             self.fields[k] = lengths[n]
         count = 1 if batch is None else batch
         self.hold(count)
-        starts, total = [], 0
-        sizes = entry.image.bytes(lengths, count)
-        for size in sizes:
-            starts.append(total)
-            total += size + -size % _ALIGN
+        self._sizes = entry.image.bytes(lengths, count)
+        *starts, total = accumulate((n + -n % _ALIGN for n in self._sizes), initial=0)
         self._memory = np.empty(total + _ALIGN, np.uint8)
         self.nbytes = self._memory.nbytes
-        base = self._memory.ctypes.data
-        base += -base % _ALIGN
-        for k, start in enumerate(starts):
-            self.fields[len(names) - len(starts) + k] = base + start
-        self._parts = dict(zip(r.work, zip(starts, sizes, strict=True), strict=True))
-        self._base = base - self._memory.ctypes.data
+        first = self._memory.ctypes.data
+        base = first + -first % _ALIGN
+        self._base = base - first
+        self._starts = starts
+        self.fields[len(names) - len(starts) :] = [base + start for start in starts]
         self.noted = self.storage(failures.FIELD) if failures.FIELD in r.work else None
 
     def storage(self, name: str) -> NDArray[np.int64]:
         """A storage of the workspace that holds integers."""
-        start, size = self._parts[name]
+        k = self.entry.image.record.work.index(name)
+        start, size = self._starts[k], self._sizes[k]
         return self._memory[self._base + start :][:size].view(np.int64)
 
     def place(self, fields: Iterable[tuple[int, str]], lengths: Mapping[str, int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import pickle
 import platform
 import struct
 import sys
@@ -79,6 +80,26 @@ def test_the_same_functions_as_llvm_links(optimise: bool) -> None:
     assert found[0] == found[1]
     assert found[0][0] == [-3, -2, -1, 7, 11, 23, 23, -1, 5, 6, 7, 8]
     assert set(mapped.addresses) == {"outer", "scaled"}
+
+
+def test_what_is_joined_can_be_kept_and_placed_in_another_process() -> None:
+    code = jit.object_code(TEXT)
+    whole = pickle.loads(pickle.dumps(elf.joined(code)))
+    assert isinstance(whole, elf.Joined)
+    assert {name for _, name in whole.far} == {"memcpy"}
+    assert elf.linked(whole, process) == elf.linked(code, process)
+    # Nothing of this process is in it: the addresses are entered where it is placed.
+    assert all(whole.image[at : at + 8] == bytes(8) for at, _ in whole.far)
+    placed = elf.mapped(whole, process)
+    outer, scaled = functions(placed.addresses.__getitem__)
+    assert [outer(k) for k in range(-3, 9)] == [-3, -2, -1, 7, 11, 23, 23, -1, 5, 6, 7, 8]
+    found = []
+    kept = elf.mapped(code, process)
+    for run in (scaled, functions(kept.addresses.__getitem__)[1]):
+        to, given = np.zeros(4), np.arange(1.0, 5.0)
+        run(to.ctypes.data, given.ctypes.data, given.nbytes)
+        found.append(to.tolist())
+    assert found[0] == found[1] != [0.0] * 4
 
 
 def test_code_can_be_read_and_run_and_not_be_written() -> None:
