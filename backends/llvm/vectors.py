@@ -287,6 +287,8 @@ def _across(u: Unit, rows: Components, width: int) -> Value:
 def _concatenated(u: Unit, values: Components, count: int) -> Value:
     """The first components of some registers one after the other."""
     wide = width_of(values[0].type)
+    if count == 1:
+        return u.f.lane(values[0], 0)
     if len(values) == 1:
         none = Value(values[0].type, "poison")
         return values[0] if wide == count else shuffle(u, values[0], none, range(count))
