@@ -235,10 +235,11 @@ def _dots(u: Unit, rows: Sequence[Components], b: Components) -> Components:
     products = [
         [u.binary(f"fmul {_FAST}", x, y) for x, y in zip(row, b, strict=True)] for row in rows
     ]
-    if len(rows) == 1:
-        return [_reduced(u, products[0], plus)]
     found = []
     for first, count in layout((len(rows),), u.width):
+        if count == 1:
+            found.append(_reduced(u, products[first], plus))
+            continue
         terms = zip(*products[first : first + count], strict=True)
         widths = groupby(terms, lambda column: width_of(column[0].type))
         sums = [

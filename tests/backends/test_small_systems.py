@@ -230,3 +230,30 @@ def test_a_matrix_that_maps_made_is_read_transposed(way: str) -> None:
     rows = np.exp(A) / np.exp(A).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(out.y, 2 * rows.T, rtol=1e-14)
     np.testing.assert_allclose(out.z, rows[:1] * A, rtol=1e-14)
+
+
+@pytest.mark.parametrize("size", range(1, 12))
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_products_of_every_size_give_what_the_interpreter_gives(size: int, dtype: str) -> None:
+    """Rows that fill registers, or do not, of matrices that change in time and that do not."""
+    text = """
+        model m(N):
+            input x[t]: real[N]
+            param W: real[N, N]
+            A[0] = W
+            A[t] = 0.5 * A[t-1] + outer(x[t], W @ x[t])
+            y[t] = A[t] @ x[t] + A[t]' @ tanh(x[t])
+            loss = sum[t](y[t] @ y[t] + max(A[t] @ A[t]'))
+            output y[t]
+            minimize loss
+    """
+    fast, slow = (unfold.compile(text, N=size, dtype=dtype, backend=b) for b in ("llvm", "numpy"))
+    rng = np.random.default_rng(size)
+    params, x = {"W": rng.normal(size=(size, size))}, rng.normal(size=(4, size))
+    tolerance = 1e-11 if dtype == "float64" else 1e-4
+    np.testing.assert_allclose(
+        fast(params, x=x)["y"], slow(params, x=x)["y"], rtol=tolerance, atol=tolerance * 10
+    )
+    (_, found), (_, wanted) = (fn.value_and_grad(params, x=x) for fn in (fast, slow))
+    scale = float(np.max(np.abs(wanted["W"])))
+    np.testing.assert_allclose(found["W"], wanted["W"], rtol=tolerance, atol=tolerance * scale)
