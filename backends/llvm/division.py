@@ -26,7 +26,7 @@ and 1.99 with half of the columns; of 32 rows with 256 x 1,024 weights: 1.87 eit
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from unfold.named import Named
 
 #: How many microseconds of work a thread should have.
 WORTHWHILE = 50.0
@@ -36,7 +36,7 @@ STREAMED = 2**20
 FEW = 16
 
 
-class Division(NamedTuple):
+class Division(Named):
     """How many threads share a call, and whether they are a crew; a team otherwise."""
 
     threads: int

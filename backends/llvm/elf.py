@@ -9,7 +9,6 @@ chapter 4). What is rarer than that is refused, and LLVM's linker does it.
 from __future__ import annotations
 
 import ctypes
-import mmap
 import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +35,10 @@ class Unfamiliar(Exception):
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 #: The fields of a symbol: name, info, other, section, value, size.
 _SYMBOL = struct.Struct("<IBBHQQ")
+#: Of mmap and mprotect on Linux; the module of that name takes as long to load as all that is
+#: done here.
+_READ, _WRITE, _EXECUTE, _PRIVATE, _ANONYMOUS = 0x1, 0x2, 0x4, 0x2, 0x20
+_FAILED = 2**64 - 1
 _ADDRESS = struct.Struct("<Q")
 #: The fields of a relocation: place, symbol and kind, addend.
 _RELOCATION = struct.Struct("<QQq")
@@ -84,16 +87,30 @@ def mapped(code: Joined | Sequence[bytes], find: Callable[[str], int]) -> Mapped
         OSError: the system does not give memory for code.
     """
     image, exported = linked(code, find)
-    memory = mmap.mmap(-1, max(len(image), 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.write(image)
-    anchor = ctypes.c_char.from_buffer(memory)
-    base = ctypes.addressof(anchor)
-    # Never writable and executable at once.
-    protect = ctypes.CDLL(None, use_errno=True).mprotect
-    protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    if protect(base, len(memory), mmap.PROT_READ | mmap.PROT_EXEC):
-        raise OSError(ctypes.get_errno(), "memory cannot be made executable")
-    return Mapped({name: base + at for name, at in exported.items()}, (anchor, memory))
+    region = _Region(bytes(image))
+    return Mapped({name: region.start + at for name, at in exported.items()}, (region,))
+
+
+class _Region:
+    """Memory with code in it, for as long as this object lives."""
+
+    def __init__(self, code: bytes) -> None:
+        self._system = system = ctypes.CDLL(None, use_errno=True)
+        self._size = ctypes.c_size_t(max(len(code), 1))
+        system.mmap.restype = ctypes.c_void_p
+        size, place = self._size, ctypes.c_void_p
+        start = system.mmap(None, size, _READ | _WRITE, _PRIVATE | _ANONYMOUS, -1, place(0))
+        if start == _FAILED:
+            raise OSError(ctypes.get_errno(), "there is no memory for code")
+        self.start: int = start
+        ctypes.memmove(start, code, len(code))
+        # Never writable and executable at once.
+        if system.mprotect(place(start), size, _READ | _EXECUTE):
+            raise OSError(ctypes.get_errno(), "memory cannot be made executable")
+
+    def __del__(self) -> None:
+        if hasattr(self, "start"):
+            self._system.munmap(ctypes.c_void_p(self.start), self._size)
 
 
 def linked(
