@@ -8,6 +8,7 @@ import unfold
 from unfold.backends import llvm
 from unfold.backends.llvm import choose, jit
 from unfold.backends.llvm.facts import Variant
+from unfold.backends.llvm.stock import Stock
 
 SCALAR = """
 model m():
@@ -36,7 +37,9 @@ def test_the_listing_is_of_the_code_that_runs(
 ) -> None:
     if not small:
         monkeypatch.setattr(choose, "UNROLLED", -1)
-        monkeypatch.setattr(jit, "_LINES", 10**6)  # in one piece
+        # In one piece, with all that it calls.
+        monkeypatch.setattr(jit, "_LINES", 10**6)
+        monkeypatch.setattr(jit, "stock", lambda: Stock("empty"))
     kernel = llvm.compile(unfold.loads(text).program, dtype="float64", sum_adjoints=False)
     code, ir = kernel._entry(Variant(1, False, False)).image.object_code, kernel.ir()
     assert jit.object_code(ir, optimise=optimise) == code

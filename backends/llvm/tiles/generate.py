@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from unfold.expr import REAL
 from unfold.plan import Buffer, Plan, Result
@@ -68,11 +69,16 @@ def generate(
     return Code(str(g.module), g.layout(), g.alone, g.falling)
 
 
+#: A function of so many instructions is followed by another one.
+LARGE = 250
+#: A part of a function: written with what it is given.
+Part: TypeAlias = Callable[[TileEmitter], None]
+
 _CLEAR = [("ptr", "field", ""), ("i64", "size", "")]
 
 
 class Generator:
-    """Writes the functions ``shared``, ``pack``, ``body`` and ``run`` of a plan."""
+    """Writes the functions ``shared``, ``pack``, ``body`` (in parts) and ``run`` of a plan."""
 
     def __init__(
         self,
@@ -119,7 +125,7 @@ class Generator:
         kept = (plan.buffers[n].size for n, size in self.rings.items() if size == STRIP)
         self.of_strip = extent(body, max(kept, default=1))
         self.function("shared", lambda te: te.ops(shared), shared=True)
-        self.function("body", lambda te: self.body(te, body))
+        self.bodies = self.functions("body", self.body(body))
         # Which operands must be packed is known once the body is written.
         self.function("pack", self.pack, shared=True)
         self.run()
@@ -147,6 +153,22 @@ class Generator:
         write(te)
         f.ret()
         self.module.add(str(f))
+
+    def functions(self, name: str, parts: Sequence[Part]) -> list[str]:
+        """As `function`, for code that is written part by part: functions to be called in order.
+
+        LLVM takes longer for a large one than for several, which can be compiled at the same time.
+        """
+        waiting, names = list(parts), list[str]()
+
+        def some(te: TileEmitter) -> None:
+            while waiting and te.f.count < LARGE:
+                waiting.pop(0)(te)
+
+        while waiting:
+            names.append(f"{name}.{len(names)}" if names else name)
+            self.function(names[-1], some)
+        return names
 
     def emitter(self, f: Function, shared: bool) -> TileEmitter:
         known = {a.name[1:]: a for a in f.args}
@@ -244,21 +266,29 @@ class Generator:
 
     # --- what they do -----------------------------------------------------------------------------
 
-    def body(self, te: TileEmitter, ops: Sequence[Op]) -> None:
-        deliver = Deliverer(te, self)
-        if not self.alone:
+    def body(self, ops: Sequence[Op]) -> list[Part]:
+        """What is done for all sequences."""
+
+        def collect(te: TileEmitter) -> None:
             several = te.f.compare("icmp sgt", te.known["rows"], integer(1))
             with te.f.when(several), te.tile.scope():
                 for b in self.plan.buffers.values():
                     if b.kind == "input" and b.axes and b.name not in self.by_strips:
-                        deliver.collect(b, self.given(te.f, "inputs", b.name))
-        if self.falling:
+                        Deliverer(te, self).collect(b, self.given(te.f, "inputs", b.name))
+
+        def unequal(te: TileEmitter) -> None:
             te.is_whole = False
             Unequal(te, self.ends(te.f), te.known["rows"]).ops(ops)
-        else:
-            te.ops(ops)
-        for r in self.plan.results:
-            deliver.result(r)
+
+        def results(te: TileEmitter) -> None:
+            deliver = Deliverer(te, self)
+            for r in self.plan.results:
+                deliver.result(r)
+
+        first = [] if self.alone else [collect]
+        if self.falling:
+            return [*first, unequal, results]
+        return [*first, *(partial(TileEmitter.ops, ops=[op]) for op in ops), results]
 
     def scratch(self, f: Function, size: int) -> Value:
         """The address of space for so many reals, for the use of one kernel at a time."""
@@ -309,11 +339,13 @@ class Generator:
             if self.ragged:
                 at = f.offset(self.ends(f), "i64", loop.index)
                 own[self.plan.lengths.index(OWN)] = f.load("i64", at, 8)
-            f.call_void("body", f.args[0], *own, *lengths, loop.index, one)
+            for name in self.bodies:
+                f.call_void(name, f.args[0], *own, *lengths, loop.index, one)
             loop.close()
         else:
             with f.when(f.compare("icmp sgt", batch, zero)):
-                f.call_void("body", f.args[0], *lengths, *lengths, zero, batch)
+                for name in self.bodies:
+                    f.call_void(name, f.args[0], *lengths, *lengths, zero, batch)
         f.ret()
         self.module.add(str(f))
         if self.crew:
