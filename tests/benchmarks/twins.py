@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+#: The size R of attention in the benchmarks.
+HEADS = 8
 Loss = Callable[[dict[str, Any]], Any]
 
 
@@ -21,6 +23,37 @@ def causal_attention(p: dict[str, Any]) -> Any:
     mask = jnp.tril(jnp.ones(score.shape, bool))
     z = jax.nn.softmax(jnp.where(mask, score, -jnp.inf), axis=1) @ v
     return jnp.mean((z @ p["W_o"].T + p["b_o"] - p["target"]) ** 2)
+
+
+def cross_attention(p: dict[str, Any]) -> Any:
+    heads, width = HEADS, p["W_q"].shape[0] // HEADS
+    q = (p["x"] @ p["W_q"].T).reshape(-1, heads, width)
+    k, v = ((p["memory"] @ p[name].T).reshape(-1, heads, width) for name in ("W_k", "W_v"))
+    score = jnp.einsum("trp,srp->rts", q, k) / jnp.sqrt(float(width))
+    z = jnp.einsum("rts,srp->trp", jax.nn.softmax(score, axis=-1), v)
+    y = z.reshape(len(z), -1) @ p["W_o"].T
+    return jnp.mean((y - p["target"]) ** 2)
+
+
+def transformer_block(p: dict[str, Any]) -> Any:
+    heads, width = HEADS, p["W_q"].shape[0] // HEADS
+
+    def normal(x: Any, gain: Any, bias: Any) -> Any:
+        centred = x - x.mean(axis=1, keepdims=True)
+        return gain * centred / jnp.sqrt(x.var(axis=1, keepdims=True) + 1e-5) + bias
+
+    x = p["E"][p["tokens"]]
+    n = normal(x, p["gain1"], p["bias1"])
+    q, k, v = ((n @ p[f"W_{a}"].T).reshape(-1, heads, width) for a in "qkv")
+    score = jnp.einsum("trp,srp->rts", q, k) / jnp.sqrt(float(width))
+    mask = jnp.tril(jnp.ones(score.shape[1:], bool))
+    a = jax.nn.softmax(jnp.where(mask, score, -jnp.inf), axis=-1)
+    u = x + jnp.einsum("rts,srp->trp", a, v).reshape(len(x), -1) @ p["W_o"].T
+    m = normal(u, p["gain2"], p["bias2"])
+    inner = jax.nn.relu(m @ p["W_up"].T + p["b_up"])
+    logits = (u + inner @ p["W_down"].T + p["b_down"]) @ p["W_y"].T
+    chosen = jnp.take_along_axis(logits, p["next"][:, None], axis=1)[:, 0]
+    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - chosen)
 
 
 def ntm(p: dict[str, Any]) -> Any:
@@ -123,5 +156,8 @@ def hyena(p: dict[str, Any]) -> Any:
 
 
 TWINS: dict[str, Loss] = {
-    f.__name__: f for f in (causal_attention, ntm, hmm, neural_ode, lstm, gru, hyena)
-}
+    f.__name__: f
+    for f in (
+        causal_attention, cross_attention, transformer_block, ntm, hmm, neural_ode, lstm, gru, hyena,
+    )
+}  # fmt: skip
