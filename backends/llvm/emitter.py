@@ -7,9 +7,9 @@ positions, what is computed from those) stays in scalars.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,12 +17,13 @@ from unfold.domain import EVERYWHERE, Domain
 from unfold.expr import Call, Const, Expr, Guard, Position, Reduce, Ref, free_symbols, names
 from unfold.plan import Loop, statements
 
-from . import vecmath, vectors
+from . import runs, vecmath, vectors
 from .components import Components, add, dims, extreme
 from .elementwise import Formats
 from .indexing import Indexer
 from .ir import Function, Value, integer, real, width_of
 from .memory import Memory
+from .runs import Run
 
 #: From this many entries on, a component chosen at run time is loaded rather than selected.
 _LOAD_ENTRIES = 4
@@ -54,6 +55,8 @@ class Emitter(Indexer):
         super().__init__(f, formats, env, memory.width)
         self.memory = memory
         self.context = context
+        #: The iterations of the loop around that are done at once.
+        self.run: Run | None = None
         #: What the loop around assigns.
         self.assigned: frozenset[str] = frozenset()
 
@@ -81,6 +84,8 @@ class Emitter(Indexer):
         if isinstance(e, Position):
             return [self.position(e.poly)]
         if isinstance(e, Ref):
+            if self.run is not None and self.run.reads(e):
+                return [runs.load(self, self.run, e)]
             return self.memory.load(self, e.name, self.place(e.index))
         if isinstance(e, Guard):
             return self.guarded(e)
@@ -199,14 +204,23 @@ class Emitter(Indexer):
             ]
             return [add(self, a, b) for a, b in zip(state, terms, strict=True)]
 
-        totals = self.fold(e, e.body, self.zero("real"), accumulate)
+        def plus(a: Components, b: Components) -> Components:
+            return [add(self, x, y) for x, y in zip(a, b, strict=True)]
+
+        totals = self.fold(e, e.body, self.zero("real"), accumulate, plus)
         return [
             self.binary("fadd", vecmath.emit(f, "log", t), s)
             for t, s in zip(totals, shifts, strict=True)
         ]
 
-    def fold(self, e: Reduce, body: Expr, start: Value, step: Any) -> Components:
-        """Run through all points of a reduction's domain, combining the body's components."""
+    def fold(
+        self, e: Reduce, body: Expr, start: Value, step: Step, merge: Step | None = None
+    ) -> Components:
+        """Run through all points of a reduction's domain, combining the body's components.
+
+        ``step(state, values)`` takes the values at a point in; ``merge(state, state)`` combines
+        what was found at some points with what was found at others, if ``step`` does not.
+        """
         for part in steady(e, self.context):
             self.value(part)
         width = self.lanes_of(body)
@@ -219,6 +233,8 @@ class Emitter(Indexer):
                     return self.widened(step(state, self.value(body)), width)
             index, rest = indices[0], indices[1:]
             lo, hi = self.bounds(e.domain.project_out(rest), index)
+            if not rest and self.memory.width > 1 and body.is_real and runs.is_run(body, index):
+                return self.in_runs(index, lo, hi, body, state, step, merge or step)
             with self.index_scope(index):
                 loop = self.f.loop(lo, hi, 1, state)
                 self.env[index] = loop.index
@@ -240,6 +256,34 @@ class Emitter(Indexer):
         return [
             f.phi(a.type, [(a, last), (b, before.label)]) for a, b in zip(found, state, strict=True)
         ]
+
+    def in_runs(
+        self, index: str, lo: Value, hi: Value, body: Expr, state: Components, step: Step,
+        merge: Step,
+    ) -> Components:  # fmt: skip
+        """The innermost loop of `fold`, over many points at once; state has a neutral start."""
+        f, width = self.f, self.memory.width
+        upto = f.binary("sub", runs.count(self, lo, hi), integer(1))
+        with self.index_scope(index):
+            loop = f.loop(integer(0), upto, 1, [f.splat(v, width) for v in state])
+            with self.at_once(runs.run_at(self, index, loop.index, lo, hi)) as run:
+                values = [f.splat(v, width) for v in self.value(body)]
+            found = step(loop.state, values)
+            kept = [f.select(run.inside, a, b) for a, b in zip(found, loop.state, strict=True)]
+        return [
+            vectors.reduced(self, [v], lambda a, b: merge([a], [b])[0]) for v in loop.close(kept)
+        ]
+
+    @contextmanager
+    def at_once(self, run: Run) -> Iterator[Run]:
+        """The iterations of a loop that are done at once."""
+        outer, self.run = self.run, run
+        yield run
+        self.run = outer
+
+
+#: Combines the components of one element with those of another.
+Step: TypeAlias = Callable[[Components, Components], Components]
 
 
 def _is_product(e: Expr) -> bool:

@@ -317,7 +317,11 @@ class Function:
 
     def store(self, value: Value, pointer: Value, align: int) -> Line:
         """Write memory; the instruction, for `drop`."""
-        line = Line(f"store {value}, {pointer}, align {align}")
+        return self.line(f"store {value}, {pointer}, align {align}")
+
+    def line(self, text: str) -> Line:
+        """An instruction without a result, for `drop`."""
+        line = Line(text)
         self.emit(line)
         return line
 

@@ -16,6 +16,7 @@ from unfold.expr import Ref
 from unfold.plan import Buffer, Loop, Node, Plan, Result, Statement
 from unfold.poly import Poly
 
+from . import runs
 from .block import Record, data_offset
 from .carrying import Carried, carried, lone
 from .components import Components, add
@@ -193,6 +194,9 @@ class _Generator:
         for a, b in ends[1:]:
             lo = e.f.intrinsic("llvm.smin", lo, a)
             hi = e.f.intrinsic("llvm.smax", hi, b)
+        if self.width > 1 and runs.is_run_of_statements(node):
+            self.in_runs(e, node, lo, hi)
+            return
         held = [
             c for c in carried(node, self.plan.buffers, e.context, self.alone)
             if c.stands or all(e.known(ref) is not None for ref in c.first or ())
@@ -214,6 +218,22 @@ class _Generator:
                 values = [next(left) for _ in self.pieces(c)]
                 if c.last is not None:
                     e.remember(c.last[k], values)
+
+    def in_runs(self, e: Emitter, node: Loop, lo: Value, hi: Value) -> None:
+        """A loop whose iterations are done side by side."""
+        upto = e.f.binary("sub", runs.count(e, lo, hi), integer(1))
+        with e.index_scope(node.index):
+            loop = e.f.loop(integer(0), upto, 1)
+            with e.at_once(runs.run_at(e, node.index, loop.index, lo, hi)) as run:
+                for s in node.body:
+                    assert isinstance(s, Statement)
+                    (value,) = e.remember(self.element(s), self.assigned(e, s))
+                    runs.store(e, run, s, value)
+            loop.close()
+
+    def assigned(self, e: Emitter, s: Statement) -> Components:
+        """What a statement of a run assigns, in its lanes."""
+        return [e.f.splat(v, self.width) for v in e.value(s.rhs)]
 
     def pieces(self, c: Carried) -> Sequence[Piece]:
         return layout(self.plan.buffers[c.now.name].shape, self.width)

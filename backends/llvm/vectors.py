@@ -238,7 +238,7 @@ def _dots(u: Unit, rows: Sequence[Components], b: Components) -> Components:
     found = []
     for first, count in layout((len(rows),), u.width):
         if count == 1:
-            found.append(_reduced(u, products[first], plus))
+            found.append(reduced(u, products[first], plus))
             continue
         terms = zip(*products[first : first + count], strict=True)
         widths = groupby(terms, lambda column: width_of(column[0].type))
@@ -288,8 +288,6 @@ def _across(u: Unit, rows: Components, width: int) -> Value:
 def _concatenated(u: Unit, values: Components, count: int) -> Value:
     """The first components of some registers one after the other."""
     wide = width_of(values[0].type)
-    if count == 1:
-        return u.f.lane(values[0], 0)
     if len(values) == 1:
         none = Value(values[0].type, "poison")
         return values[0] if wide == count else shuffle(u, values[0], none, range(count))
@@ -307,7 +305,7 @@ def _outer(u: Unit, node: Call, args: Sequence[Components]) -> Components:
 # --- reductions ---------------------------------------------------------------------------------
 
 
-def _reduced(u: Unit, pieces: Components, combine: Combine) -> Value:
+def reduced(u: Unit, pieces: Components, combine: Combine) -> Value:
     """All components of some pieces combined, one half of a register with the other."""
     single = []
     for width, group in groupby(pieces, lambda v: width_of(v.type)):
@@ -340,9 +338,9 @@ def _reduction(which: str) -> Rule:
 
         shape, axis = dims(node.args[0].shape), node.attr("axis")
         if axis is None:
-            return [_reduced(u, args[0], combine)]
+            return [reduced(u, args[0], combine)]
         if axis == len(shape) - 1:
-            found = [_reduced(u, row, combine) for row in _rows(u, args[0], shape)]
+            found = [reduced(u, row, combine) for row in _rows(u, args[0], shape)]
             return together(u, found, dims(node.shape))
         numbers = np.array(groups(shape, axis))
         terms = [
@@ -355,10 +353,10 @@ def _reduction(which: str) -> Rule:
 
 def _exponentials(u: Unit, values: Components) -> tuple[Components, Value, Value]:
     """``exp(v - shift)`` of each component, the shift, and their sum; see `components`."""
-    top = _reduced(u, values, lambda a, b: extreme(u, "max", a, b))
+    top = reduced(u, values, lambda a, b: extreme(u, "max", a, b))
     shift = components.shift(u, top)
     terms = [vecmath.emit(u.f, "exp", u.binary("fsub", v, shift)) for v in values]
-    return terms, shift, _reduced(u, terms, lambda a, b: add(u, a, b))
+    return terms, shift, reduced(u, terms, lambda a, b: add(u, a, b))
 
 
 def _log_of_sum(u: Unit, values: Components) -> Value:
@@ -444,4 +442,4 @@ RULES: dict[str, Rule] = {
     "cross_entropy": _cross_entropy,
 }
 
-__all__ = ["RULES", "apart", "emit", "filled", "joined", "layout", "shuffle", "together"]
+__all__ = ["RULES", "apart", "emit", "filled", "joined", "layout", "reduced", "shuffle", "together"]
