@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING
 
 from unfold.domain import Domain
 from unfold.expr import Call, Expr, Guard, Reduce
 
+from ..components import dims
 from .nodes import Branch, ColumnSum, Contract, Map, Op, ScatterSum, Stretch, View
 from .stretching import stretches
+from .walking import HEADS
 
 if TYPE_CHECKING:
     from .expressions import Expressions
@@ -119,7 +122,17 @@ def reduce_rows(s: Expressions, target: View, e: Reduce) -> bool:
 
 
 def _add_term(s: Expressions, target: View, e: Expr) -> None:
-    """Add a term, summed over rows; a number times a vector is a sum of outer products."""
+    """Add a term, summed over rows; a number times a vector is a sum of outer products, and so is
+    each row of a few numbers times as many vectors."""
+    if isinstance(e, Call) and e.op == "mul" and len(target.shape) == 2 and len(e.args) == 2:
+        heads, size = target.shape
+        few, many = sorted(e.args, key=lambda a: prod(dims(a.shape)))
+        if (dims(few.shape), dims(many.shape)) == ((heads, 1), (heads, size)) and heads <= HEADS:
+            left, right = (own_rows(s, s.view(a), a) for a in (few, many))
+            for r in range(heads):
+                line = replace(target.taken(0, r), shape=(1, size), strides=(size, 1))
+                s.ops.append(Contract(line, left.taken(0, r), right.taken(0, r)))
+            return
     if isinstance(e, Call) and e.op == "mul" and len(target.shape) == 1 and target.size > 1:
         scalars = [a for a in e.args if a.shape == ()]
         vectors = [a for a in e.args if a.shape == e.shape]

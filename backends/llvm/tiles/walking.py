@@ -16,10 +16,13 @@ from dataclasses import fields, replace
 from typing import Any
 
 from unfold.domain import Domain
-from unfold.expr import Reduce, walk
+from unfold.expr import Call, Reduce, walk
 from unfold.plan import Node, Plan, Statement
 
 from .nodes import ColumnSum, Contract, Eliminate, Fold, Map, Op, Product, ScatterSum, View
+
+#: So many heads at most have a product each.
+HEADS = 16
 
 _PLAIN = (Map, Fold, Product, Eliminate, ColumnSum, Contract, ScatterSum)
 
@@ -52,7 +55,33 @@ def along(ops: Sequence[Op], index: str, made: Container[str]) -> tuple[Op, ...]
         index: the loop's index.
         made: the temporaries of the body: they have a row for each value of the index.
     """
-    return tuple(_along(op, index, made) if isinstance(op, _PLAIN) else op for op in ops)
+    found: list[Op] = []
+    for op in ops:
+        moved = _along(op, index, made) if isinstance(op, _PLAIN) else op
+        found.extend(_by_heads(moved) if isinstance(moved, Fold) else (moved,))
+    return tuple(found)
+
+
+def _by_heads(op: Fold) -> tuple[Op, ...]:
+    """Inner products of a few vectors, one operand the same in all rows, as products of matrices.
+
+    before:  all s: e[s,:] = sum(q * k[s], axis = 1)       R heads of P components
+    after:   all s: e[s,r] = k[s,r,:] @ q[r,:]             for each head r
+    """
+    rhs, factors = op.rhs, list(op.leaves.items())
+    if op.op != "sum" or op.axis != 1 or not isinstance(rhs, Call) or rhs.op != "mul":
+        return (op,)
+    if len(factors) != 2 or {e for e, _ in factors} != set(rhs.args):
+        return (op,)
+    (_, left), (_, right) = factors
+    if left.shape != right.shape or left.shared == right.shared or op.target.shared:
+        return (op,)
+    heads, _ = left.shape
+    if heads > HEADS or left.pick is not None or right.pick is not None:
+        return (op,)
+    return tuple(
+        Product(op.target.taken(0, r), left.taken(0, r), right.taken(0, r)) for r in range(heads)
+    )
 
 
 def _along(op: Any, index: str, made: Container[str]) -> Any:
