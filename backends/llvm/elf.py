@@ -95,22 +95,23 @@ class _Region:
     """Memory with code in it, for as long as this object lives."""
 
     def __init__(self, code: bytes) -> None:
-        self._system = system = ctypes.CDLL(None, use_errno=True)
-        self._size = ctypes.c_size_t(max(len(code), 1))
+        system = ctypes.CDLL(None, use_errno=True)
         system.mmap.restype = ctypes.c_void_p
-        size, place = self._size, ctypes.c_void_p
+        size, place = ctypes.c_size_t(max(len(code), 1)), ctypes.c_void_p
         start = system.mmap(None, size, _READ | _WRITE, _PRIVATE | _ANONYMOUS, -1, place(0))
         if start == _FAILED:
             raise OSError(ctypes.get_errno(), "there is no memory for code")
         self.start: int = start
+        self._taken, self._give_back = (place(start), size), system.munmap
         ctypes.memmove(start, code, len(code))
         # Never writable and executable at once.
         if system.mprotect(place(start), size, _READ | _EXECUTE):
             raise OSError(ctypes.get_errno(), "memory cannot be made executable")
 
     def __del__(self) -> None:
-        if hasattr(self, "start"):
-            self._system.munmap(ctypes.c_void_p(self.start), self._size)
+        # When Python ends, modules may be gone before this object.
+        if hasattr(self, "_taken"):
+            self._give_back(*self._taken)
 
 
 def linked(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import pickle
 import platform
 import struct
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -208,3 +210,17 @@ model m(D, H):
         loss, grads = fn.value_and_grad(fn.init(seed=0), x=x)
         found.append([loss.tobytes(), *(g.tobytes() for g in grads.values())])
     assert found[0] == found[1]
+
+
+def test_python_ends_without_a_word_while_code_is_in_memory() -> None:
+    code = """
+import numpy as np, unfold
+text = "model m(): input x[t]: real; s[0] = 0; s[t] = s[t-1] + x[t]; output s[t]"
+np.kept = unfold.compile(text.replace(": input", ":\\n input").replace("; ", "\\n "))
+np.kept({}, x=np.ones(3))  # it outlives the modules of this package
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "UNFOLD_CACHE": "off"},
+    )  # fmt: skip
+    assert done.stderr == ""
