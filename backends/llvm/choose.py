@@ -18,6 +18,8 @@ from .components import dims
 UNROLLED = 2500
 #: Up to so many, two registers of sequences go side by side: one computes while the other waits.
 DOUBLED = 800
+#: From so many components on, those of one sequence go side by side.
+SEVERAL = 4
 
 
 def is_small(program: Program) -> bool:
@@ -30,13 +32,22 @@ def is_light(program: Program) -> bool:
     return total(program) <= DOUBLED
 
 
-def has_products(program: Program) -> bool:
-    """Whether vectors or matrices are multiplied.
+def has_vectors(program: Program) -> bool:
+    """Whether vectors are long enough, or are multiplied with matrices.
 
     Components of one sequence then go side by side in registers (see `vectors`), which would only
     be in the way of the few scalars of other small systems.
     """
-    return any({"matmul", "outer"} & kinds(eq.rhs) for eq in program.equations)
+    return any(
+        not kinds(eq.rhs).isdisjoint(("matmul", "outer")) or longest(eq.rhs) >= SEVERAL
+        for eq in program.equations
+    )
+
+
+@remembered
+def longest(e: Expr) -> int:
+    """The most components that a part of an expression has."""
+    return max(prod(dims(node.shape)) for node in walk(e))
 
 
 def total(program: Program) -> int:

@@ -93,7 +93,7 @@ class Code:
             plan = choose.arranged(plan.program, source.small, own="T")
         if source.small:
             width = 1
-            if variant.lanes == 1 and choose.has_products(plan.program):
+            if variant.lanes == 1 and choose.has_vectors(plan.program):
                 width = jit.host().lanes(source.dtype)
                 own = "T" if variant.ragged else None
                 plan = choose.arranged(columns(plan.program), True, own)

@@ -32,7 +32,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each of the kinds of native code, whatever the size of the program: the components of one
     sequence by themselves or side by side, or in memory."""
     monkeypatch.setattr(choose, "UNROLLED", -1 if request.param == "tiles" else 10**9)
-    monkeypatch.setattr(choose, "has_products", lambda program: request.param == "vectors")
+    monkeypatch.setattr(choose, "has_vectors", lambda program: request.param == "vectors")
     return str(request.param)
 
 

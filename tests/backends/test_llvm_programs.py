@@ -31,7 +31,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     """Each of the kinds of native code, whatever the size of the program: the components of one
     sequence by themselves or side by side, or in memory, the last also with strips of two steps."""
     monkeypatch.setattr(choose, "UNROLLED", WAYS[request.param])
-    monkeypatch.setattr(choose, "has_products", lambda program: request.param == "vectors")
+    monkeypatch.setattr(choose, "has_vectors", lambda program: request.param == "vectors")
     if request.param == "short strips":
         monkeypatch.setattr(strips, "ROWS", 2)
         monkeypatch.setattr(strips, "STEPS", 2)

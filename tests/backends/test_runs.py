@@ -54,7 +54,7 @@ def test_which_loops_go_a_register_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
     assert "masked.store" in listed(ATTENTION)
     assert "masked.store" not in listed(IN_ORDER)
     # Where sequences go side by side, or all is scalars, nothing else does.
-    monkeypatch.setattr(choose, "has_products", lambda program: False)
+    monkeypatch.setattr(choose, "has_vectors", lambda program: False)
     assert "masked" not in listed(ATTENTION)
 
 
