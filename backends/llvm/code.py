@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unfold.collecting import uncollected
-from unfold.plan import Plan, copies, hoist, parts, retime, settle
+from unfold.plan import Plan, copies, hoist, parts, retime, settle, steady
 from unfold.program import Program
 
 from . import choose, crew, jit, lanes, solving, tiles
@@ -68,7 +68,7 @@ class Source:
 
 def source(program: Program, dtype: str, threads: int, sum_adjoints: bool) -> Source:
     """The plan of a program, for the kind of code that suits it."""
-    program = settle(program)
+    program = steady(settle(program))
     small = choose.is_small(program)
     made = choose.arranged(program if small else retime(hoist(copies(parts(program)))), small)
     return Source(made, small, dtype, threads, sum_adjoints)

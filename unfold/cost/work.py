@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..expr import Call, Const, Expr
+from ..ops.functions import FUNCTIONS
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,6 @@ ARITHMETIC = frozenset(
     ("add", "sub", "mul", "div", "neg", "abs", "sign", "maximum", "minimum", "relu", "where")
     + ("lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not")
     + ("mod", "floordiv", "floor", "ceil", "round", "outer", "scatter", "half_lower")
-)
-#: One function for each component of the result.
-FUNCTIONS = frozenset(
-    ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "sigmoid", "softplus", "erf")
-    + ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "exp_diff")
 )
 #: Numbers are moved or renamed, none is computed.
 MOVES = frozenset(

@@ -9,7 +9,7 @@ from .accumulate import accumulate
 from .build import build as plan
 from .copies import copies
 from .fuse import fuse
-from .hoist import hoist
+from .hoist import hoist, steady
 from .interchange import interchange
 from .nodes import Buffer, Loop, Node, Plan, Result, Statement, statements
 from .parts import parts
@@ -21,4 +21,4 @@ from .verify import PlanError, verify
 
 __all__ = ["Buffer", "Loop", "Node", "Plan", "PlanError", "Result", "Statement", "accumulate",
            "copies", "fuse", "hoist", "interchange", "parts", "peel", "plan", "retime", "settle",
-           "split", "statements", "verify"]  # fmt: skip
+           "split", "statements", "steady", "verify"]  # fmt: skip

@@ -4,6 +4,10 @@ before:  scan t: h[t] = tanh(W @ x[t] + U @ h[t-1] + b)
 after:   all t:  h_in[t] = W @ x[t] + b            one product for all of time
          scan t: h[t] = tanh(h_in[t] + U @ h[t-1])
 
+before:  solve z[t]: z[t] = tanh(W @ z[t] + tanh(V @ x[t]))
+after:   z_in[t] = tanh(V @ x[t])                  once, not in every step of the search
+         solve z[t]: z[t] = tanh(W @ z[t] + z_in[t])
+
 before:  U_bar = sum[t](outer(2 * g[t], h[t-1]))
 after:   all t:  U_left[t] = 2 * g[t]
          U_bar = sum[t](outer(U_left[t], h[t-1]))  one product with time as its inner dimension
@@ -14,7 +18,7 @@ the schedule finds its place; nothing here decides an order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..dependence import distinct
 from ..domain import Domain
@@ -29,28 +33,43 @@ from ..expr import (
     fresh,
     kinds,
     names,
+    subs_positions,
     walk,
     with_operands,
 )
+from ..ops.functions import FUNCTIONS
 from ..poly import Poly
 from ..program import Axis, Equation, Program, Var
 from ..schedule import Node, Scan, schedule
-from ..transform.common import axis_range
+from ..transform.common import axis_range, nameless
 
-_PRODUCTS = frozenset(("matmul", "outer"))
+#: What is worth a place of its own outside of a loop over time, and outside of a search.
+_REDUCTIONS = frozenset(("Reduce",))
+_PRODUCTS = _REDUCTIONS | {"matmul", "outer"}
+_SEARCHED = _PRODUCTS | FUNCTIONS
 
 
 def hoist(program: Program) -> Program:
-    """The program with every matrix product in the outermost place it can have."""
+    """The program with every matrix product and every reduction in the outermost place it can
+    have."""
+    return _hoisted(program, _PRODUCTS)
+
+
+def steady(program: Program) -> Program:
+    """The same, but products stay where they are, unless in the search for a solution."""
+    return _hoisted(program, _REDUCTIONS)
+
+
+def _hoisted(program: Program, sought: frozenset[str]) -> Program:
     loops = carried_names(program)
-    work = _Hoister(program)
+    work = _Hoister(program, sought)
     for number, eq in enumerate(program.equations):
         nest = tuple(i for i in eq.indices if i not in eq.pins)
-        carried = loops.get(number, frozenset())
+        carried, wanted = loops.get(number, frozenset()), sought
         if eq.solver is not None:
             # The search for a solution is a loop too, which only its unknown changes.
-            carried |= {eq.name}
-        place = _Place(eq, nest, eq.domain, carried)
+            carried, wanted = carried | {eq.name}, _SEARCHED
+        place = _Place(eq, nest, eq.domain, carried, wanted)
         rhs = work.expression(distinct(eq.rhs, eq.indices), place, root=True)
         work.equations.append(Equation(eq.name, eq.indices, eq.domain, rhs, eq.span, eq.solver))
     return program.with_(vars=work.vars, equations=tuple(work.equations))
@@ -75,42 +94,47 @@ def carried_names(program: Program) -> dict[int, frozenset[str]]:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where an expression stands: its equation, the loops around it, and what those compute."""
+    """Where an expression stands: its equation, the loops around it, what those compute, and which
+    operations are looked for."""
 
     equation: Equation
     nest: tuple[str, ...]
     domain: Domain
     carried: frozenset[str]
+    sought: frozenset[str]
 
     def under(self, node: Guard | Reduce) -> _Place:
         inner = node.indices if isinstance(node, Reduce) else ()
         domain = self.domain & node.domain
-        return _Place(self.equation, self.nest + inner, domain, self.carried)
+        return replace(self, nest=self.nest + inner, domain=domain)
 
 
 class _Hoister:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, sought: frozenset[str]) -> None:
         self.program = program
+        self.sought = sought
         self.given = program.given
         self.vars: dict[str, Var] = dict(program.vars)
         self.equations: list[Equation] = []
-        self.known: dict[tuple[Expr, Domain], Ref] = {}
+        self.known: dict[tuple[Domain, Expr], str] = {}
 
     def expression(self, e: Expr, place: _Place, root: bool = False) -> Expr:
         """``e`` with what can leave its loops replaced by reads of new variables."""
-        if kinds(e).isdisjoint(_PRODUCTS):
+        if kinds(e).isdisjoint(place.sought):
             return e
         if not root and self.can_leave(e, place):
             moved = self.variable(e, place, "in")
             if moved is not None:
                 return moved
-        if isinstance(e, Call) and e.op == "add":
+        if isinstance(e, Call) and e.op == "add" and "matmul" in place.sought:
             return self.sum_of_terms(e, place)
         if isinstance(e, (Guard, Reduce)):
             body = self.expression(e.body, place.under(e))
-            if isinstance(e, Reduce):
+            if isinstance(e, Guard):
+                return Guard(e.domain, body)
+            if "outer" in place.sought:
                 return self.reduction(e, body, place)
-            return Guard(e.domain, body)
+            return Reduce(e.op, e.indices, e.domain, body)
         return with_operands(e, tuple(self.expression(c, place) for c in e.operands))
 
     def can_leave(self, e: Expr, place: _Place) -> bool:
@@ -129,7 +153,7 @@ class _Hoister:
         """Of a sum, the terms that can leave do so together."""
         found = self.params_first(terms(e), place)
         leaving = [t for t in found if self.unchanged(t, place)]
-        products = not all(kinds(t).isdisjoint(_PRODUCTS) for t in leaving)
+        products = not all(kinds(t).isdisjoint(place.sought) for t in leaving)
         groups: dict[frozenset[str], list[Expr]] = {}
         for t in leaving:
             groups.setdefault(free_symbols(t) & set(place.nest), []).append(t)
@@ -154,7 +178,7 @@ class _Hoister:
     def is_fixed(self, e: Expr) -> bool:
         """Whether an expression is made of parameters without positions."""
         refs = [n for n in walk(e) if isinstance(n, Ref)]
-        fixed = all(self.program.vars[n.name].role == "param" for n in refs)
+        fixed = all(self.vars[n.name].role == "param" for n in refs)
         return bool(refs) and fixed and not free_symbols(e)
 
     def variable(self, e: Expr, place: _Place, suffix: str) -> Ref | None:
@@ -168,9 +192,10 @@ class _Hoister:
         # Of two indices that pin each other, as on a diagonal, both are needed.
         domain = place.domain.subs(place.equation.pins).project_out(dropped)
         domain = domain.simplified(self.given)
-        key = (e, domain)
+        here = tuple(Poly.symbol(i) for i in indices)
+        key = nameless(Equation("", indices, domain, _unbound(e)))
         if key in self.known:
-            return self.known[key]
+            return Ref(self.known[key], here, e.shape, e.type)
         axes = []
         try:
             for i in indices:
@@ -179,10 +204,12 @@ class _Hoister:
             return None
         name = fresh(f"{place.equation.name}_{suffix}", self.vars)
         self.vars[name] = Var(name, "variable", tuple(axes), e.shape, e.type, generated=True)
-        self.equations.append(Equation(name, indices, domain, e))
-        read = Ref(name, tuple(Poly.symbol(i) for i in indices), e.shape, e.type)
-        self.known[key] = read
-        return read
+        self.known[key] = name
+        made = Equation(name, indices, domain, e)
+        carried = place.carried if names(e) & place.carried else frozenset()
+        inner = _Place(made, indices, domain, carried, self.sought)
+        self.equations.append(made.with_rhs(self.expression(e, inner, root=True)))
+        return Ref(name, here, e.shape, e.type)
 
     # --- sums of outer products -------------------------------------------------------------------
 
@@ -219,6 +246,18 @@ class _Hoister:
             # Vectors end to end are not copied: each has a block of the product.
             return with_operands(e, tuple(self.as_variable(a, place) for a in e.args))
         return self.variable(e, place, "factor") or e
+
+
+def _unbound(e: Expr, depth: int = 0) -> Expr:
+    """An expression without the names of the indices that reductions run over."""
+    if "Reduce" not in kinds(e):
+        return e
+    if isinstance(e, Reduce):
+        names = tuple(f"#{depth + k}'" for k in range(len(e.indices)))
+        values = {i: Poly.symbol(n) for i, n in zip(e.indices, names, strict=True)}
+        body = subs_positions(_unbound(e.body, depth + len(names)), values)
+        return Reduce(e.op, names, e.domain.subs(values), body)
+    return with_operands(e, tuple(_unbound(c, depth) for c in e.operands))
 
 
 def terms(e: Expr) -> list[Expr]:
