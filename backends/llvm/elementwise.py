@@ -165,7 +165,7 @@ def convert(f: Function, a: Value, scalar: str) -> Value:
     if have == scalar:
         return a
     if scalar in ("double", "float"):
-        if have == "i64" and not a.name.startswith(("%", "splat")):
+        if have == "i64" and not a.name.startswith(("%", "splat", "<")):
             return real(float(int(a.name)), vector(scalar, width_of(a.type)))
         return f.convert("uitofp" if have in ("i1", "i8") else "sitofp", a, scalar)
     if have == "i1":

@@ -225,7 +225,7 @@ class Emitter(Indexer):
             self.value(part)
         width = self.lanes_of(body)
         outside = Domain.of(p for p in e.domain.constraints if not p.symbols & set(e.indices))
-        state = self.widened(vectors.filled(self, start, dims(body.shape)), width)
+        first = self.widened(vectors.filled(self, start, dims(body.shape)), width)
 
         def nest(indices: Sequence[str], state: Components) -> Components:
             if not indices:
@@ -234,7 +234,11 @@ class Emitter(Indexer):
             index, rest = indices[0], indices[1:]
             lo, hi = self.bounds(e.domain.project_out(rest), index)
             if not rest and self.memory.width > 1 and body.is_real and runs.is_run(body, index):
-                return self.in_runs(index, lo, hi, body, state, step, merge or step)
+                found = self.in_runs(index, lo, hi, body, first, step, merge or step)
+                if state is first:
+                    return found
+                pairs = zip(state, found, strict=True)
+                return [(merge or step)([a], [b])[0] for a, b in pairs]
             with self.index_scope(index):
                 loop = self.f.loop(lo, hi, 1, state)
                 self.env[index] = loop.index
@@ -242,19 +246,19 @@ class Emitter(Indexer):
             return loop.close(inner)
 
         if not outside.constraints:
-            return nest(e.indices, state)
+            return nest(e.indices, first)
         f = self.f
         yes, after = f.label("some"), f.label("none")
         before = f.block
         f.branch_if(self.condition(outside), yes, after)
         f.start(yes, before)
         with self.scope():
-            found = nest(e.indices, state)
+            found = nest(e.indices, first)
         last = f.block.label
         f.branch(after)
         f.start(after, before)
         return [
-            f.phi(a.type, [(a, last), (b, before.label)]) for a, b in zip(found, state, strict=True)
+            f.phi(a.type, [(a, last), (b, before.label)]) for a, b in zip(found, first, strict=True)
         ]
 
     def in_runs(
