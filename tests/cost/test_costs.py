@@ -8,9 +8,10 @@ import pytest
 
 import unfold
 from unfold.cost.show import amount, seconds, size
-from unfold.cost.work import ARITHMETIC, FUNCTIONS, MOVES, REDUCTIONS, SYSTEMS, Work, work
+from unfold.cost.work import ARITHMETIC, MOVES, REDUCTIONS, SYSTEMS, Work, work
 from unfold.expr import REAL, Call, Const, Ref, Type
 from unfold.ops import OPS, call
+from unfold.ops.functions import FUNCTIONS
 from unfold.poly import Poly
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"

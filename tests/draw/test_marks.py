@@ -5,6 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,8 @@ from unfold.graph import Graph
 from unfold.graph import unfold as unfolded
 from unfold.program import Program
 from unfold.segments import cut, schedule
+from unfold.segments.kernel import Kernel
+from unfold.segments.parts import Sweep
 from unfold.segments.run import Run
 from unfold.transform import adjoint
 
@@ -189,18 +192,21 @@ def test_the_marks_are_what_a_checkpointed_gradient_does(
     import unfold
 
     seen: Counter[tuple[str, int]] = Counter()
-    original = Run.call
+    original = Run.sweep
 
-    def call(self: Run, run: object, program: Program, arrays: object, lengths: dict[str, int]):  # type: ignore[no-untyped-def]
+    def sweep(self: Run, sweep: Sweep, run: Kernel) -> None:
         made = self.made
-        if made.start in program.lengths:
+
+        def watched(given: Any, lengths: dict[str, int], *how: Any) -> Any:
             first, count = lengths[made.start], lengths[made.count]
-            for v in program.role("variable"):
+            for v in sweep.program.role("variable"):
                 if v.name in made.program.vars:
                     seen.update((v.name, t) for t in range(first, first + count))
-        return original(self, run, program, arrays, lengths)  # type: ignore[arg-type]
+            return run(given, lengths, *how)
 
-    monkeypatch.setattr(Run, "call", call)
+        original(self, sweep, watched)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Run, "sweep", sweep)
     model = Model(example(name))
     sizes = dict.fromkeys(model.sizes, 2)
     fn = unfold.compile(model, backend="numpy", checkpoint=steps, sizes=sizes)
