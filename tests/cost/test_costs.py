@@ -10,6 +10,7 @@ import unfold
 from unfold.cost.show import amount, seconds, size
 from unfold.cost.work import ARITHMETIC, MOVES, REDUCTIONS, SYSTEMS, Work, work
 from unfold.expr import REAL, Call, Const, Ref, Type
+from unfold.graph import unfold as unfolded
 from unfold.ops import OPS, call
 from unfold.ops.functions import FUNCTIONS
 from unfold.poly import Poly
@@ -75,7 +76,7 @@ def test_the_dag_has_as_many_operations(name: str) -> None:
     model = unfold.load(EXAMPLES / f"{name}.rec")
     fn = unfold.compile(model, sizes={n: 3 + k for k, n in enumerate(model.sizes)})
     steps = 5
-    graph = unfold.graph.unfold(fn.compiler.value().program, {"T": steps}, level="op")
+    graph = unfolded(fn.compiler.value().program, {"T": steps}, level="op")
     total = Work()
     for node in graph.table:
         n = 1
