@@ -13,6 +13,8 @@ from ..body import POINTER, VOID, Body, Type, Value, define
 from ..ir import Module
 
 _NAN = float("nan")
+#: Bytes of a register, and up to how many of them a row is without a loop.
+REGISTER, FEW = 32, 4
 
 
 def linear_system(module: Module, n: int, real: str, columns: int = 1) -> str:
@@ -61,7 +63,7 @@ class _Elimination:
     def entry(self, i: Value, j: Value | int) -> Value:
         return self.b.at(self.matrix, i * self.n + j, self.kind)
 
-    def side(self, i: Value, j: Value) -> Value:
+    def side(self, i: Value, j: Value | int) -> Value:
         """The address of an entry of the right sides."""
         at = i if self.columns == 1 else i * self.columns + j
         return self.b.at(self.right, at, self.kind)
@@ -69,12 +71,26 @@ class _Elimination:
     def load(self, at: Value) -> Value:
         return self.b.load(at, self.kind)
 
-    def each(self, body: Callable[[Value], None]) -> None:
-        """Once for every column on the right."""
-        if self.columns == 1:
-            body(self.b.const(Type("i64"), 0))
-        elif self.columns:
-            self.over(self.columns, body)
+    def along(self, count: int, body: Callable[[Value | int, Type], None]) -> None:
+        """Once for each register of so many numbers: where it begins, and its type."""
+        element = self.kind.element
+        width = REGISTER // (4 if element == "float" else 8)
+        whole = count // width
+        start, wide = whole * width, Type(element, width)
+        if whole > FEW:
+            self.over(whole, lambda c: body(c * width, wide))
+        else:
+            for c in range(whole):
+                body(c * width, wide)
+        while start < count:
+            while width > count - start:
+                width //= 2
+            body(start, Type(element, width))
+            start += width
+
+    def each(self, body: Callable[[Value | int, Type], None]) -> None:
+        """The same for the columns on the right."""
+        self.along(self.columns, body)
 
     def over(self, stop: int, body: Callable[[Value], None], start: Value | int = 0) -> None:
         def one(i: Value, _: list[Value]) -> list[Value]:
@@ -132,11 +148,12 @@ class _Elimination:
             return [wins.select(size, best[0]), wins.select(i, best[1])]
 
         pivot = b.loop(self.n, [start, k], larger, start=k + 1)[1]
-        self.over(self.n, lambda j: self.swap(self.entry(k, j), self.entry(pivot, j)), k)
-        self.each(lambda j: self.swap(self.side(k, j), self.side(pivot, j)))
+        # Whole rows: what stands left of the diagonal is not read any more.
+        self.along(self.n, lambda j, t: self.swap(self.entry(k, j), self.entry(pivot, j), t))
+        self.each(lambda j, t: self.swap(self.side(k, j), self.side(pivot, j), t))
 
-    def swap(self, p: Value, q: Value) -> None:
-        x, y = self.load(p), self.load(q)
+    def swap(self, p: Value, q: Value, kind: Type) -> None:
+        x, y = self.b.load(p, kind), self.b.load(q, kind)
         self.b.store(y, p)
         self.b.store(x, q)
 
@@ -144,13 +161,14 @@ class _Elimination:
         """Take multiples of row ``k`` from those below."""
 
         def row(i: Value) -> None:
-            factor = self.load(self.entry(i, k)) / pivot
+            b, factor = self.b, -(self.load(self.entry(i, k)) / pivot)
 
-            def less(at: Value, upper: Value) -> None:
-                self.b.store(self.b.madd(-factor, self.load(upper), self.load(at)), at)
+            def less(at: Value, upper: Value, kind: Type) -> None:
+                taken = b.madd(b.splat(factor, kind.lanes), b.load(upper, kind), b.load(at, kind))
+                b.store(taken, at)
 
-            self.over(self.n, lambda j: less(self.entry(i, j), self.entry(k, j)), k + 1)
-            self.each(lambda j: less(self.side(i, j), self.side(k, j)))
+            self.along(self.n, lambda j, t: less(self.entry(i, j), self.entry(k, j), t))
+            self.each(lambda j, t: less(self.side(i, j), self.side(k, j), t))
 
         self.over(self.n, row, k + 1)
 
@@ -159,13 +177,14 @@ class _Elimination:
         b = self.b
         i = (self.n - 1) - step
 
-        def column(c: Value) -> None:
+        def column(c: Value | int, kind: Type) -> None:
             def term(j: Value, sums: list[Value]) -> list[Value]:
-                return [b.madd(-self.load(self.entry(i, j)), self.load(self.side(j, c)), sums[0])]
+                factor = b.splat(-self.load(self.entry(i, j)), kind.lanes)
+                return [b.madd(factor, b.load(self.side(j, c), kind), sums[0])]
 
             at = self.side(i, c)
-            (total,) = b.loop(self.n, [self.load(at)], term, start=i + 1)
-            b.store(total / self.load(self.entry(i, i)), at)
+            (total,) = b.loop(self.n, [b.load(at, kind)], term, start=i + 1)
+            b.store(total / b.splat(self.load(self.entry(i, i)), kind.lanes), at)
 
         self.each(column)
 
