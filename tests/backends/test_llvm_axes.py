@@ -101,6 +101,21 @@ model lags(D, H):
     minimize loss
 """
 
+# A number picks from a constant: its place is computed beside it.
+FILTER = """
+model filter(D):
+    axis   lag: 0..3
+    input  x[t]: real[D]
+    param  a: real = 0.5
+    const  weight = [0.5, 0.25, 0.125, 0.75]
+    new[t] = tanh(a * x[t])
+    new[t] = 0 for t <= 0
+    y[t] = sum[lag](weight[lag] * new[t-lag])
+    loss = sum[t](sum(y[t] ** 2))
+    output y[t]
+    minimize loss
+"""
+
 CASES = {
     "attention": (ATTENTION, {"D": 3, "H": 4}, {"T": 5}),
     "edit": (SOFT_EDIT, {}, {"I": 4, "J": 3}),
@@ -108,6 +123,7 @@ CASES = {
     "memory": (MEMORY, {"D": 2, "H": 3}, {"T": 4}),
     "convolution": (CONVOLUTION, {"D": 2, "H": 3}, {"T": 7}),
     "short convolution": (CONVOLUTION, {"D": 2, "H": 9}, {"T": 1}),
+    "filter": (FILTER, {"D": 3}, {"T": 6}),
     "lags": (LAGS, {"D": 2, "H": 9}, {"T": 6}),
 }
 

@@ -162,6 +162,10 @@ def _fits(run: Sequence[Map], op: Map) -> bool:
     first = run[0].target
     if op.target.shape != first.shape or op.target.shared != first.shared or op.update:
         return False
+    # Where a row's operand stands is asked before anything of the row is computed.
+    picks = [v.pick[0] for v in op.leaves.values() if v.pick is not None]
+    if _clash(picks, [part.target for part in run]):
+        return False
     # What one writes and another touches must be the very same component of the same row.
     reads, moved = read_by(op), _moved(op)
     for part in run:
