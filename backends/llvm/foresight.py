@@ -17,6 +17,7 @@ from unfold.program import Program
 from . import choose, gemm, generating, jit, vecmath
 from .components import dims
 from .ir import Function, Module, Receiver, Value, vector
+from .tiles.loops import paired_lanes
 
 #: A product of a shared matrix, N x K, with a vector: N, K, whether the matrix is to the left, and
 #: whether the vector has an adjoint.
@@ -78,7 +79,7 @@ def _functions(module: Module, program: Program, dtype: str) -> None:
         if node.op not in apart or not node.shape or node.type.kind != "real":
             continue
         size = dims(node.shape)[-1]
-        width = lanes if size % (2 * lanes) else 2 * lanes
+        width = paired_lanes(size, lanes)
         if size >= width and all(a.shape == node.shape for a in node.args):
             wide = vector(scalar, width)
             vecmath.emit(f, node.op, *(Value(wide, f"%x{k}") for k in range(len(node.args))))

@@ -1,4 +1,4 @@
-"""Take matrix products out of loops that do not change them.
+"""Take matrix products and reductions out of loops that do not change them.
 
 before:  scan t: h[t] = tanh(W @ x[t] + U @ h[t-1] + b)
 after:   all t:  h_in[t] = W @ x[t] + b            one product for all of time
@@ -19,6 +19,8 @@ the schedule finds its place; nothing here decides an order.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 
 from ..dependence import distinct
 from ..domain import Domain
@@ -164,15 +166,15 @@ class _Hoister:
         together = [t for k, g in groups.items() if k <= widest for t in g]
         alone = [t for t in leaving if t not in together]
         rest = [self.expression(t, place) for t in found if t not in leaving]
-        moved = self.expression(_add(together), place)
-        return _add([moved, *(self.expression(t, place) for t in alone), *rest])
+        moved = self.expression(reduce(add, together), place)
+        return reduce(add, [moved, *(self.expression(t, place) for t in alone), *rest])
 
     def params_first(self, terms: list[Expr], place: _Place) -> list[Expr]:
         """Terms with those that depend on parameters alone (several biases, say) as one."""
         alike = [t for t in terms if self.is_fixed(t)]
         if len(alike) < 2:
             return terms
-        moved = self.variable(_add(alike), place, "bias")
+        moved = self.variable(reduce(add, alike), place, "bias")
         return terms if moved is None else [*(t for t in terms if t not in alike), moved]
 
     def is_fixed(self, e: Expr) -> bool:
@@ -226,8 +228,8 @@ class _Hoister:
             if _outer_part(t)
         ]
         if plain:
-            sums.append(Reduce("sum", e.indices, e.domain, _add(plain)))
-        return _add(sums)
+            sums.append(Reduce("sum", e.indices, e.domain, reduce(add, plain)))
+        return reduce(add, sums)
 
     def factors(self, term: Expr, place: _Place) -> Expr:
         found = _outer_part(term)
@@ -265,13 +267,6 @@ def terms(e: Expr) -> list[Expr]:
     if isinstance(e, Call) and e.op == "add" and all(a.shape == e.shape for a in e.args):
         return [t for a in e.args for t in terms(a)]
     return [e]
-
-
-def _add(terms: list[Expr]) -> Expr:
-    total = terms[0]
-    for t in terms[1:]:
-        total = total + t
-    return total
 
 
 def _outer_part(e: Expr) -> tuple[Expr | None, Call] | None:

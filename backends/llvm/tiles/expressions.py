@@ -8,6 +8,8 @@ together as one `Map`, which later becomes one loop.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import add
 
 from unfold.domain import Domain
 from unfold.expr import (
@@ -117,9 +119,9 @@ class Expressions(Places):
             left, right = (self.view(a) for a in t.args)
             self.ops.append(Product(place, left, right, start))
             start = place
-        partial = _sum(used)
+        partial = reduce(add, used)
         self.scopes[-1][partial] = place
-        return _sum([partial, *rest])
+        return reduce(add, [partial, *rest])
 
     def can_start(self, t: Expr) -> bool:
         """Whether a product can begin its sums with a term."""
@@ -200,13 +202,6 @@ class Expressions(Places):
             body = (Points(index, e.domain.project_out(inner), body),)
         outside = Domain.of(p for p in e.domain.constraints if not p.symbols & set(e.indices))
         return (Branch(outside, body, ()),) if outside.constraints else body
-
-
-def _sum(terms: Sequence[Expr]) -> Expr:
-    total = terms[0]
-    for t in terms[1:]:
-        total = total + t
-    return total
 
 
 def _same_but_ones(e: Call) -> bool:

@@ -48,15 +48,6 @@ class Loops:
             body(loop.index)
         loop.close()
 
-    def paired(self, size: int) -> int:
-        """The lanes of two registers where less than one remains, of one elsewhere.
-
-        What stands side by side is computed by turns: one pair waits for a division while the
-        other goes on.
-        """
-        wide = 2 * self.lanes
-        return wide if size >= wide and size % wide < self.lanes else self.lanes
-
     def over_components(
         self, shape: Sequence[int], lane_axis: int | None,
         body: Callable[[list[Value], int], None], paired: bool = False,
@@ -72,7 +63,7 @@ class Loops:
             if axis == len(shape):
                 body(at, 1)
             elif axis == lane_axis:
-                widest = self.paired(shape[axis]) if paired else self.lanes
+                widest = paired_lanes(shape[axis], self.lanes) if paired else self.lanes
                 for start, count, width in pieces(shape[axis], widest, self.twice):
                     self.steps(start, count, width, lambda i, w: body([*at, i], w))
             else:
@@ -94,6 +85,15 @@ class Loops:
                 at = self.f.binary("add nsw", at, integer(start))
             body(at, width)
         loop.close()
+
+
+def paired_lanes(size: int, lanes: int) -> int:
+    """The lanes of two registers where less than one remains of a row, of one elsewhere.
+
+    What stands side by side is computed by turns: one pair waits for a division while the other
+    goes on.
+    """
+    return 2 * lanes if size >= 2 * lanes and size % (2 * lanes) < lanes else lanes
 
 
 def pieces(size: int, lanes: int, twice: bool = False) -> list[tuple[int, int, int]]:

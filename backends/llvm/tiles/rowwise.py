@@ -10,7 +10,7 @@ from ..components import dims
 from ..elementwise import RULES
 from ..ir import Value, integer
 from .ahead import ask
-from .loops import Loops
+from .loops import Loops, paired_lanes
 from .nodes import Map, View
 from .values import Coordinate, Evaluator, Place, identity
 
@@ -138,7 +138,7 @@ def _flat(w: Loops, parts: Sequence[Map], ahead: Mapping[View, Value]) -> None:
     for part in parts:
         for v in (*part.leaves.values(), part.target):
             bases[v] = w.tile.base(v)
-    wide = w.paired(size)
+    wide = paired_lanes(size, w.lanes)
     whole = f.binary("sdiv", total, integer(wide))
 
     def at(start: Value, width: int, mask: Value | None = None) -> None:

@@ -124,25 +124,22 @@ def reduce_rows(s: Expressions, target: View, e: Reduce) -> bool:
 def _add_term(s: Expressions, target: View, e: Expr) -> None:
     """Add a term, summed over rows; a number times a vector is a sum of outer products, and so is
     each row of a few numbers times as many vectors."""
-    if isinstance(e, Call) and e.op == "mul" and len(target.shape) == 2 and len(e.args) == 2:
-        heads, size = target.shape
+    *heads, size = target.shape or (1,)
+    fits = len(heads) < 2 and all(n <= HEADS for n in heads) and target.size > 1
+    if isinstance(e, Call) and e.op == "mul" and fits:
         few, many = sorted(e.args, key=lambda a: prod(dims(a.shape)))
-        if (dims(few.shape), dims(many.shape)) == ((heads, 1), (heads, size)) and heads <= HEADS:
+        if dims(few.shape) == (*heads, 1)[: 2 * len(heads)] and dims(many.shape) == target.shape:
             left, right = (own_rows(s, s.view(a), a) for a in (few, many))
-            for r in range(heads):
-                line = replace(target.taken(0, r), shape=(1, size), strides=(size, 1))
-                s.ops.append(Contract(line, left.taken(0, r), right.taken(0, r)))
-            return
-    if isinstance(e, Call) and e.op == "mul" and len(target.shape) == 1 and target.size > 1:
-        scalars = [a for a in e.args if a.shape == ()]
-        vectors = [a for a in e.args if a.shape == e.shape]
-        if len(scalars) == len(vectors) == 1:
-            left, right = own_rows(s, s.view(scalars[0]), scalars[0]), s.view(vectors[0])
-            line = replace(target, shape=(1, target.size), strides=(target.size, 1))
-            left = replace(left, shape=(1,), strides=(1,))
-            s.ops.append(Contract(line, left, own_rows(s, right, vectors[0])))
+            for line, number, vector in zip(*map(_lines, (target, left, right)), strict=True):
+                line = replace(line, shape=(1, size), strides=(size, 1))
+                s.ops.append(Contract(line, replace(number, shape=(1,), strides=(1,)), vector))
             return
     add_rows(s, target, e)
+
+
+def _lines(v: View) -> list[View]:
+    """The rows of a matrix, or a vector or number by itself."""
+    return [v.taken(0, r) for r in range(v.shape[0])] if len(v.shape) == 2 else [v]
 
 
 def own_rows(s: Expressions, view: View, e: Expr) -> View:
