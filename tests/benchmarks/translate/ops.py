@@ -81,9 +81,11 @@ def _argmax(
     src: Source, args: list[Array], attrs: Mapping[str, Any], shape: tuple[int, ...]
 ) -> Array:
     (a,) = args
-    if attrs["axis"] is None and len(a.components) > 1:
-        raise NotImplementedError("argmax of a matrix")
-    return _over("jnp.argmax({0}, axis={axis})")(src, args, attrs, shape)
+    if attrs["axis"] is not None or len(a.components) < 2:
+        return _over("jnp.argmax({0}, axis={axis})")(src, args, attrs, shape)
+    # All components in C order.
+    line = src.let(f"{a.code}.reshape(*{a.code}.shape[: {len(a.dims)}], -1)", a.dims, a.shape)
+    return src.let(f"jnp.argmax({line.code}, axis=-1)", a.dims, a.shape[: len(a.dims)] + shape)
 
 
 def _matmul(
