@@ -63,6 +63,7 @@ def data(p: Program, lengths: dict[str, int], batch: int | None) -> dict[str, np
 def same(got: dict[str, Any], want: dict[str, Any]) -> None:
     assert list(got) == list(want)
     for name, expected in want.items():
+        assert isinstance(got[name], np.ndarray), name  # also what has no axes: it is written to
         assert got[name].shape == expected.shape, name
         assert got[name].dtype == expected.dtype, name
         scale = max(1.0, float(np.max(np.abs(expected[np.isfinite(expected)]), initial=0.0)))
@@ -151,6 +152,26 @@ def test_calls_are_those_of_any_function(
     want, got = whole.value_and_grad(params, **call), cut_up.value_and_grad(params, **call)
     same({"": np.asarray(got[0])}, {"": np.asarray(want[0])})
     same(got[1], want[1])
+
+
+def test_gradients_in_numbers_are_arrays_as_any_others() -> None:
+    text = """
+model m():
+    input  x[t]: real
+    param  a, s0: real = 0.3
+    s[0] = s0
+    s[t] = a * s[t-1] + x[t]
+    loss = mean[t](s[t] ** 2) + a * s[T]
+    minimize loss
+"""
+    model = unfold.loads(text)
+    whole, cut_up = unfold.compile(model), unfold.compile(model, checkpoint=2)
+    rng, params = np.random.default_rng(5), whole.init(1)
+    for call in ({}, {"lengths": [7, 2, 4]}, {"lengths": [7, 2, 4], "reduce": "sum"}):
+        given: dict[str, Any] = {"x": rng.normal(size=(3, 7)), **call}
+        (want, grads), got = (f.value_and_grad(params, **given) for f in (whole, cut_up))
+        np.testing.assert_allclose(got[0], want)
+        same(got[1], grads)
 
 
 def test_hessian_products(pair: tuple[unfold.Function, unfold.Function]) -> None:

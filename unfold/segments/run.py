@@ -74,10 +74,10 @@ class Run:
             self.found[n] if n == name or n not in self.made.sums else self.result(n)
             for n in self.made.sums.get(name, (name,))
         ]
-        total = parts[0]
+        total = parts[0].copy() if name in self.made.sums else parts[0]
         for part in parts[1:]:
-            total = total + part
-        return total if len(parts) > 1 or name not in self.made.sums else total.copy()
+            total += part  # in place: the sum of two arrays without axes is no array
+        return total
 
     def call(
         self, run: Kernel, program: Program, arrays: dict[str, Array], lengths: dict[str, int]

@@ -160,7 +160,10 @@ class Swept:
     ) -> None:
         """Put the result of some sequences among those of all."""
         if self.results[name].of_param:
-            results[name] = value if name not in results else results[name] + value
+            if name in results:
+                results[name] += value  # in place: the sum of two arrays without axes is no array
+            else:
+                results[name] = value
             return
         shape = (batch, *self.shape(name, lengths))
         if name not in results:
