@@ -20,7 +20,7 @@ from .arrival import Watched, watched
 from .buffers import check
 from .collecting import uncollected
 from .errors import InputError
-from .inputs import Call, Signature, bind, signature
+from .inputs import Call, Signature, bind, by_name, signature
 from .later import Later
 from .program import Output, Program, verify
 
@@ -337,7 +337,7 @@ def merged(data: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> Mapping
     """The inputs of a call, given in a dict, as keywords or both. Raises `InputError`."""
     if data is None:
         return inputs
-    both = sorted(set(data) & set(inputs))
+    both = sorted(set(by_name("inputs", data)) & set(inputs))
     if both:
         raise InputError(f"{both[0]} is given twice")
     return {**data, **inputs}

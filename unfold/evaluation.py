@@ -12,7 +12,7 @@ from . import buffers, forward
 from .compiler import Compiler, Derived, Options, directions, merged
 from .errors import InputError
 from .init import initial_params
-from .inputs import Call, listed, nearest
+from .inputs import Call, by_name, listed, nearest
 from .outputs import Outputs
 from .program import Program, Var
 from .shortcut import Shortcut
@@ -248,7 +248,7 @@ class Evaluation:
 
         ``tangents`` holds an array for each parameter or input that moves, of its shape.
         """
-        key = tuple(tangents)
+        key = tuple(by_name("tangents", tangents))
         shortcut = self._tangents.get(key)
         if shortcut is not None and lengths is None and (data is None or not inputs):
             quick = shortcut.call(params, inputs if data is None else data, tangents)
@@ -287,7 +287,7 @@ class Evaluation:
         ``vectors`` holds an array for each parameter or input in which the vector is not zero;
         the result has the rows of ``wrt`` (default: all parameters).
         """
-        key = tuple(vectors), _named(wrt), _named(loss), reduce
+        key = tuple(by_name("vectors", vectors)), _named(wrt), _named(loss), reduce
         shortcut = self._hessians.get(key)
         if shortcut is not None and lengths is None and (data is None or not inputs):
             quick = shortcut.call(params, inputs if data is None else data, vectors)

@@ -195,7 +195,9 @@ _REMEMBERED = 256
 def _again(sig: Signature, params: Mapping[str, Any], inputs: Mapping[str, Any]) -> Call | None:
     """The call, if arrays of these very shapes were checked before and nothing in them needs a
     check or a conversion: a small recurrence runs in less time than a full check takes."""
-    if sig.check_finite or len(params) + len(inputs) != len(sig.specs):
+    if sig.check_finite or not isinstance(params, Mapping):
+        return None
+    if len(params) + len(inputs) != len(sig.specs):
         return None
     arrays: dict[str, Array] = {}
     shapes = []
@@ -223,6 +225,13 @@ _ROLES = {
 # --- names ------------------------------------------------------------------------------------
 
 
+def by_name(what: str, given: Any) -> Mapping[str, Any]:
+    """What a caller gives by names, the same object. Raises `InputError` if it is no dict."""
+    if type(given) is not dict and not isinstance(given, Mapping):
+        raise InputError(f"the {what} come as a dict from names to arrays, not as {kind_of(given)}")
+    return given
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; did you mean `x`?``, or nothing."""
     names = list(known)
@@ -240,11 +249,7 @@ def listed(names: Iterable[str]) -> str:
 def _names(
     sig: Signature, what: str, wanted: list[str], given: Mapping[str, Any], also: Iterable[str] = ()
 ) -> None:
-    if not isinstance(given, Mapping):
-        raise InputError(
-            f"the {what}s come as a dict from names to arrays, not as {kind_of(given)}"
-        )
-    for name in given:
+    for name in by_name(f"{what}s", given):
         if name in wanted:
             continue
         if name in sig.specs:
@@ -284,6 +289,11 @@ def _array(sig: Signature, s: Spec, value: Any) -> Array:
     """The value as an array of a fitting kind of number (its dtype is fixed later)."""
     if isinstance(value, np.ndarray):
         array = value
+        if type(value) is not np.ndarray and np.ma.is_masked(value):
+            raise InputError(
+                f"{s.label} is a masked array, and a mask is not read: give its values, "
+                "`.filled(0)`, and an input of the model's own that says which there are"
+            )
     else:
         try:
             array = np.asarray(value)

@@ -112,6 +112,22 @@ NAMES: list[tuple[Callable[[], Any], str]] = [
         lambda: FN([1], x=X, c=C),  # type: ignore[arg-type]
         "the parameters come as a dict from names to arrays, not as a list",
     ),
+    (
+        lambda: FN(None, x=X, c=C),  # type: ignore[arg-type]
+        "the parameters come as a dict from names to arrays, not as None",
+    ),
+    (
+        lambda: FN(P, X, c=C),  # type: ignore[arg-type]
+        "the inputs come as a dict from names to arrays, not as an array of float64",
+    ),
+    (
+        lambda: FN.hvp(P, P["W"], x=X, c=C),  # type: ignore[arg-type]
+        "the vectors come as a dict from names to arrays, not as an array of float64",
+    ),
+    (
+        lambda: FN.jvp(P, None, x=X, c=C),  # type: ignore[arg-type]
+        "the tangents come as a dict from names to arrays, not as None",
+    ),
     (lambda: FN(P, {"x": X}, x=X, c=C), "x is given twice"),
 ]
 
@@ -189,6 +205,11 @@ VALUES: list[tuple[Callable[[], Any], str]] = [
         "x: expected real[T, D] with D = 3, got a str, which is no number",
     ),
     (lambda: FN(P, x=None, c=C), "x: expected real[T, D] with D = 3, got None, which is no number"),
+    (
+        lambda: FN(P, x=np.ma.masked_less(X, 2), c=C),
+        "x is a masked array, and a mask is not read: give its values, `.filled(0)`, and an input "
+        "of the model's own that says which there are",
+    ),
     (lambda: FN(P, x=BAD, c=C), "x[2, 1] is nan, which is not finite"),
     (
         lambda: FN({**P, "b": [0, 0, np.inf, 0]}, x=X, c=C),
