@@ -116,3 +116,27 @@ def test_they_run_one_step_at_a_time_and_train_in_windows(name: str) -> None:
             np.testing.assert_allclose(out[n], expected, rtol=1e-9, atol=1e-12)
     fit = unfold.fit(fn, data, params=params, carry=6, epochs=1, optimiser=unfold.SGD(rate=1e-12))
     np.testing.assert_allclose(fit.history[0]["loss"], whole.loss, rtol=1e-9)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+@pytest.mark.parametrize("weight", ["s", "(s + 1)", "0.1 * s", "(T - s)", "1 / s", "-s"])
+def test_terms_of_a_sum_are_weighted_by_their_positions(weight: str, backend: str) -> None:
+    text = f"""
+model m():
+    axis   s: T
+    input  x[t]: real
+    all = sum[s]({weight} * x[s])
+    y[t] = sum[s <= t]({weight} * x[s])
+    loss = mean[t](t * y[t])
+    output all, y[t]
+    minimize loss
+"""
+    fn = unfold.compile(text, backend=backend)
+    x, s = np.random.default_rng(1).normal(size=5), np.arange(1, 6)
+    factor = eval(weight, {"s": s, "T": 5})
+    out = fn({}, x=x)
+    np.testing.assert_allclose(out.all, (factor * x).sum())
+    np.testing.assert_allclose(out.y, np.cumsum(factor * x))
+    loss, grads = fn.value_and_grad({}, x=x, wrt="x")
+    np.testing.assert_allclose(loss, np.mean(s * np.cumsum(factor * x)))
+    np.testing.assert_allclose(grads["x"], factor * np.cumsum(s[::-1])[::-1] / 5)

@@ -75,6 +75,15 @@ def test_a_rule_gives_the_shorter_form(name: str) -> None:
     assert simplify_expr(before) is after
 
 
+def test_a_factor_that_differs_from_term_to_term_stays_in_the_sum() -> None:
+    t = Position(Poly.symbol("t"))
+    for body in (t * i, i / (1.0 + t), (1 - t) * i):
+        e = Reduce("sum", ("t",), ALL, body)
+        assert simplify_expr(e) is e
+    e = Reduce("sum", ("t",), ALL, 2.0 * (t * i))
+    assert simplify_expr(e) is 2.0 * Reduce("sum", ("t",), ALL, t * i)
+
+
 def test_nothing_is_dropped_that_has_another_shape() -> None:
     wide = broadcast_to(Const(0.0), (M, N)) + x
     assert simplify_expr(wide).shape == (M, N)

@@ -394,11 +394,11 @@ def _reduce(e: Reduce) -> Expr:
     if isinstance(body, Call) and body.op in ("mul", "div"):
         a, b = body.args
         # sum[t](2 * x[t]) -> 2 * sum[t](x[t]); sum[t](x[t] / T) -> sum[t](x[t]) / T
-        if body.op == "mul" and _is_number(a) and b.shape == body.shape:
+        # but sum[t](t * x[t]) stays: there each term has a factor of its own.
+        if body.op == "mul" and _is_same(a, e) and b.shape == body.shape:
             return a * Reduce(e.op, e.indices, e.domain, b)
-        if body.op == "div" and _is_number(b) and a.shape == body.shape and a.is_real:
-            if not (free_symbols(b) & set(e.indices)):
-                return Reduce(e.op, e.indices, e.domain, a) / b
+        if body.op == "div" and _is_same(b, e) and a.shape == body.shape and a.is_real:
+            return Reduce(e.op, e.indices, e.domain, a) / b
     if isinstance(body, Call) and body.op == "outer":
         # sum[t](outer(2 * u, v)) keeps its form: scaling happens before the product.
         return e
@@ -408,8 +408,13 @@ def _reduce(e: Reduce) -> Expr:
     return e
 
 
-def _is_number(e: Expr) -> bool:
-    return isinstance(e, (Const, Position)) and e.shape == ()
+def _is_same(e: Expr, around: Reduce) -> bool:
+    """Whether an operand is one number, the same in all terms of a reduction."""
+    return (
+        isinstance(e, (Const, Position))
+        and e.shape == ()
+        and free_symbols(e).isdisjoint(around.indices)
+    )
 
 
 def _count(e: Reduce) -> Expr | None:
