@@ -57,6 +57,20 @@ READ = {
     "v[:-1]": call("slice", v, axis=0, lo=Poly(), hi=H - 1),
     "v[:]": v,
     "W[:, 0:2]": call("slice", W, axis=1, lo=Poly(), hi=Poly.const(2)),
+    # Each pair of brackets picks from what stands before it.
+    "W[0:2, 1]": call(
+        "take", call("slice", W, axis=0, lo=Poly(), hi=Poly.const(2)), integer(1), axis=1
+    ),
+    "W[0:2][1]": call(
+        "take", call("slice", W, axis=0, lo=Poly(), hi=Poly.const(2)), integer(1), axis=0
+    ),
+    "(W[:, 0:2])[:, 1]": call(
+        "take", call("slice", W, axis=1, lo=Poly(), hi=Poly.const(2)), integer(1), axis=1
+    ),
+    "W[:, 0][1]": call("take", call("take", W, integer(0), axis=1), integer(1), axis=0),
+    "x[t][0:2][1]": call(
+        "take", call("slice", x, axis=0, lo=Poly(), hi=Poly.const(2)), integer(1), axis=0
+    ),
     "(v + w)[0]": call("take", v + w, integer(0), axis=0),
     "E[n[t]]": call("take", E, n, axis=0),
     "sum(v)": call("sum", v, axis=None),

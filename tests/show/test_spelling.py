@@ -69,8 +69,9 @@ model components(H, D):
     g = sum(B, axis = 0) + max(B[0])
     i = argmax(b)
     j = softmax(b) - onehot(k, D) @ B'
+    l = B[0:2][1] + B[:, 1:D][:, 0][0] * x[T][1:3][0]
 
-    output a, b, c, d, e[t], f, g, i
+    output a, b, c, d, e[t], f, g, i, l
 """,
     "precedence": """
 model precedence:

@@ -1,7 +1,8 @@
 """Reading elements and components: `h[t-1]`, `x[t][0]`, `W[:, k]`, `E[x[t]]`, `layer[2][t]`.
 
 A variable over n axes takes its first n subscripts as positions, which are affine; what follows
-picks components, one axis of the shape after the other.
+picks components. Each pair of brackets picks from what stands before it, one axis of the shape
+after the other: `W[1:3, 0]` has an entry of each of two rows, `W[1:3][0]` is the first of the rows.
 """
 
 from __future__ import annotations
@@ -25,16 +26,43 @@ if TYPE_CHECKING:
 DEEPEST = 40
 
 Item: TypeAlias = t.Expr | t.Slice
+#: Pairs of brackets behind a value: what stands before each of them, and what is in it.
+Brackets: TypeAlias = Sequence[tuple[t.Expr, Sequence[Item]]]
 
 
-def read(reader: Reader, base: t.Name, items: Sequence[Item], node: t.Expr, env: Env) -> Value:
+def brackets(node: t.Expr) -> tuple[t.Expr, Brackets]:
+    """What is subscripted, and all brackets behind it."""
+    found: list[tuple[t.Expr, Sequence[Item]]] = []
+    while isinstance(node, t.Subscript):
+        found.append((node.base, node.items))
+        node = node.base
+    return node, found[::-1]
+
+
+def _items(behind: Brackets) -> list[Item]:
+    """What is in all brackets."""
+    return [item for _, items in behind for item in items]
+
+
+def _without(behind: Brackets, count: int) -> Brackets:
+    """The brackets without the first items."""
+    found = []
+    for before, items in behind:
+        left = items[count:]
+        count = max(0, count - len(items))
+        if left:
+            found.append((before, left))
+    return found
+
+
+def read(reader: Reader, base: t.Name, behind: Brackets, node: t.Expr, env: Env) -> Value:
     """The value of a name with all its subscripts."""
     scope = reader.scope
     name = base.text
     if name in scope.stacks and name not in scope.definitions:
-        name, items = _layer(reader, base, items, node, env)
+        name, behind = _layer(reader, base, behind, node, env)
     if name in scope.lets:
-        return _let(reader, scope.lets[name], base, items, node, env)
+        return _let(reader, scope.lets[name], base, behind, node, env)
     if name in scope.instances:
         scope.used.add(name)
         name = _whole(reader, scope.instances[name], base)
@@ -51,9 +79,9 @@ def read(reader: Reader, base: t.Name, items: Sequence[Item], node: t.Expr, env:
                 return Position(size(scope, t.Name(name, span=base.span)))
             except Unsolved:
                 return Hole((), INT)
-        raise reader.unknown(base, _indices(reader.scope, items))
+        raise reader.unknown(base, _indices(reader.scope, _items(behind)))
     scope.used.add(name)
-    return _element(reader, d, base, items, node, env)
+    return _element(reader, d, base, behind, node, env)
 
 
 def _indices(scope: Scope, items: Sequence[Item]) -> list[str]:
@@ -69,9 +97,10 @@ def _indices(scope: Scope, items: Sequence[Item]) -> list[str]:
 
 
 def _element(
-    reader: Reader, d: Definition, base: t.Name, items: Sequence[Item], node: t.Expr, env: Env
+    reader: Reader, d: Definition, base: t.Name, behind: Brackets, node: t.Expr, env: Env
 ) -> Value:
     reader.met.add(d.name)
+    items = _items(behind)
     if d.broken:
         _quietly(reader, items, env)
         raise Failed
@@ -86,7 +115,7 @@ def _element(
         value: Value = Hole(d.shape, d.type)
     else:
         value = Ref(d.name, index, d.shape, d.type)
-    return components(reader, value, base, items[count:], node, env)
+    return components(reader, value, _without(behind, count), node, env)
 
 
 def _too_few(
@@ -162,8 +191,9 @@ def affine(reader: Reader, item: Item, env: Env, what: str) -> Poly:
 
 
 def _let(
-    reader: Reader, let: t.Let, base: t.Name, items: Sequence[Item], node: t.Expr, env: Env
+    reader: Reader, let: t.Let, base: t.Name, behind: Brackets, node: t.Expr, env: Env
 ) -> Value:
+    items = _items(behind)
     name = let.name.name.text
     names = [i.text for i in let.name.indices]
     reader.scope.used.add(name)
@@ -194,17 +224,14 @@ def _let(
         lets=(*env.lets, name),
     )
     value = reader.value(let.value, inside)
-    return components(reader, value, base, items[len(names) :], node, env)
+    return components(reader, value, _without(behind, len(names)), node, env)
 
 
 def part_name(reader: Reader, node: t.Part, env: Env) -> t.Name:
     """`layer[l].h` as the name `layer.2.h`."""
-    base = node.base
-    items: tuple[Item, ...] = ()
-    if isinstance(base, t.Subscript):
-        items, base = base.items, base.base
-    if isinstance(base, t.Name) and base.text in reader.scope.stacks and len(items) == 1:
-        layer, _ = _layer(reader, base, items, node.base, env)
+    base, behind = brackets(node.base)
+    if isinstance(base, t.Name) and base.text in reader.scope.stacks and len(_items(behind)) == 1:
+        layer, _ = _layer(reader, base, behind, node.base, env)
         return t.Name(f"{layer}.{node.part}", span=node.span)
     raise reader.report.error(
         "E0207",
@@ -215,10 +242,11 @@ def part_name(reader: Reader, node: t.Part, env: Env) -> t.Name:
 
 
 def _layer(
-    reader: Reader, base: t.Name, items: Sequence[Item], node: t.Expr, env: Env
-) -> tuple[str, Sequence[Item]]:
+    reader: Reader, base: t.Name, behind: Brackets, node: t.Expr, env: Env
+) -> tuple[str, Brackets]:
     """The name of one layer of a stack, and the subscripts that are left."""
     layers = reader.scope.stacks[base.text]
+    items = _items(behind)
     if not items:
         raise reader.report.error(
             "E0208",
@@ -243,7 +271,7 @@ def _layer(
             if number < min(layers) else (),
         )  # fmt: skip
     reader.scope.used.add(base.text)
-    return layers[number], items[1:]
+    return layers[number], _without(behind, 1)
 
 
 def _whole(reader: Reader, instance: Instance, base: t.Name) -> str:
@@ -265,22 +293,22 @@ def _whole(reader: Reader, instance: Instance, base: t.Name) -> str:
 # --- components -------------------------------------------------------------------------------
 
 
-def components(
-    reader: Reader, value: Value, base: t.Expr, items: Sequence[Item], node: t.Expr, env: Env
-) -> Value:
-    """Components of a value: each item takes one, or slices, along the next axis."""
-    axis = 0
-    ranks = 0 if value.shape is None else len(value.shape)
-    for item in items:
-        if isinstance(value, Hole) and value.shape is None:
-            return _of_unknown(reader, value, items)
-        if axis >= len(value.shape or ()):
-            raise _no_component(reader, base, ranks, item, len(items))
-        if isinstance(item, t.Slice):
-            value = _slice(reader, value, base, item, node, axis)
-            axis += 1
-        else:
-            value = _take(reader, value, base, item, node, axis, env)
+def components(reader: Reader, value: Value, behind: Brackets, node: t.Expr, env: Env) -> Value:
+    """Components of a value: each item takes one, or slices, along the next axis of what stands
+    before its brackets."""
+    for base, items in behind:
+        axis = 0
+        ranks = 0 if value.shape is None else len(value.shape)
+        for item in items:
+            if isinstance(value, Hole) and value.shape is None:
+                return _of_unknown(reader, value, _items(behind))
+            if axis >= len(value.shape or ()):
+                raise _no_component(reader, base, ranks, item, len(items))
+            if isinstance(item, t.Slice):
+                value = _slice(reader, value, base, item, node, axis)
+                axis += 1
+            else:
+                value = _take(reader, value, base, item, node, axis, env)
     return value
 
 

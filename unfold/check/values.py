@@ -121,16 +121,12 @@ class Reader:
         )  # fmt: skip
 
     def subscript(self, node: t.Subscript, env: Env) -> Value:
-        items: tuple[t.Expr | t.Slice, ...] = node.items
-        base = node.base
-        while isinstance(base, t.Subscript):
-            items = (*base.items, *items)
-            base = base.base
+        base, behind = subscripts.brackets(node)
         if isinstance(base, t.Part):
             base = subscripts.part_name(self, base, env)
         if isinstance(base, t.Name) and base.text not in self.scope.constants:
-            return subscripts.read(self, base, items, node, env)
-        return subscripts.components(self, self.value(base, env), base, items, node, env)
+            return subscripts.read(self, base, behind, node, env)
+        return subscripts.components(self, self.value(base, env), behind, node, env)
 
     def part(self, node: t.Part, env: Env) -> Value:
         return subscripts.read(self, subscripts.part_name(self, node, env), (), node, env)

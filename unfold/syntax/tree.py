@@ -46,7 +46,7 @@ class Subscript(Node):
     """`h[t-1]`, `v[0:H]`, `B[:, k]`, `a[t, s]`, `E[x[t]]`: positions on axes, components, or both.
 
     A variable on n axes takes its first n items, over all brackets that follow it, as positions;
-    the items after those are components.
+    the items after those are components, each pair of brackets of what stands before it.
     """
 
     base: Expr
