@@ -96,8 +96,9 @@ class Var:
 class Solver:
     """How an implicit equation ``z = F(z)`` is solved.
 
-    ``picard`` repeats ``z = F(z)``; ``anderson`` extrapolates from up to five steps before (Walker
-    and Ni, *Anderson acceleration for fixed-point iterations*, 2011); ``newton`` solves
+    ``picard`` repeats ``z = F(z)``; ``anderson`` does so too and, from the first step on that is
+    too slow to be worth it (`unfold.implicit.patience`), extrapolates from up to five steps before
+    (Walker and Ni, *Anderson acceleration for fixed-point iterations*, 2011); ``newton`` solves
     ``(I - dF/dz) d = F(z) - z`` for the next change with a dense Jacobian. All begin at zero,
     unless the equation says where.
 

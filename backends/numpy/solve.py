@@ -79,7 +79,7 @@ def solution(node: Node, dtype: str) -> Callable[..., Array]:
         if solver.method == "newton":
             iteration = newton(value, jacobian, x)
         elif solver.method == "anderson":
-            iteration = anderson(value, x, dependent(epsilon))
+            iteration = anderson(value, x, dependent(epsilon), node.attr("patience"))
         else:
             iteration = picard(value, x)
         residual, steps = float("nan"), 0
@@ -131,16 +131,18 @@ def newton(
 
 
 def anderson(
-    value: Callable[[Array], Array], x: Array, smallest: float
+    value: Callable[[Array], Array], x: Array, smallest: float, patience: float
 ) -> Iterator[tuple[Array, Array]]:
     """Anderson acceleration: extrapolate to where the residual, if it were linear, would be least.
 
-    The least squares problem is solved by orthogonalising the changes of the residual, the newest
-    first; one that is all but dependent on newer ones is left out. A step that makes the residual
-    more than `GROWTH` times as large is taken back, and a plain one taken instead.
+    Steps are plain until one leaves more than ``patience`` of the residual. The least squares
+    problem is solved by orthogonalising the changes of the residual, the newest first; one that is
+    all but dependent on newer ones is left out. A step that makes the residual more than `GROWTH`
+    times as large is taken back, and a plain one taken instead.
     """
     changes: list[tuple[Array, Array]] = []  # of residual and value, the newest first
     before: tuple[Array, Array] | None = None
+    begun = False
     while True:
         image = value(x)
         yield x, image
@@ -151,7 +153,9 @@ def anderson(
                 changes.clear()
                 x = last_image
                 continue
-            changes.insert(0, (residual - last, image - last_image))
+            begun = begun or np.linalg.norm(residual) > patience * np.linalg.norm(last)
+            if begun:
+                changes.insert(0, (residual - last, image - last_image))
             del changes[DEPTH:]
         before = residual, image
         x = image - extrapolation(residual, changes, smallest)

@@ -3,9 +3,10 @@
 Its operands are what the equation reads besides its unknown. What has to be solved stands in its
 attributes, as expressions in which ``.z`` is the unknown and ``.0``, ``.1``… are the operands:
 
-    map     the right-hand side at this element: guards decided, reductions written out
-    start   where the search begins, or ``None`` for zero
-    solver  the `unfold.program.Solver`
+    map       the right-hand side at this element: guards decided, reductions written out
+    patience  how slow plain steps may be (see `unfold.implicit.patience`)
+    solver    the `unfold.program.Solver`
+    start     where the search begins, or ``None`` for zero
 
 The reverse sweep goes through such a node by the implicit function theorem (`Backward`).
 """
@@ -16,7 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ..derivative import NONE, add_cotangents, cotangents, passes_selection
 from ..expr import Call, Const, Expr, Ref, Type, rewrite, walk
-from ..implicit import parts
+from ..implicit import parts, patience, unknown
 from ..ops import OPS, Op
 from ..poly import Shape
 from ..program import Equation, Solver
@@ -44,6 +45,8 @@ class ImplicitTemplate:
         roots = [e for e in parts(eq.rhs) if e is not None]
         self.template = Template(roots, slots, lengths, self.builder)
         self.own = Template([Ref(eq.name, eq.element, eq.rhs.shape)], slots, lengths, self.builder)
+        assert eq.solver is not None
+        self.patience = patience(eq.solver, parts(eq.rhs)[0], unknown(eq))
         self.expressions: dict[int, Expr] = {}
         self.known: dict[Ref, int] = {}
 
@@ -62,7 +65,8 @@ class ImplicitTemplate:
         found = [None if at is None else self.expression(at) for at in roots]
         zero = Const(0.0, rhs.shape, rhs.type)
         start = None if len(found) < 2 else found[1] or zero
-        return (("map", found[0] or zero), ("solver", self.equation.solver), ("start", start))
+        return (("map", found[0] or zero), ("patience", self.patience),
+                ("solver", self.equation.solver), ("start", start))  # fmt: skip
 
     def leaf(self, ref: Ref) -> int:
         """A node that stands for a read."""
@@ -124,7 +128,8 @@ class Backward:
         moved |= {p: operand(k + 2, p.shape, p.type) for k, p in enumerate(self.operands)}
         step = None if back is None else rewrite(back, lambda e: moved.get(e, e))
         rhs = g if step is None else g + step
-        self.adjoint: Attrs = (("map", rhs), ("solver", solver), ("start", None))
+        self.adjoint: Attrs = (("map", rhs), ("patience", patience(solver, rhs, z)),
+                               ("solver", solver), ("start", None))  # fmt: skip
         self._templates: dict[tuple[bool, ...], Template] = {}
 
     def template(self, receives: tuple[bool, ...], builder: Builder) -> Template:

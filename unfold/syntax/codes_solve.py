@@ -11,7 +11,7 @@ SOLVE = (
         """
         `solve z[t] by …:` finds a z that its equation is true for. `picard` repeats the equation
         until nothing changes, which works where it contracts. `anderson` does the same and
-        extrapolates from the steps before; it needs fewer steps and is the one to begin with.
+        extrapolates from the steps before where that goes slowly; it is the one to begin with.
         `newton` solves a linear system in every step: right for stiff equations of a few
         components, such as an implicit integration step. All of them have the options `tol` (the
         last change of a component, relative to 1 + its magnitude; 1e-10 if nothing is said) and

@@ -1,7 +1,8 @@
 """One step of Anderson acceleration (Walker and Ni 2011), for several sequences side by side.
 
 The same arithmetic as in `unfold.backends.numpy.solve`, without branches: a column that is left out
-has the weight 0, and where a step is taken back all columns become 0.
+has the weight 0, and where a step is taken back all columns become 0. Only where no sequence of
+these extrapolates yet is the step a plain one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from ..ir import Module
 #: orthogonal basis, and the last residual and value.
 _CHANGES, _MOVED, _BASIS, _LAST, _IMAGE = 0, DEPTH, 2 * DEPTH, 3 * DEPTH, 3 * DEPTH + 1
 _VECTORS = 3 * DEPTH + 2
+#: Numbers behind them: the square of the last residual, whether extrapolation has begun, and
+#: whether the last step was one.
+_SQUARE, _BEGUN, _EXTRAPOLATED = 0, 1, 2
 
 #: What is done with some neighbouring components: given how to read and write them, the terms that
 #: they add to sums.
@@ -26,22 +30,23 @@ Part: TypeAlias = "Callable[[_Components], Sequence[Value]]"
 
 def state_size(n: int) -> int:
     """How many numbers (of all lanes) the state of ``n`` unknowns has."""
-    return _VECTORS * n + 1
+    return _VECTORS * n + 3
 
 
 def anderson(module: Module, n: int, real: str, lanes: int, across: int = 1) -> str:
-    """The name of ``void(ptr state, ptr x, ptr image, i64 step)``.
+    """The name of ``void(ptr state, ptr x, ptr image, i64 step, real patience)``.
 
     ``x`` holds the unknowns and ``image`` the value of the map there, each ``n`` numbers of
     ``lanes`` lanes; ``x`` becomes the next point. ``step`` counts from 0, which begins a new state.
-    For one sequence, ``across`` components are taken at once.
+    ``patience`` is that of `unfold.implicit.patience`. For one sequence, ``across`` components are
+    taken at once.
     """
 
     def write(b: Body) -> None:
         _Step(b, n, Type(real, lanes), across if lanes == 1 else 1).write()
 
     name = f"solve.anderson.{n}.{real}.{lanes}.{across}"
-    return define(module, name, VOID, (POINTER, POINTER, POINTER, INT), write)
+    return define(module, name, VOID, (POINTER, POINTER, POINTER, INT, Type(real)), write)
 
 
 class _Components:
@@ -71,7 +76,7 @@ class _Step:
         self.n = n
         self.kind = kind
         self.across = across
-        self.state, self.x, self.image, self.step = b.args
+        self.state, self.x, self.image, self.step, self.patience = b.args
         epsilon = 2.0**-52 if kind.element == "double" else 2.0**-23
         self.smallest = dependent(epsilon) ** 2
 
@@ -122,46 +127,65 @@ class _Step:
 
     # --- the step ---
 
+    def number(self, which: int) -> Value:
+        """The address of one of the numbers behind the vectors."""
+        return self.b.at(self.state, _VECTORS * self.n + which, self.kind)
+
     def write(self) -> None:
         b = self.b
-        extrapolated = b.at(self.state, _VECTORS * self.n, self.kind)
+        first = self.step.eq(0)
+        last = self.vector(_LAST)
+        (now,) = self.each(lambda c: (self.residual(c) * self.residual(c),), 1)
 
-        def begin() -> list[Value]:
-            self.each(lambda c: self.put(c, self.state), count=_VECTORS * self.n)
-            b.store(self.zero(), extrapolated)
+        def number(which: int) -> Value:
+            """0 where a state begins, whatever stands there."""
+            return first.select(self.zero(), b.load(self.number(which), self.kind))
+
+        before, begun, extrapolated = map(number, (_SQUARE, _BEGUN, _EXTRAPOLATED))
+        # Where the residual has grown much after an extrapolation, that step is undone.
+        back = extrapolated.gt(0.0) & now.gt(before * GROWTH**2)
+        factor = b.splat(self.patience, self.kind.lanes)
+        slow = first.select(False, now.gt(before * (factor * factor)))
+        extrapolates = begun.gt(0.0) | slow
+        more = extrapolates.select(b.const(self.kind, 1.0), 0.0)
+        b.store(more, self.number(_BEGUN))
+        b.store(back.select(self.zero(), more), self.number(_EXTRAPOLATED))
+        b.store(back.select(before, now), self.number(_SQUARE))
+
+        def clear() -> list[Value]:
+            self.each(lambda c: self.put(c, self.state), count=_LAST * self.n)
             return []
 
-        first = self.step.eq(0)
-        b.when(first, begin)
-        back = self.taken_back(b.load(extrapolated, self.kind))
-        self.remember(first, back)
-        # A first step has nothing to extrapolate from, nor has one that is taken back.
-        more = first.select(self.zero(), b.const(self.kind, 1.0))
-        b.store(back.select(self.zero(), more), extrapolated)
-        self.move(back, self.weights())
+        b.when(b.any(slow) & (b.any(begun.gt(0.0)) ^ 1), clear)
+
+        def extrapolate() -> list[Value]:
+            self.remember(back, extrapolates)
+            self.move(back, self.weights())
+            return []
+
+        def plain(c: _Components) -> Sequence[Value]:
+            value = c.load(self.image)
+            c.store(self.residual(c), last)
+            c.store(value, self.vector(_IMAGE))
+            c.store(value, self.x)
+            return ()
+
+        several = b.any(extrapolates)
+        b.when(several, extrapolate)
+        b.when(several ^ 1, lambda: self.each(plain))
 
     def put(self, c: _Components, vector: Value) -> Sequence[Value]:
         """Zeros."""
         c.store(self.b.const(c.kind, 0.0), vector)
         return ()
 
-    def taken_back(self, extrapolated: Value) -> Value:
-        """Where the residual has grown so much that the last step is undone."""
-        last = self.vector(_LAST)
-
-        def squares(c: _Components) -> Sequence[Value]:
-            here, before = self.residual(c), c.load(last)
-            return here * here, before * before
-
-        now, before = self.each(squares, 2)
-        return extrapolated.gt(0.0) & now.gt(before * GROWTH**2)
-
-    def remember(self, first: Value, back: Value) -> None:
+    def remember(self, back: Value, extrapolates: Value) -> None:
         """The newest changes go into the ring; where a step is taken back, all become 0."""
         b = self.b
         slot = b.op(f"urem {self.step + (DEPTH - 1)}, {DEPTH}", INT)
         newest, moved = self.ring(_CHANGES, slot), self.ring(_MOVED, slot)
         last, image = self.vector(_LAST), self.vector(_IMAGE)
+        counts = extrapolates & (back ^ 1)
 
         def clear(c: _Components) -> Sequence[Value]:
             zero = b.const(c.kind, 0.0)
@@ -172,15 +196,15 @@ class _Step:
             zero = b.const(c.kind, 0.0)
             change = self.residual(c) - c.load(last)
             step = c.load(self.image) - c.load(image)
-            c.store(back.select(zero, change), newest)
-            c.store(back.select(zero, step), moved)
+            c.store(counts.select(change, zero), newest)
+            c.store(counts.select(step, zero), moved)
             return ()
 
         def forget() -> list[Value]:
             return self.each(clear, count=_BASIS * self.n)
 
         b.when(b.any(back), forget)
-        b.when(first ^ 1, lambda: self.each(push))
+        self.each(push)
 
     def weights(self) -> list[tuple[Value, Value]]:
         """The ring's slots, the newest first, each with the weight of its change of the value."""

@@ -12,7 +12,7 @@ from math import prod
 
 from unfold.derivative import Forward
 from unfold.expr import Call, Const, Expr, Position, Ref, rewrite, walk
-from unfold.implicit import is_affine, parts, tolerance
+from unfold.implicit import is_affine, parts, patience, tolerance
 from unfold.plan import Statement
 from unfold.program import Solver
 
@@ -180,6 +180,9 @@ class _Anderson:
         self.search = search
         b, kind = search.b, search.real
         self.name = anderson(b.module, search.n, kind.element, kind.lanes)
+        self.patience = b.const(
+            Type(kind.element), patience(search.solver, search.rhs, search.unknown)
+        )
         self.state = room(b, kind, state_size(search.n))
         self.x, self.image = room(b, kind, search.n), room(b, kind, search.n)
 
@@ -190,7 +193,7 @@ class _Anderson:
         for k, (x, y) in enumerate(zip(z, image, strict=True)):
             b.store(x, b.at(self.x, k, kind))
             b.store(y, b.at(self.image, k, kind))
-        b.call_void(self.name, self.state, self.x, self.image, count)
+        b.call_void(self.name, self.state, self.x, self.image, count, self.patience)
         return image, [b.load(b.at(self.x, k, kind), kind) for k in range(self.search.n)]
 
 

@@ -208,6 +208,8 @@ def _joined(ops: Sequence[Op]) -> list[Op]:
 def _can_join(a: Stretch, b: Stretch) -> bool:
     if (a.index, a.lows, a.highs, a.whole, b.whole) != (b.index, b.lows, b.highs, False, False):
         return False
+    if any(isinstance(op, Solve) for op in (*a.body, *b.body)):
+        return False
     for x in a.body:
         for y in b.body:
             pairs = [(v, w) for v in written_by(x) for w in (*read_by(y), *written_by(y))]

@@ -11,9 +11,21 @@ from ..ir import Function, Value, integer
 from . import implicit, products, systems
 from .deliver import Deliverer
 from .loops import Loops
-from .nodes import Branch, Contract, Eliminate, Op, Points, Product, Repeat, Solve, Stretch, Strips
+from .nodes import (
+    PORTION,
+    SEARCHED,
+    Branch,
+    Contract,
+    Eliminate,
+    Op,
+    Points,
+    Product,
+    Repeat,
+    Solve,
+    Stretch,
+    Strips,
+)
 from .outline import LOOPS, outline
-from .storage import PORTION
 from .stretching import adding
 from .tile import Tile
 
@@ -150,12 +162,11 @@ class TileEmitter(Loops):
                 with tile.portion(integer(0), total):
                     self.ops(op.body)
                 return
-            portions = f.binary(
-                "sdiv", f.binary("add", total, integer(PORTION - 1)), integer(PORTION)
-            )
+            size = SEARCHED if any(isinstance(o, Solve) for o in op.body) else PORTION
+            portions = f.binary("sdiv", f.binary("add", total, integer(size - 1)), integer(size))
             loop = f.loop(integer(0), self.last(portions), 1)
-            first = f.binary("mul nsw", loop.index, integer(PORTION))
-            count = f.intrinsic("llvm.smin", f.binary("sub", total, first), integer(PORTION))
+            first = f.binary("mul nsw", loop.index, integer(size))
+            count = f.intrinsic("llvm.smin", f.binary("sub", total, first), integer(size))
             with tile.portion(first, count):
                 self.ops(op.body)
             loop.close()

@@ -6,12 +6,13 @@ that is found, or lost, stays as it is while the others go on.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
 from unfold.derivative import Forward
 from unfold.expr import Call, Reduce, Ref, rewrite
-from unfold.implicit import is_affine, parts, tolerance
+from unfold.implicit import is_affine, parts, patience, tolerance
 from unfold.plan import Statement
 from unfold.program import Solver
 
@@ -21,7 +22,8 @@ from ..failures import FIELD
 from ..ir import integer
 from ..solving import Reporter, anderson, linear_system, state_size
 from ..solving.registers import still
-from .nodes import Solve, View
+from .loops import pieces
+from .nodes import SEARCHED, Solve, View
 
 if TYPE_CHECKING:
     from .emit import TileEmitter
@@ -44,8 +46,8 @@ def select(s: Selector, target: View, statement: Statement) -> None:
     image = s.temporary(shape, "real", target.shared)
     method = statement.solver.method
     state = {"anderson": state_size(n), "newton": n * n + n}.get(method, 0)
-    work = s.temporary((state + 1,), "real", target.shared, portions=False)
-    marks = s.temporary((2,), "int", target.shared, portions=False)
+    work = s.temporary((state + 1,), "real", target.shared, SEARCHED)
+    marks = s.temporary((2,), "int", target.shared, SEARCHED)
     direction = slope = None
     with s.collected() as first:
         if start is None:
@@ -62,14 +64,15 @@ def select(s: Selector, target: View, statement: Statement) -> None:
             named = rewrite(rhs, lambda e: name if e is unknown else e)
             moved = Forward({_UNKNOWN: _CHANGE}).of(named) if method == "newton" else None
             if moved is not None:
-                direction = s.temporary(shape, "real", True, portions=False)
+                direction = s.temporary(shape, "real", True, 1)
                 slope = s.temporary(shape, "real", target.shared)
                 s.scopes[-1][change] = direction
                 s.into(slope, rewrite(moved, lambda e: unknown if e is name else e))
     s.ops.append(
         Solve(
             target, image, work, marks, statement.target, statement.solver,
-            is_affine(rhs, unknown), tuple(first), tuple(step), direction, slope, tuple(tangent),
+            is_affine(rhs, unknown), patience(statement.solver, rhs, unknown),
+            tuple(first), tuple(step), direction, slope, tuple(tangent),
         )
     )  # fmt: skip
 
@@ -104,7 +107,9 @@ class _Search:
         return self.b.wrap(self.te.tile.row_base(view, row))
 
     def load(self, pointer: Value, k: Value | int, kind: Type | None = None) -> Value:
-        return self.b.load(self.b.at(pointer, k, kind or self.real), kind or self.real)
+        """What a row has from component ``k`` on."""
+        kind = kind or self.real
+        return self.b.load(self.b.at(pointer, k, Type(kind.element)), kind)
 
     def write(self) -> None:
         b, te, op = self.b, self.te, self.op
@@ -172,11 +177,7 @@ class _Search:
         b.store(change, self.residual(work))
 
         def accept() -> list[Value]:
-            def copy(k: Value, _: list[Value]) -> list[Value]:
-                b.store(self.load(image, k), b.at(x, k, self.real))
-                return []
-
-            b.loop(self.n, [], copy)
+            self.copy(image, x)
             return []
 
         if self.solver.method == "anderson":
@@ -184,7 +185,8 @@ class _Search:
 
             def extrapolate() -> list[Value]:
                 name = anderson(b.module, self.n, self.real.element, 1, self.te.lanes)
-                b.call_void(name, b.at(work, 1, self.real), x, image, count)
+                patience = b.const(self.real, op.patience)
+                b.call_void(name, b.at(work, 1, self.real), x, image, count, patience)
                 return []
 
             b.when(going, extrapolate)
@@ -199,25 +201,53 @@ class _Search:
     def change(self, x: Value, y: Value) -> Value:
         """The largest change of a component, as `unfold.program.Solver` measures it; NaN wins."""
         b = self.b
-        zero = b.const(self.real, 0.0)
 
-        def one(k: Value, tops: list[Value]) -> list[Value]:
-            old, new = self.load(x, k), self.load(y, k)
+        def one(k: Value, kind: Type) -> list[Value]:
+            old, new = self.load(x, k, kind), self.load(y, k, kind)
             moved, size = b.intrinsic("fabs", new - old), b.intrinsic("fabs", new)
             if not self.op.affine:
-                return [self.larger(tops[0], moved / (size + 1.0))]
-            both = self.larger(size, b.intrinsic("fabs", old))
-            return [self.larger(tops[0], moved), self.larger(tops[1], both)]
+                # An infinity by an infinity is a NaN whose sign may be set.
+                return [b.intrinsic("fabs", moved / (size + 1.0))]
+            return [moved, b.intrinsic("fabs", old), size]
 
-        tops = b.loop(self.n, [zero] * (2 if self.op.affine else 1), one)
-        if not self.op.affine:
-            return tops[0]
-        return tops[0].eq(0.0).select(0.0, tops[0] / tops[1])
+        top, *sizes = self.largest(one, 3 if self.op.affine else 1)
+        if not sizes:
+            return top.bits
+        whole = b.intrinsic("smax", *sizes).bits
+        return top.bits.eq(0.0).select(0.0, top.bits / whole)
 
-    def larger(self, a: Value, v: Value) -> Value:
-        """The larger of two numbers; NaN wins."""
-        keeps = a.is_nan() | v.le(a)
-        return keeps.select(a, v)
+    def largest(self, part: Callable[[Value, Type], Sequence[Value]], count: int) -> list[Value]:
+        """The largest of some numbers that are not negative, of each kind, as integers of the same
+        bits: these are in the order of the numbers, and a NaN is above all."""
+        b = self.b
+        tops = [b.const(self.real.bits, 0)] * count
+        for start, times, width in pieces(self.n, self.te.lanes):
+            kind = Type(self.real.element, width)
+
+            def one(k: Value, found: list[Value], kind: Type = kind) -> list[Value]:
+                values = part(k, kind)
+                return [b.intrinsic("smax", a, v.bits) for a, v in zip(found, values, strict=True)]
+
+            begin = [b.const(kind.bits, 0)] * count
+            found = b.loop(start + times * width, begin, one, start=start, by=width)
+            tops = [b.intrinsic("smax", a, self.top(v)) for a, v in zip(tops, found, strict=True)]
+        return tops
+
+    def top(self, v: Value) -> Value:
+        """The largest lane."""
+        if v.kind.lanes == 1:
+            return v
+        return self.b.call(f"llvm.vector.reduce.smax.{v.kind.suffix}", Type(v.kind.element), v)
+
+    def copy(self, source: Value, target: Value) -> None:
+        for start, times, width in pieces(self.n, self.te.lanes):
+            kind = Type(self.real.element, width)
+
+            def one(k: Value, _: list[Value], kind: Type = kind) -> list[Value]:
+                self.b.store(self.load(source, k, kind), self.b.at(target, k, self.real))
+                return []
+
+            self.b.loop(start + times * width, [], one, start=start, by=width)
 
     # --- Newton's method ---
 
@@ -295,20 +325,25 @@ class _Search:
 
                     b.loop(self.n, [], spoil)
                     steps = self.load(self.at(op.marks, row), 1, INT)
-                    self.reporter.note(b, op.name, self.number(), row, change, steps)
+                    number, sequence = self.element(row)
+                    self.reporter.note(b, op.name, number, sequence, change, steps)
                 return []
 
             b.when(change.le(self.tolerance) ^ 1, lost)
         return []
 
-    def number(self) -> Value:
-        """Which element of its variable this is, counted row by row."""
+    def element(self, row: Value) -> tuple[Value, Value]:
+        """Which element of its variable a row is, counted row by row, and of which sequence."""
         b, tile, v = self.b, self.te.tile, self.op.target
         storage = tile.storages[v.storage]
         total = b.const(INT, 0)
         for p, low, step in zip(v.position, storage.lows, storage.steps, strict=True):
             total = total + (b.wrap(tile.position(p)) - b.wrap(low)) * b.wrap(step)
-        return b.op(f"sdiv {total}, {(self.rows() * v.size).name}", INT)
+        rows = b.const(INT, 1) if v.shared else b.wrap(self.te.known["rows"])
+        number = b.op(f"sdiv {total}, {(rows * v.size).name}", INT)
+        # In a stretch the rows of one step follow those of the step before.
+        at = row + b.wrap(tile.first)
+        return number + at.udiv(rows), b.op(f"urem {at}, {rows.name}", INT)
 
 
 __all__ = ["emit", "select"]

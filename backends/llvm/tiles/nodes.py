@@ -20,6 +20,9 @@ from unfold.program import Solver
 
 #: The symbols of the number of steps of a strip, and of its first one.
 LENGTH, FIRST = "%strip", "%first"
+#: Rows of a portion of a stretch, and of one in which solutions are searched for: the rows of a
+#: portion go on together until the last one is found.
+PORTION, SEARCHED = 256, 64
 
 
 @dataclass(frozen=True)
@@ -261,12 +264,15 @@ class Strips:
 class Solve:
     """``target`` becomes a solution of ``target = F(target)`` in every row.
 
+    It may stand in a stretch: whatever it touches is computed by ``first`` and ``step``.
+
     Attributes:
         image: where ``step`` computes the map's value from the target.
         work: for each row the last change, and the state of the method.
         marks: for each row whether it is still searched for, and the steps so far.
         name: the variable, for failures.
         affine: whether the map is affine in its unknown.
+        patience: how slow plain steps may be (see `unfold.implicit.patience`).
         first: what is done once: the first guess, and the parts of the map that do not change.
         direction, slope, tangent: for Newton's method: the change of the unknown (the same in all
             rows), that of the map's value, and how it is computed.
@@ -279,6 +285,7 @@ class Solve:
     name: str
     solver: Solver
     affine: bool
+    patience: float
     first: tuple[Op, ...]
     step: tuple[Op, ...]
     direction: View | None
@@ -296,11 +303,12 @@ Op: TypeAlias = (
 class Temporary:
     """A storage for intermediate values: one element for each row of a tile.
 
-    ``portions`` says whether the tile may be a portion of a stretch.
+    It has a row for each sequence of the batch, and ``least`` rows if these are fewer: those of a
+    portion of a stretch.
     """
 
     name: str
     size: int
     kind: str
     shared: bool
-    portions: bool = True
+    least: int = PORTION

@@ -12,7 +12,7 @@ from unfold.plan import Buffer, Plan
 from unfold.poly import Poly
 
 from ..components import dims
-from .nodes import Op, Temporary, View, dense
+from .nodes import PORTION, Op, Temporary, View, dense
 
 #: Calls whose value stands in their operand's place, seen in another way.
 _REARRANGED = frozenset(("transpose", "reshape", "slice", "take", "detach"))
@@ -54,11 +54,11 @@ class Places(ABC):
         return View(b.name, position, b.shape, dense(b.shape), shared=shared)
 
     def temporary(
-        self, shape: tuple[int, ...], kind: str, shared: bool, portions: bool = True
+        self, shape: tuple[int, ...], kind: str, shared: bool, least: int = PORTION
     ) -> View:
         """A new storage for intermediate values of every row, or for one row that all share."""
         name = f"%{len(self.temporaries)}"
-        self.temporaries[name] = Temporary(name, prod(shape), kind, shared, portions)
+        self.temporaries[name] = Temporary(name, prod(shape), kind, shared, least)
         return View(name, (), shape, dense(shape), shared=shared)
 
     def is_shared(self, e: Expr) -> bool:

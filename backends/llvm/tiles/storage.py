@@ -21,8 +21,6 @@ from .stack import Member
 
 #: Bytes of all lines that have places of their own in a first-level cache.
 PLACES = 4096
-#: Rows of a temporary: those of a portion of a stretch, or those of the batch if they are more.
-PORTION = 256
 
 
 def summed_buffers(plan: Plan) -> frozenset[str]:
@@ -96,8 +94,7 @@ class Layout:
         if n in self.temporaries:
             t = self.temporaries[n]
             size = t.size if share is None else share.total
-            least = PORTION if t.portions else 1
-            return Storage(size * formats.bytes(t.kind), shared=t.shared, least=least)
+            return Storage(size * formats.bytes(t.kind), shared=t.shared, least=t.least)
         for b in self.extra:
             if b.name == n:
                 return self._kept(b, b.size * formats.bytes("real"))._replace(shared=True)

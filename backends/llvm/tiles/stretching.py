@@ -34,7 +34,12 @@ def stretches(ops: Sequence[Op], index: str, temporaries: Container[str]) -> boo
 
 
 def _stretches(op: Op, index: str, temporaries: Container[str]) -> bool:
-    if isinstance(op, (Branch, Repeat, Points, Stretch, Strips, Solve, Group)):
+    if isinstance(op, Solve):
+        inner = (*op.first, *op.step, *op.tangent)
+        return not op.target.shared and _advances(op.target, index, temporaries) and stretches(
+            inner, index, temporaries
+        )  # fmt: skip
+    if isinstance(op, (Branch, Repeat, Points, Stretch, Strips, Group)):
         return False
     if isinstance(op, (ColumnSum, Contract, ScatterSum)):
         # They sum over the rows of the whole stretch into one place.

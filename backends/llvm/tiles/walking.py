@@ -19,12 +19,12 @@ from unfold.domain import Domain
 from unfold.expr import Call, Reduce, walk
 from unfold.plan import Node, Plan, Statement
 
-from .nodes import ColumnSum, Contract, Eliminate, Fold, Map, Op, Product, ScatterSum, View
+from .nodes import ColumnSum, Contract, Eliminate, Fold, Map, Op, Product, ScatterSum, Solve, View
 
 #: So many heads at most have a product each.
 HEADS = 16
 
-_PLAIN = (Map, Fold, Product, Eliminate, ColumnSum, Contract, ScatterSum)
+_KNOWN = (Map, Fold, Product, Eliminate, ColumnSum, Contract, ScatterSum, Solve)
 
 
 def over_pairs(plan: Plan) -> bool:
@@ -51,13 +51,13 @@ def along(ops: Sequence[Op], index: str, made: Container[str]) -> tuple[Op, ...]
     """Operations in a loop with their views as rows: what does not move with the index is shared.
 
     Args:
-        ops: the loop's body; blocks are left as they are.
+        ops: the loop's body; blocks are left as they are, searches for solutions aside.
         index: the loop's index.
         made: the temporaries of the body: they have a row for each value of the index.
     """
     found: list[Op] = []
     for op in ops:
-        moved = _along(op, index, made) if isinstance(op, _PLAIN) else op
+        moved = _along(op, index, made) if isinstance(op, _KNOWN) else op
         found.extend(_by_heads(moved) if isinstance(moved, Fold) else (moved,))
     return tuple(found)
 
@@ -100,6 +100,8 @@ def _along(op: Any, index: str, made: Container[str]) -> Any:
             changed[field.name] = view(value)
         elif isinstance(value, Mapping):
             changed[field.name] = {e: view(v) for e, v in value.items()}
+        elif field.name in ("first", "step", "tangent"):
+            changed[field.name] = along(value, index, made)
     return replace(op, **changed)
 
 
