@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import prod
 
 from unfold.cost.work import SYSTEMS
-from unfold.expr import Call, Expr, kinds, walk
+from unfold.expr import Call, Expr, Reduce, kinds, walk
 from unfold.intern import remembered
 from unfold.plan import Plan, accumulate, fuse, interchange, peel, plan, split
-from unfold.program import Program
+from unfold.program import Equation, Program
 from unfold.transform.common import prune
 
 from .components import dims
@@ -16,6 +16,10 @@ from .components import dims
 #: Up to so many instructions a program is written with a value for every component.
 #: Beyond that, compiling takes longer than loops over components cost.
 UNROLLED = 2500
+#: Where something is computed at pairs of positions, loops do one sequence at a time. Up to so many
+#: times as many instructions, registers that hold a component of several sequences are then better:
+#: if equations have so few instructions each that loops would mostly begin and end.
+PAIRED, SHORT = 3, 200
 #: Up to so many, two registers of sequences go side by side: one computes while the other waits.
 DOUBLED = 800
 #: From so many components on, those of one sequence go side by side.
@@ -24,7 +28,24 @@ SEVERAL = 4
 
 def is_small(program: Program) -> bool:
     """Whether every component can be a value of its own."""
-    return total(program) <= UNROLLED
+    count = total(program)
+    if count <= UNROLLED or count > UNROLLED * PAIRED:
+        return count <= UNROLLED
+    return count <= SHORT * len(prune(program).equations) and over_pairs(program)
+
+
+def over_pairs(program: Program) -> bool:
+    """Whether something is computed at pairs of positions, each known at run time only."""
+    return any(_depth(eq) > 1 for eq in prune(program).equations)
+
+
+def _depth(eq: Equation) -> int:
+    """How many indices of run-time extent the work of an equation runs over."""
+    own = sum(eq.domain.constant_range(i) is None for i in eq.indices if i not in eq.pins)
+    inner = [e for e in walk(eq.rhs) if isinstance(e, Reduce)]
+    return own + max(
+        (any(e.domain.constant_range(i) is None for i in e.indices) for e in inner), default=0
+    )
 
 
 def is_light(program: Program) -> bool:

@@ -26,7 +26,7 @@ _Product = tuple[int, int, bool, bool]
 
 def begin(program: Program, dtype: str) -> None:
     """Have what the gradient of a program will call compiled by another thread."""
-    if generating.threads() == 1 or choose.is_small(program):
+    if generating.threads() == 1 or choose.total(program) <= choose.UNROLLED:
         return
 
     def write(receiver: Receiver) -> None:
