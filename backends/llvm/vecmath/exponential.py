@@ -14,6 +14,7 @@ from .parts import (
     Coefficients,
     at_least,
     at_most,
+    format_of,
     magnitude,
     nearest_multiple,
     polynomial,
@@ -39,6 +40,12 @@ EXP: Coefficients = {
     ),
 }  # fmt: skip
 
+#: exp(2 r) itself, of the same digits.
+SQUARED_EXP: Coefficients = {
+    kind: tuple(math.ldexp(c, n) for n, c in enumerate((1.0, 1.0, *rest)))
+    for kind, rest in EXP.items()
+}
+
 #: (tanh(x) - x) / x³ in x² for |x| < 0.55; below 2^-29.8 and 2^-60.5.
 TANH: Coefficients = {
     "float": (-0.3333332, 0.13332637, -0.053856865, 0.021088464, -0.0062960126),
@@ -62,6 +69,8 @@ SINH: Coefficients = {
 
 #: Beyond the first exp is 0, beyond the second it is infinite; k stays in reach of `scale`.
 EXP_RANGE: Coefficients = {"float": (-104.0, 89.0), "double": (-746.0, 710.0)}
+#: From here on down exp is no normal number.
+EXP_TINY: Coefficients = {"float": (-87.0,), "double": (-708.0,)}
 #: Beyond these expm1 is -1, or infinite.
 EXPM1_RANGE: Coefficients = {"float": (-18.0, 89.0), "double": (-38.0, 710.0)}
 #: Beyond this sinh and cosh are infinite.
@@ -112,22 +121,39 @@ def small_exp(b: Body, a: Value) -> Value:
 def sigmoid(b: Body, x: Value) -> Value:
     """``1 / (1 + e)`` or ``e / (1 + e)`` with e = exp(-|x|), which does not overflow.
 
-    The rounding of 1 + e is put right after the division, with the inverse of 1 + e to one digit:
-    the quotient itself or what it lacks to 1.
+    The rounding of 1 + e is put right after the division, as if 1 / (1 + e) were 1 for that: it
+    nearly is where the quotient is small, and half a unit does not count where it is not.
     """
-    e = small_exp(b, magnitude(b, x))
+    high, low = LN2[x.kind.element]
+    f = format_of(x.kind)
+    a = at_least(-magnitude(b, x), EXP_RANGE[x.kind.element][0])
+    shifted = b.madd(a, 1.0 / math.log(2.0), f.magic)
+    n = shifted - f.magic
+    r = b.madd(n, -low, b.madd(n, -high, a))
+    p = b.madd(r * r, polynomial(b, r, EXP), r) + 1.0
+    # Gates are rarely so far closed that e is no normal number.
+    e, *_ = b.when(
+        b.any(a.lt(EXP_TINY[x.kind.element][0])),
+        lambda: [scale(b, p, shifted.bits - f.magic_bits)],
+        [shift(p, shifted.bits)],
+    )
     total = e + 1.0
     lost = e - (total - 1.0)
     q = x.lt(0.0).select(e, 1.0) / total
-    inverse = x.lt(0.0).select(1.0 - q, q)
-    return b.madd(-(q * lost), inverse, q)
+    return b.madd(-q, lost, q)
 
 
 def tanh(b: Body, x: Value) -> Value:
-    """A polynomial below 0.55, ``1 - 2 / (exp(2 |x|) + 1)`` above."""
+    """A polynomial below 0.55, ``1 - 2 / (exp(2 |x|) + 1)`` above.
+
+    What exp lacks counts less than half there, and less the larger it is: ln 2 is one number.
+    """
+    f = format_of(x.kind)
     a = magnitude(b, x)
-    k, p = exp_bounded(b, at_most(a, TANH_END[x.kind.element][0]) * 2.0)
-    far = 1.0 - 2.0 / (shift(p, k) + 1.0)
+    bounded = at_most(a, TANH_END[x.kind.element][0])
+    shifted = b.madd(bounded, 2.0 / math.log(2.0), f.magic)
+    r = b.madd(shifted - f.magic, -0.5 * math.log(2.0), bounded)
+    far = 1.0 - 2.0 / (shift(polynomial(b, r, SQUARED_EXP), shifted.bits) + 1.0)
     z = a * a
     near = b.madd(a * z, polynomial(b, z, TANH), a)
     return with_sign(b, a.ge(0.55).select(far, near), x)
