@@ -43,7 +43,9 @@ def cholesky(module: Module, n: int, real: str) -> str:
 
     If that is not positive definite all of it becomes NaN.
     """
-    return _defined(module, f"solve.cholesky.{n}.{real}", lambda b: _factor(b, n, Type(real)))
+    return _defined(
+        module, f"solve.cholesky.{n}.{real}", lambda b: cholesky_factor(b, n, Type(real), *b.args)
+    )
 
 
 def _defined(module: Module, name: str, write: Callable[[Body], None]) -> str:
@@ -189,9 +191,11 @@ class _Elimination:
         self.each(column)
 
 
-def _factor(b: Body, n: int, kind: Type) -> None:
-    """Column by column; what a column needs of those before it is in the result."""
-    matrix, result = b.args
+def cholesky_factor(b: Body, n: int, kind: Type, matrix: Value, result: Value) -> None:
+    """Column by column; what a column needs of those before it is in the result.
+
+    With several lanes these are matrices of several sequences.
+    """
 
     def at(place: Value, i: Value, j: Value) -> Value:
         return b.at(place, i * n + j, kind)
@@ -221,17 +225,18 @@ def _factor(b: Body, n: int, kind: Type) -> None:
         b.loop(n, [], below, start=j + 1)
         return [fits[0] & square.gt(0.0)]
 
-    (fits,) = b.loop(n, [b.const(Type("i1"), 1)], column)
+    (fits,) = b.loop(n, [b.const(kind.of("i1"), 1)], column)
 
     def spoil() -> list[Value]:
         def one(k: Value, _: list[Value]) -> list[Value]:
-            b.store(b.const(kind, _NAN), b.at(result, k, kind))
+            to = b.at(result, k, kind)
+            b.store(fits.select(b.load(to, kind), _NAN), to)
             return []
 
         b.loop(n * n, [], one)
         return []
 
-    b.when(fits ^ 1, spoil)
+    b.when(b.any(fits ^ 1), spoil)
 
 
-__all__ = ["cholesky", "inverse", "linear_system", "log_determinant"]
+__all__ = ["cholesky", "cholesky_factor", "inverse", "linear_system", "log_determinant"]

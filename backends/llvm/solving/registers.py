@@ -23,6 +23,7 @@ from ..ir import Value as Plain
 from ..vectors import apart, together
 from .anderson import anderson, state_size
 from .linear import linear_system
+from .memory import room
 from .reporting import Reporter
 
 #: Names that no program has: the unknown while a map is differentiated, and its change.
@@ -285,15 +286,6 @@ METHODS: dict[str, Callable[[_Search], _Picard | _Anderson | _Newton]] = {
 
 
 # --- small parts ----------------------------------------------------------------------------------
-
-
-def room(b: Body, kind: Type, count: int) -> Value:
-    """Memory of the function for so many values."""
-    f = b.f
-    f.count += 1
-    name = f"%room{f.count}"
-    f.blocks[0].lines.insert(0, f"{name} = alloca {kind}, i64 {count}, align 64")
-    return Value(b, Type("ptr"), name)
 
 
 def still(e: Expr, *moving: Ref) -> Iterator[Expr]:
