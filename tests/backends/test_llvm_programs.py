@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import unfold
 from tests.strategies import programs
 from unfold.backends import llvm
 from unfold.backends import numpy as interpreter
@@ -101,3 +102,32 @@ def test_sequences_of_unequal_length_give_what_the_interpreter_gives(
     ragged = np.random.default_rng(seed).integers(least, longest + 1, batch)
     wrt = [v.name for v in p.vars.values() if v.role in ("input", "param")]
     agree(adjoint(p, wrt=wrt), {"T": longest}, batch, ragged, True)
+
+
+@pytest.mark.parametrize("lengths", [None, [3, 5, 1]])
+def test_outputs_that_are_given(way: str, lengths: list[int] | None) -> None:
+    """Whatever else reads them, and whether they are copied strip by strip for that."""
+    text = """
+model m():
+    input  x[t]: real[12]
+    input  c[t]: int<4>
+    input  z: real[12]
+    param  b: real[12]
+    v[t] = tanh(x[t] + b * c[t])
+    h[0] = 0
+    h[t] = tanh(h[t-1] + x[t] + z)
+    output v[t], x[t], c[t], z, b, h[t]
+"""
+    fn = unfold.compile(text)
+    rng = np.random.default_rng(1)
+    b, c = rng.normal(size=12), rng.integers(0, 4, (3, 5))
+    x, z = rng.normal(size=(3, 5, 12)), rng.normal(size=(3, 12))
+    for _ in range(2):
+        out = fn({"b": b}, x=x[0], c=c[0], z=z[0])
+        for name, whole in {"x": x[0], "c": c[0], "z": z[0], "b": b}.items():
+            np.testing.assert_array_equal(out[name], whole, err_msg=name)
+        out = fn({"b": b}, x=x, c=c, z=z, lengths=lengths)
+        for row, own in enumerate(lengths or [5, 5, 5]):
+            np.testing.assert_array_equal(out["x"][row, :own], x[row, :own])
+            np.testing.assert_array_equal(out["c"][row, :own], c[row, :own])
+            np.testing.assert_array_equal(out["z"][row], z[row])

@@ -331,7 +331,7 @@ class _Work:
         if not self.copied:
             return
         for b in self.plan.buffers.values():
-            if b.kind != "input" or not fits(b):
+            if b.kind != "input" or b.name in self.results or not fits(b):
                 continue
             readers = [o for o in self.loops if b.name in o.touched or b.name in o.hidden]
             if not readers or not all(self.reads_by_steps(o, b.name) for o in readers):
