@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unfold
+from unfold.backends.llvm import choose
 
 TEXT = """
 model m:
@@ -73,3 +74,43 @@ def test_a_tie_is_a_branch_in_code_for_one_sequence_and_a_choice_for_several(
     kernel = fn.compiler.gradient(("sigma", "h0"), ("loss",)).kernel
     assert "!prof" in kernel.ir()  # type: ignore[attr-defined]
     assert "!prof" not in kernel.ir(Variant(4, False, True))  # type: ignore[attr-defined]
+
+
+#: Expressions that are rounded under way, and the loss that an extreme of them is in.
+TAKEN = {
+    "sum(v[t] ** 2)": "max[t]({})",
+    "v[t] @ d + u[t] * u[t]": "min[t]({})",
+    "max(v[t] * d + u[t])": "sum[t]({})",
+    "max(u[t] * outer(v[t], d) + 0.3 * u[t], axis = 1) @ d": "sum[t]({})",
+}
+
+
+@pytest.mark.parametrize("way", [(10**9, False), (10**9, True), (-1, False)])
+@pytest.mark.parametrize("batch", [1, 4, 9])
+@pytest.mark.parametrize("body", TAKEN)
+def test_the_greatest_is_found_again_on_the_way_back(
+    body: str, batch: int, way: tuple[int, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However a loop rounds what is compared: one term at least has the maximum, and its slope."""
+    monkeypatch.setattr(choose, "UNROLLED", way[0])
+    monkeypatch.setattr(choose, "has_vectors", lambda program: way[1])
+    text = f"""
+model m():
+    input  u[t]: real
+    input  z: real[3]
+    param  d: real[3]
+    v[T+1] = d
+    v[t] = tanh(0.5 * v[t+1] + z)
+    loss = {TAKEN[body].format(body)}
+    output v[t]
+    minimize loss
+"""
+    native, interpreted = unfold.compile(text), unfold.compile(text, backend="numpy")
+    chance = np.random.default_rng(0)
+    for _ in range(5):
+        given = {"u": chance.normal(size=(batch, 3)), "z": chance.normal(size=(batch, 3))}
+        params = {"d": chance.normal(size=3)}
+        got, want = (f.value_and_grad(params, given, wrt=["d", "z"])[1]
+                     for f in (native, interpreted))  # fmt: skip
+        for n, expected in want.items():
+            np.testing.assert_allclose(got[n], expected, rtol=1e-9, atol=1e-12, err_msg=n)

@@ -8,6 +8,10 @@ requires: nothing. Simplification inlines again what turns out to be used once.
 Only *heavy* values are named (see `common.is_heavy`), and only where a derivative rule reads them:
 an operand of a product whose other operand has a derivative, the argument of a non-linear function
 that is not the root of its equation (the value of the root is the variable itself).
+
+What a maximum is taken of is named too, unless it is the same to the bit wherever it is computed:
+its derivative asks which values are equal to the maximum, and a value that another loop rounds in
+another way is equal to none.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from ..expr import (
     free_symbols,
     fresh,
     names,
+    walk,
     with_operands,
 )
 from ..poly import Poly
@@ -42,6 +47,23 @@ PRODUCTS = frozenset({"mul", "matmul", "outer"})
 OF_RESULT = frozenset(
     ("exp", "tanh", "sigmoid", "sqrt", "softmax", "log_softmax", "exp_diff", "inv", "cholesky")
 )
+
+EXTREMES = frozenset({"max", "min"})
+# Ops that move, choose or compare numbers, and round none.
+EXACT = frozenset(
+    ("abs", "and", "argmax", "arrived", "broadcast", "ceil", "concat", "detach", "eq", "floor")
+    + ("ge", "gt", "le", "lt", "max", "maximum", "min", "minimum", "ne", "neg", "not", "onehot")
+    + ("or", "pad", "real", "relu", "reshape", "round", "scatter", "sign", "slice", "stack", "take")
+    + ("transpose", "where")
+)
+# A sum of a product may be rounded once or twice, so that a value has ops of one kind only.
+ROUNDED = (frozenset({"add", "sub"}), frozenset({"mul", "div"}))
+
+
+def is_reproducible(e: Expr) -> bool:
+    """Whether a value is the same to the bit wherever it is computed."""
+    ops = {n.op for n in walk(e) if isinstance(n, (Call, Reduce))} - EXACT
+    return any(ops <= rounded for rounded in ROUNDED)
 
 
 class _Namer:
@@ -86,12 +108,16 @@ class _Namer:
         if isinstance(e, Reduce):
             inner = scope.under(e)
             body = self.visit(e.body, eq, inner, False)
-            if e.op != "sum" and is_heavy(body):
+            unsure = e.op in EXTREMES and not is_reproducible(body)
+            if e.op != "sum" and (unsure or is_heavy(body)):
                 body = self.name(body, eq, inner)
             result = Reduce(e.op, e.indices, e.domain, body)
             return self.name(result, eq, scope) if e.op != "sum" and not root else result
         args = [self.visit(a, eq, scope, False) for a in e.operands]
         for i, a in enumerate(args):
+            if e.op in EXTREMES and not is_reproducible(a):
+                args[i] = self.name(a, eq, scope)
+                continue
             if not is_heavy(a):
                 continue
             known = self.again and self.is_active(a) and self.has_name(a, eq, scope)
