@@ -176,14 +176,20 @@ def convert(f: Function, a: Value, scalar: str) -> Value:
 
 
 def power(f: Function, x: Value, n: float, exponent: Value) -> Value:
-    """``x ** n`` for a constant exponent: multiplications where n is a small whole number."""
+    """``x ** n`` for a constant exponent: multiplications where n is a small whole number, and a
+    root of x besides where it lies between two of them."""
     if n == 0.5:
         return f.intrinsic("llvm.sqrt", x)
-    if not math.isfinite(n) or n != int(n) or abs(n) > 16:
+    if not math.isfinite(n) or 2 * n != int(2 * n) or abs(n) > 16:
         return vecmath.emit(f, "pow", x, exponent)
     if n == 0:
         return real(1.0, x.type)
-    count, square, result = abs(int(n)), x, None
+    count, square, result = int(abs(n)), x, None
+    if n != int(n):
+        # A power that is no whole one has no sign: that of -0 and -infinity is 0 and infinity.
+        infinite = f.compare("fcmp oeq", x, real(-math.inf, x.type))
+        square = f.select(infinite, real(math.inf, x.type), f.binary("fadd", x, real(0.0, x.type)))
+        result = f.intrinsic("llvm.sqrt", square)
     while count:
         if count & 1:
             result = square if result is None else f.binary(f"fmul {_FAST}", result, square)

@@ -12,7 +12,7 @@ from unfold.backends.llvm import choose, components, elementwise
 from unfold.backends.llvm.tiles.expressions import THROUGH
 from unfold.backends.llvm.tiles.special import SPECIAL as BY_THEMSELVES
 from unfold.domain import Domain
-from unfold.expr import BOOL, INT, REAL, Type
+from unfold.expr import BOOL, INT, REAL, Const, Type
 from unfold.ops import OPS, Example, Op, call
 from unfold.poly import Poly, Shape
 from unfold.program import Equation, Output, Program, Var
@@ -145,6 +145,29 @@ def test_special_values_come_out_as_in_numpy(name: str) -> None:
         keep = ~((arrays["a0"] == -np.inf) & (arrays["a1"] == 0.5))
         got, want = got[keep], want[keep]
     np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-323)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("n", [-2.5, -1.5, -1, -0.5, 0.5, 1.5, 2.5, 3, 7.5, -15.5, 16])
+def test_powers_by_products_and_roots_are_those_of_numpy(n: float) -> None:
+    x = Var("x", "input", (), (), REAL)
+    p = Program("power", (), {}, {"x": x}, (), ())
+    e = call("pow", p.ref("x"), Const(n))
+    y = Var("y", "variable", (), (), REAL)
+    q = p.with_(
+        vars={"x": x, "y": y},
+        equations=(Equation("y", (), Domain(), e),),
+        outputs=(Output("y"),),
+    )
+    special = [v for v in SPECIAL if not (v == -np.inf and n == 0.5)]
+    given = np.array([*special, *np.random.default_rng(0).lognormal(0, 3, 50)])
+    with np.errstate(all="ignore"):
+        want = np.power(given, n)
+    got = llvm.compile(q)({"x": given}, {}, len(given), None)["y"]
+    # Of what is smaller than any normal number, the inverse has overflowed.
+    np.testing.assert_allclose(got, want, rtol=2e-15, atol=np.finfo(float).tiny)
+    positive = ~np.isnan(want) & (given != 0)
+    assert (np.signbit(got) == np.signbit(want))[positive].all()
 
 
 @pytest.mark.usefixtures("way")
