@@ -174,6 +174,30 @@ model m():
         same(got[1], grads)
 
 
+@pytest.mark.parametrize("lengths", [None, [7, 2, 4]])
+def test_a_chain_of_parameters_alone_is_the_same_for_all_sequences(lengths: Any) -> None:
+    text = """
+model m():
+    input  x[t]: real
+    param  a: real = 0.3
+    param  b: real[2] = 0.2
+    p[T+1] = b
+    p[t] = tanh(a * p[t+1] + 0.1)
+    s[0] = 0
+    s[t] = tanh(s[t-1] + x[t])
+    loss = mean[t](s[t] ** 2) + sum(p[1]) + sum[t](sum(p[t] ** 2))
+    output s[t]
+    minimize loss
+"""
+    model = unfold.loads(text)
+    whole, cut_up = unfold.compile(model), unfold.compile(model, checkpoint=2)
+    params = whole.init(1)
+    given: dict[str, Any] = {"x": np.random.default_rng(5).normal(size=(3, 7)), "lengths": lengths}
+    (want, grads), got = (f.value_and_grad(params, **given) for f in (whole, cut_up))
+    np.testing.assert_allclose(got[0], want)
+    same(got[1], grads)
+
+
 def test_hessian_products(pair: tuple[unfold.Function, unfold.Function]) -> None:
     whole, cut_up = pair
     rng = np.random.default_rng(3)

@@ -89,7 +89,8 @@ class Run:
         """Keep values without time, as results and for the programs that follow."""
         self.found |= results
         for name, value in results.items():
-            self.arrays[name] = self.handed(name, value)
+            if name in self.swept.given:
+                self.arrays[name] = self.handed(name, value)
 
     def handed(self, name: str, value: Array) -> Array:
         """A result as it is given to another program."""

@@ -49,6 +49,13 @@ class Swept:
             None if p is None else compile(p, f"after {k}") for k, p in enumerate(made.between)
         ]
         self.sweeps = {s.number: (s, compile(s.program, f"sweep {s.number}")) for s in made.sweeps}
+        #: What some of the programs are given.
+        self.given = frozenset(
+            v.name
+            for p in (*made.between, *(s.program for s in made.sweeps))
+            if p is not None
+            for v in (*p.inputs, *p.params)
+        )
 
     def __call__(
         self,
