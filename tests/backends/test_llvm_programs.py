@@ -131,3 +131,21 @@ model m():
             np.testing.assert_array_equal(out["x"][row, :own], x[row, :own])
             np.testing.assert_array_equal(out["c"][row, :own], c[row, :own])
             np.testing.assert_array_equal(out["z"][row], z[row])
+
+
+@pytest.mark.parametrize("batch", [None, 1, 5])
+def test_a_sum_over_time_reads_what_was_computed_before_it(way: str, batch: int | None) -> None:
+    """A value that has one row for each sequence, in sums whose steps are rows of one long tile."""
+    text = """
+model m():
+    input  x[t]: real[5]
+    param  W: real[5, 5]
+    param  b: real[5]
+    context = silu(x[T])
+    v[0] = 0
+    v[t] = tanh(0.6 * v[t-1] + silu(x[T]) @ b + sum(tanh(W @ context) * x[t]))
+    loss = sum[t](v[t] ** 2) + sum[t](sum(x[t] * silu(x[T])))
+    minimize loss
+"""
+    p = unfold.loads(text).program
+    agree(adjoint(p, wrt=["x", "W", "b"]), {"T": 6}, batch, None, True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 
 from unfold.expr import Position, walk
@@ -29,16 +29,37 @@ from .nodes import (
 
 
 def stretches(ops: Sequence[Op], index: str, temporaries: Container[str]) -> bool:
-    """Whether operations for consecutive values of ``index`` can be one on longer tiles."""
-    return all(_stretches(op, index, temporaries) for op in ops)
+    """Whether operations for consecutive values of ``index`` can be one on longer tiles.
+
+    Of the temporaries those that the operations compute have a row for each step; what was computed
+    before the loop has the rows of a single step, and is not read by long tiles.
+    """
+    made = {v.storage for v in _written(ops) if v.storage in temporaries}
+    return _all_stretch(ops, index, temporaries, made)
 
 
-def _stretches(op: Op, index: str, temporaries: Container[str]) -> bool:
+def _written(ops: Sequence[Op]) -> Iterator[View]:
+    for op in ops:
+        if isinstance(op, Solve):
+            own = (op.target, op.image, op.work, op.marks, op.direction, op.slope)
+            yield from (v for v in own if v is not None)
+            yield from _written((*op.first, *op.step, *op.tangent))
+        elif isinstance(op, (Map, Fold, Product, Eliminate, ColumnSum, Contract, ScatterSum)):
+            yield op.target
+
+
+def _all_stretch(
+    ops: Sequence[Op], index: str, temporaries: Container[str], made: Container[str]
+) -> bool:
+    return all(_stretches(op, index, temporaries, made) for op in ops)
+
+
+def _stretches(op: Op, index: str, temporaries: Container[str], made: Container[str]) -> bool:
     if isinstance(op, Solve):
         inner = (*op.first, *op.step, *op.tangent)
-        return not op.target.shared and _advances(op.target, index, temporaries) and stretches(
-            inner, index, temporaries
-        )  # fmt: skip
+        return not op.target.shared and _advances(
+            op.target, index, temporaries, made
+        ) and _all_stretch(inner, index, temporaries, made)  # fmt: skip
     if isinstance(op, (Branch, Repeat, Points, Stretch, Strips, Group)):
         return False
     if isinstance(op, (ColumnSum, Contract, ScatterSum)):
@@ -66,7 +87,7 @@ def _stretches(op: Op, index: str, temporaries: Container[str]) -> bool:
     if any(v.walked is not None for v in views):
         return False
     views += [v.pick[0] for v in views if v.pick is not None]
-    return all(_advances(v, index, temporaries) for v in views)
+    return all(_advances(v, index, temporaries, made) for v in views)
 
 
 def adding(op: Op) -> Op:
@@ -83,11 +104,11 @@ def _walked_last(v: View) -> tuple[Poly, ...]:
     return (*v.position[: v.walked], *v.position[v.walked + 1 :], v.position[v.walked])
 
 
-def _advances(v: View, index: str, temporaries: Container[str]) -> bool:
+def _advances(v: View, index: str, temporaries: Container[str], made: Container[str]) -> bool:
     """Whether a view moves on by one tile with each step of the index (or is shared)."""
     if v.shared:
         return not any(index in p.symbols for p in v.position)
     if v.storage in temporaries:
-        return True
+        return v.storage in made
     *leading, last = v.position or (Poly(),)
     return last.coefficient(index) == 1 and not any(index in p.symbols for p in leading)
