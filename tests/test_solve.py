@@ -277,6 +277,32 @@ def test_a_reduction_or_a_guard_may_hold_the_unknown(kind: str) -> None:
         np.testing.assert_allclose(z[t], (x[: t + 1] * np.tanh(0.2 * z[t])).sum(0) / 3 + rest)
 
 
+@pytest.mark.parametrize("fold", ["min", "max", "logsumexp", "mean"])
+def test_the_slope_of_a_reduction_reads_the_reduction_under_other_indices(
+    fold: str, kind: str
+) -> None:
+    """Nothing in an implicit equation has a name, so what was reduced stands in its own slope."""
+    fn = compiled(
+        f"""
+        model m:
+            axis s: T
+            input u[t]: real
+            solve v[t] by picard(tol = 1e-13, max_steps = 300):
+                v[t] = 0.4 * sin(v[t]) + tanh({fold}[s >= t](s * cos(u[T])))
+            loss = sum[t](v[t] ** 2)
+            output v[t]
+            minimize loss
+        """,
+        kind,
+    )
+    u, h = np.array([0.3, -0.2, 0.5, 0.4]), 1e-6
+    _, grads = fn.value_and_grad({}, u=u, wrt="u")
+    steps = h * np.eye(4)
+    ends = [[float(fn.value_and_grad({}, u=u + d, wrt="u")[0]) for d in (e, -e)] for e in steps]
+    slopes = [(after - before) / (2 * h) for after, before in ends]
+    np.testing.assert_allclose(grads["u"], slopes, atol=1e-7)
+
+
 def test_many_components_are_solved_for_on_tiles() -> None:
     rng = np.random.default_rng(5)
     for method in METHODS:

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from ..dependence import distinct
 from ..derivative import (
     NONE,
     add_cotangents,
@@ -311,6 +312,8 @@ class _Sweep:
             elif isinstance(node, Reduce):
                 value = _value(eq, node, top and node is root)
                 share = reduction_cotangent(node, g, value)
+                # What is read of the reduction inside of it has indices of its own.
+                share = distinct(share, (*eq.indices, *place.under(node).bound))
                 zero = passes_selection(None, node, g, zero, share)
                 self.sweep(eq, node.body, share, place.under(node), zero, False)
             elif isinstance(node, Call) and node.op != "detach":
