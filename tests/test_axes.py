@@ -132,3 +132,26 @@ def test_tables_by_diagonals_agree_on_both_backends_and_with_differences(
     for p in (program, adjoint(program, wrt=["w", "x"])):
         agree(llvm.compile(p)(data, at), interpreter.compile(p)(data, at))
     assert unfold.grad_check(unfold.loads(text), entries=2, sizes=at).ok
+
+
+@pytest.mark.parametrize("way", ["numpy", *WAYS])
+def test_sums_over_no_positions_and_over_every_second_one(way: str) -> None:
+    text = (
+        "model m:\n    axis s: T\n    input x[t]: real[2]\n"
+        "    y[t] = sum[s <= t - 3](2.0)\n"
+        "    z[t] = sum[2 * s <= t](x[s])\n"
+        "    u[t] = sum[s >= T + 1 - t and s <= t](t * 1.0)\n"
+        "    v = sum[2 * s <= T](s * x[s])\n"
+        "    output y[t], z[t], u[t], v\n"
+    )
+    data = {"x": np.arange(14.0).reshape(7, 2)}
+    with pytest.MonkeyPatch.context() as patch:
+        if way != "numpy":
+            patch.setattr(choose, "UNROLLED", WAYS[way])
+        fn = unfold.compile(unfold.loads(text), backend="numpy" if way == "numpy" else "llvm")
+        out = fn({}, data)
+    steps = np.arange(1, 8)
+    np.testing.assert_array_equal(out.y, 2 * np.maximum(steps - 3, 0))
+    np.testing.assert_array_equal(out.z, [data["x"][: t // 2].sum(0) for t in steps])
+    np.testing.assert_array_equal(out.u, steps * np.maximum(2 * steps - 7, 0))
+    np.testing.assert_array_equal(out.v, steps[:3] @ data["x"][:3])

@@ -422,11 +422,20 @@ def _count(e: Reduce) -> Expr | None:
     if len(e.indices) != 1 or len(e.domain.constraints) != 2:
         return None
     (index,) = e.indices
+    if any(abs(p.coefficient(index)) > 1 for p in e.domain.constraints):
+        return None  # every second position, say
     lower, upper = e.domain.bounds(index)
     if len(lower) != 1 or len(upper) != 1:
         return None
     n: Poly = upper[0] - lower[0] + 1
+    if not _is_natural(n):
+        return None  # sum[s <= t - 3](c) is 0 at t = 1
     return Const(float(n.constant)) if n.constant is not None else Position(n)
+
+
+def _is_natural(n: Poly) -> bool:
+    """Whether a number is 0 or more by its form: lengths are, which have capital names."""
+    return all(coef >= 0 and all(s[0].isupper() for s in mono) for mono, coef in n.terms)
 
 
 _RULES: dict[str, Callable[[Call], Expr | None]] = {

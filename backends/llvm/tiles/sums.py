@@ -48,7 +48,7 @@ def add_rows(s: Expressions, target: View, e: Expr) -> None:
             add_rows(s, target, e.body)
         body = tuple(ops)
         index = e.indices[0]
-        if len(e.indices) == 1 and stretches(body, index, s.temporaries):
+        if _is_one_range(e) and stretches(body, index, s.temporaries):
             lows, highs = e.domain.bounds(index)
             outside = [p for p in e.domain.constraints if not p.coefficient(index)]
             stretch = Stretch(index, lows, highs, body, whole=len(body) == 1)
@@ -68,6 +68,12 @@ def add_rows(s: Expressions, target: View, e: Expr) -> None:
         leaves: dict[Expr, View] = {}
         rhs = s.inline(e, leaves)
         s.ops.append(ColumnSum(target, rhs, leaves, s.is_shared(e)))
+
+
+def _is_one_range(e: Reduce) -> bool:
+    """Whether a reduction is over one index between bounds, none of which is to be divided."""
+    index = e.indices[0]
+    return len(e.indices) == 1 and all(abs(p.coefficient(index)) <= 1 for p in e.domain.constraints)
 
 
 def _blocks(target: View, e: Reduce) -> list[tuple[View, Reduce]]:
@@ -94,7 +100,7 @@ def reduce_rows(s: Expressions, target: View, e: Reduce) -> bool:
 
     Requires tiles of one row.
     """
-    if len(e.indices) != 1 or e.type.kind != "real":
+    if not _is_one_range(e) or e.type.kind != "real":
         return False
     (index,) = e.indices
     before, alone = set(s.temporaries), replace(target, shared=True)
