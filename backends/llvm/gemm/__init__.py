@@ -18,6 +18,7 @@ from __future__ import annotations
 from .outer import outer_sum, outer_work
 from .product import bring, is_packed, matvec, multiply, pack, packed_size, product
 from .weighted import weighted_sum
+from .weighted_rows import SIDE, weighted_sums
 
-__all__ = ["bring", "is_packed", "matvec", "multiply", "outer_sum", "outer_work", "pack",
-           "packed_size", "product", "weighted_sum"]  # fmt: skip
+__all__ = ["SIDE", "bring", "is_packed", "matvec", "multiply", "outer_sum", "outer_work", "pack",
+           "packed_size", "product", "weighted_sum", "weighted_sums"]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unfold.poly import Poly
 
 from ..ir import Function, Value, integer
-from . import implicit, products, systems
+from . import implicit, pairs, products, systems
 from .deliver import Deliverer
 from .loops import Loops
 from .nodes import (
@@ -105,7 +105,8 @@ class TileEmitter(Loops):
         f.start(after, before)
 
     def repeat(self, op: Repeat) -> None:
-        self.counted(op.index, *self.hull(op.ranges), op.direction, op.body)
+        if not pairs.emit(self, op):
+            self.counted(op.index, *self.hull(op.ranges), op.direction, op.body)
 
     def hull(self, ranges: Sequence[tuple[Sequence[Poly], Sequence[Poly]]]) -> tuple[Value, Value]:
         """The first and the last position of several ranges."""
