@@ -32,7 +32,7 @@ from .values import (
 
 __all__ = [
     "BOOL", "DOUBLE", "FLOAT", "INT", "POINTER", "SCALAR", "VOID", "Body", "Operand", "Type",
-    "Value", "define", "type_of",
+    "Value", "define", "is_there", "type_of",
 ]  # fmt: skip
 
 _ALIGN = {"float": 4, "i32": 4, "i8": 1, "i1": 1}
@@ -111,6 +111,14 @@ class Body:
             self.module.declare(name, "void", [a.type for a in args])
         self.f.call_void(name, *args)
 
+    def function(self, name: str) -> Value:
+        """The address of a function."""
+        return Value(self, POINTER, f"@{name}")
+
+    def call_at(self, address: Value, *args: Value) -> None:
+        """Call the function that begins at an address, for nothing that it returns."""
+        self.f.emit(f"call void {address.name}({', '.join(map(str, args))})")
+
     def intrinsic(self, name: str, *args: Value) -> Value:
         """An intrinsic that is overloaded on the type of its first argument and returns it."""
         return self.call(f"llvm.{name}.{args[0].kind.suffix}", args[0].kind, *args)
@@ -167,12 +175,19 @@ class Body:
         step: Callable[[Value, list[Value]], Sequence[Value]],
         *,
         start: Operand = 0,
-        by: int = 1,
+        by: int | Value = 1,
     ) -> list[Value]:
         """Run ``step(i, values)`` for i = start, start + by, … below ``stop``.
 
         ``step`` returns the next values of what is carried; the result is the last ones.
         """
+        if (
+            isinstance(start, int)
+            and isinstance(stop, int)
+            and isinstance(by, int)
+            and start < stop
+        ):
+            return self._times(range(start, stop, by), carried, step)
         f = self.f
         first, end = (v if isinstance(v, Value) else self.const(INT, v) for v in (start, stop))
         head, inside, after = f.label("head"), f.label("loop"), f.label("done")
@@ -195,6 +210,25 @@ class Body:
         ]
         f.start(after, place)
         return values
+
+    def _times(
+        self,
+        numbers: range,
+        carried: Sequence[Value],
+        step: Callable[[Value, list[Value]], Sequence[Value]],
+    ) -> list[Value]:
+        """As `loop`, for numbers that are known, of which there is one at least."""
+        first = self.const(INT, numbers[0])
+        if len(numbers) == 1:
+            return list(step(first, list(carried)))
+
+        def once(values: list[Value]) -> tuple[Value, list[Value]]:
+            index, *state = values
+            following = step(index, state)
+            index = index + numbers.step
+            return index.lt(numbers.stop), [index, *following]
+
+        return self.repeat([first, *carried], once)[1:]
 
     def repeat(
         self, carried: Sequence[Value], step: Callable[[list[Value]], tuple[Value, Sequence[Value]]]
@@ -281,7 +315,7 @@ def define(
         module.defined.add(name)
         common = name.startswith(COMMON)
         if common and module.receiver is not None and module.receiver.has(name):
-            module.declare(name, str(result), list(map(str, params)), attributes)
+            module.declare(name, f"hidden {result}", list(map(str, params)), attributes)
             return name
         params_text = [(str(kind), f"a{n}", "") for n, kind in enumerate(params)]
         f = ir.Function(module, name, params_text, str(result), linkage, attributes)
@@ -289,6 +323,13 @@ def define(
         f.emit("ret void" if value is None else f"ret {value}")
         module.add(str(f), common)
     return name
+
+
+def is_there(module: ir.Module, name: str) -> bool:
+    """Whether `define` would find a function that it need not write."""
+    if name in module.defined:
+        return True
+    return module.receiver is not None and module.receiver.has(name)
 
 
 def _index(index: int | Value) -> str:

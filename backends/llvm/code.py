@@ -8,7 +8,7 @@ from unfold.collecting import uncollected
 from unfold.plan import Plan, copies, hoist, parts, retime, settle, steady
 from unfold.program import Program
 
-from . import choose, crew, jit, lanes, solving, tiles
+from . import choose, crew, cutting, jit, lanes, solving, tiles
 from .block import Record, Storage
 from .columns import columns
 from .effort import effort, streamed
@@ -135,7 +135,7 @@ def compiled(source: Source, variant: Variant) -> Image:
             made.append(Code(source, variant, receiver))
         return made[0].text
 
-    object_code = jit.object_code(write, optimise=source.small)
+    object_code = cutting.object_code(write, optimise=source.small)
     (code,) = made
     return Image(code.record, code.storages, code.falling, object_code)
 

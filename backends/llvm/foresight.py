@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from unfold.expr import Call, Expr, names, walk
 from unfold.program import Program
 
-from . import choose, gemm, generating, jit, vecmath
+from . import choose, cutting, gemm, generating, jit, vecmath
 from .components import dims
 from .ir import Function, Module, Receiver, Value, vector
 from .tiles.loops import paired_lanes
@@ -35,7 +35,7 @@ def begin(program: Program, dtype: str) -> None:
         for product in products(program):
             _kernels(module, dtype, *product)
 
-    jit.ahead(write)
+    cutting.ahead(write)
 
 
 def products(program: Program) -> list[_Product]:
@@ -64,7 +64,8 @@ def _kernels(module: Module, dtype: str, N: int, K: int, left: bool, back: bool)
     if not (left and gemm.is_packed(target, dtype, N, K, 1, K)):
         gemm.bring(f, target, dtype, N, K, matrix, transposed=left)
     gemm.multiply(f, target, dtype, N, K, rows)
-    gemm.outer_sum(module, target, dtype, *((N, K) if left else (K, N)))
+    sums = (number, address, number, address, number, address, number, Value("i1", "1"), address)
+    gemm.outer_sum(f, target, dtype, *((N, K) if left else (K, N)), sums)
     if back:
         gemm.bring(f, target, dtype, K, N, matrix, transposed=not left)
         gemm.multiply(f, target, dtype, K, N, rows)

@@ -13,7 +13,7 @@ import pytest
 
 import unfold
 from tests.backends.test_stock import EDITED, MODEL, SIZES, gradient
-from unfold.backends.llvm import foresight, generating, jit
+from unfold.backends.llvm import cutting, foresight, generating, jit
 from unfold.backends.llvm.machine import llvm_version
 from unfold.backends.llvm.stock import Stock
 
@@ -38,15 +38,15 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Stock:
     """An empty stock that is not kept on disk; two processors."""
     monkeypatch.setenv("UNFOLD_CACHE", "off")
     monkeypatch.setattr(generating, "threads", lambda: 2)
-    monkeypatch.setattr(jit, "_LINES", 100)
+    monkeypatch.setattr(cutting, "_LINES", 100)
     made = Stock(jit.host(), llvm_version())
-    monkeypatch.setattr(jit, "stock", lambda: made)
+    monkeypatch.setattr(cutting, "stock", lambda: made)
     return made
 
 
 def settled() -> None:
-    jit._settle()
-    assert all(thread.name != jit._AHEAD for thread in threading.enumerate())
+    cutting.settle()
+    assert all(thread.name != cutting._AHEAD for thread in threading.enumerate())
 
 
 def begun(text: str, **sizes: int) -> None:
@@ -95,7 +95,7 @@ def test_the_bits_are_those_without(fresh: Stock, monkeypatch: pytest.MonkeyPatc
     settled()
     monkeypatch.setattr("unfold.backends.llvm.foresee", lambda *_, **__: None)
     other = Stock("another")
-    monkeypatch.setattr(jit, "stock", lambda: other)
+    monkeypatch.setattr(cutting, "stock", lambda: other)
     assert gradient(EDITED)[0] == with_it
     assert not fresh._promised
 
@@ -112,10 +112,10 @@ def test_small_programs_and_single_processors_begin_with_nothing(
 def test_what_goes_wrong_reaches_the_call_and_is_tried_again(
     fresh: Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = jit._emitted
+    original = jit.emitted
 
     def fails(text: str, *rest: Any) -> bytes:
-        if threading.current_thread().name == jit._AHEAD:
+        if threading.current_thread().name == cutting._AHEAD:
             raise MemoryError("no room for code")
         return original(text, *rest)
 
@@ -125,7 +125,7 @@ def test_what_goes_wrong_reaches_the_call_and_is_tried_again(
         waiting.wait(timeout=60)
         return fails(text, *rest)
 
-    monkeypatch.setattr(jit, "_emitted", late)
+    monkeypatch.setattr(jit, "emitted", late)
     program = unfold.loads(MODEL).program.bind(SIZES, {})
     foresight.begin(program, "float32")
     assert fresh._promised
@@ -137,7 +137,7 @@ def test_what_goes_wrong_reaches_the_call_and_is_tried_again(
     settled()
     assert not fresh._promised
     monkeypatch.setattr("unfold.backends.llvm.foresee", lambda *_, **__: None)
-    monkeypatch.setattr(jit, "_emitted", original)
+    monkeypatch.setattr(jit, "emitted", original)
     assert gradient(MODEL)[0] == gradient(MODEL)[0]
 
 
@@ -160,5 +160,5 @@ def test_a_process_forks_when_no_thread_is_in_llvm(fresh: Stock, tmp_path: Path)
     child = os.fork()
     if not child:
         names = [thread.name for thread in threading.enumerate()]
-        os._exit(0 if jit._AHEAD not in names and not fresh._promised else 1)
+        os._exit(0 if cutting._AHEAD not in names and not fresh._promised else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from unfold.backends.llvm import gemm, ir, jit
 from unfold.backends.llvm.body import BOOL, INT, POINTER, VOID, Body, define
+from unfold.backends.llvm.gemm.tiling import tiling
 
 Array = NDArray[Any]
 WIDTHS = [n for n in (16, 32, 64) if n <= jit.host().vector_bytes]
@@ -37,11 +40,13 @@ class Products:
         self.target = target = jit.host().narrow(vector_bytes)
         module = ir.Module(target)
         sizes = module, target, dtype, N, K
+        emitted: dict[str, Callable[..., None]] = {
+            "pack": partial(gemm.bring, transposed=False),
+            "pack_transposed": partial(gemm.bring, transposed=True),
+            "outer_sum": gemm.outer_sum,
+        }
         inner = {
-            "pack": gemm.pack(*sizes, transposed=False),
-            "pack_transposed": gemm.pack(*sizes, transposed=True),
             "product": gemm.product(*sizes),
-            "outer_sum": gemm.outer_sum(*sizes),
             "matvec": gemm.matvec(*sizes, transposed=False),
             "matvec_transposed": gemm.matvec(*sizes, transposed=True),
             "weighted_sum": gemm.weighted_sum(module, target, dtype, N),
@@ -49,7 +54,10 @@ class Products:
         for name, params in FUNCTIONS.items():
 
             def write(b: Body, name: str = name) -> None:
-                b.call_void(inner[name], *b.args)
+                if name in emitted:
+                    emitted[name](b.f, target, dtype, N, K, b.args)
+                else:
+                    b.call_void(inner[name], *b.args)
 
             define(module, f"test.{name}", VOID, params, write, linkage="")
         self.library = jit.compile_ir(str(module), target=target)
@@ -243,3 +251,26 @@ def test_code_for_other_processors_uses_their_vectors() -> None:
     assert listing.count("fmla\tv") >= 24
     called = {line.split()[-1] for line in listing.splitlines() if line.startswith("\tbl\t")}
     assert all(name.startswith("unfold.") for name in called)
+
+
+def test_a_module_has_one_function_for_products_sums_and_packing_of_all_whole_sizes() -> None:
+    target = jit.host()
+    wide = 2 * tiling(target, "float32").columns
+    module = ir.Module(target)
+
+    def write(b: Body) -> None:
+        number, address = b.const(INT, 1), b.args[0]
+        for n in (1, 2, 3):
+            sizes = (b.f, target, "float32")
+            row = (number, address, number, address, address, number, address, number)
+            gemm.multiply(*sizes, n * wide, 16, row)
+            for transposed in (False, True):
+                whole = (address, number, address)
+                gemm.bring(*sizes, n * wide, 16 * n, whole, transposed=transposed)
+            sums = (*(number, address) * 3, number, b.const(BOOL, 1), address)
+            gemm.outer_sum(*sizes, 30 + n, wide // 2, sums)
+
+    define(module, "test", VOID, (POINTER,), write)
+    parts = [name.split(".")[1] for name in module.defined if name.startswith("unfold.")]
+    counts = {name: parts.count(name) for name in ("product", "outer", "pack", "transpose")}
+    assert counts == {"product": 1, "outer": 1, "pack": 2, "transpose": 1}

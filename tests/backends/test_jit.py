@@ -98,13 +98,13 @@ def test_narrow_vectors_leave_out_the_features_of_wide_ones() -> None:
 def test_options_of_llvm_are_set_back_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(llvm, "set_option", lambda _, option: said.append(option))
-    with pytest.raises(ZeroDivisionError), jit._QUICK:
+    with pytest.raises(ZeroDivisionError), jit.QUICK:
         raise ZeroDivisionError
     assert said == ["-disable-lsr=true", "-disable-lsr=false"]
-    with jit._QUICK, jit._QUICK:  # as two threads have it
+    with jit.QUICK, jit.QUICK:  # as two threads have it
         assert len(said) == 3
     assert said[2:] == said[:2]
     monkeypatch.setattr(llvm, "llvm_version_info", (99, 0, 0))
-    with jit._QUICK:
+    with jit.QUICK:
         pass
     assert len(said) == 4

@@ -13,7 +13,7 @@ import pytest
 import unfold
 from tests.backends.test_units import LINKERS, called
 from unfold import cache
-from unfold.backends.llvm import body, generating, jit
+from unfold.backends.llvm import body, cutting, generating, jit
 from unfold.backends.llvm.body import INT, Body, Value
 from unfold.backends.llvm.ir import Module, Receiver
 from unfold.backends.llvm.machine import llvm_version
@@ -39,9 +39,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stock:
     tmp_path.chmod(0o700)
     monkeypatch.setenv("UNFOLD_CACHE", str(tmp_path))
     monkeypatch.setattr(generating, "threads", lambda: 2)
-    monkeypatch.setattr(jit, "_LINES", 200)
+    monkeypatch.setattr(cutting, "_LINES", 200)
     made = Stock(jit.host(), llvm_version())
-    monkeypatch.setattr(jit, "stock", lambda: made)
+    monkeypatch.setattr(cutting, "stock", lambda: made)
     return made
 
 
@@ -94,7 +94,7 @@ def test_what_is_kept_in_a_process_is_bounded(
     assert fresh.found("a") == [part("a")]  # from the cache
 
 
-def written(number: int, rest: int) -> jit.Writer:
+def written(number: int, rest: int) -> cutting.Writer:
     """A module whose ``f0`` adds a number to what two common functions make of its argument."""
 
     def add(n: int) -> Any:
@@ -123,8 +123,8 @@ def written(number: int, rest: int) -> jit.Writer:
 
 @pytest.mark.parametrize("linker", LINKERS)
 def test_a_second_module_is_linked_to_the_functions_of_the_first(fresh: Stock, linker: str) -> None:
-    first = jit.object_code(written(5, rest=80))
-    second = jit.object_code(written(6, rest=80))
+    first = cutting.object_code(written(5, rest=80))
+    second = cutting.object_code(written(6, rest=80))
     assert called(second, linker) == called(first, linker) + 1
     assert set(first) & set(second)
     assert fresh.found("unfold.two")
@@ -147,13 +147,13 @@ def gradient(text: str, **options: Any) -> tuple[bytes, list[int]]:
 def emitted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many lines LLVM gets each time."""
     found: list[int] = []
-    original = jit._emitted
+    original = jit.emitted
 
     def noted(text: str, *rest: Any) -> bytes:
         found.append(text.count("\n"))
         return original(text, *rest)
 
-    monkeypatch.setattr(jit, "_emitted", noted)
+    monkeypatch.setattr(jit, "emitted", noted)
     return found
 
 
@@ -164,7 +164,7 @@ def test_an_edited_model_compiles_its_own_functions_only(
     first, emitted[:] = sum(emitted), []
     again, _ = gradient(EDITED)
     assert 0 < sum(emitted) < 0.7 * first
-    monkeypatch.setattr(jit, "stock", lambda: Stock("nothing"))
+    monkeypatch.setattr(cutting, "stock", lambda: Stock("nothing"))
     cache.clear()
     assert gradient(EDITED)[0] == again
 
@@ -172,14 +172,14 @@ def test_an_edited_model_compiles_its_own_functions_only(
 def test_the_next_process_finds_them_for_another_model(fresh: Stock, emitted: list[int]) -> None:
     gradient(MODEL)
     code = """
-from unfold.backends.llvm import generating, jit
-generating.threads, jit._LINES = lambda: 2, 200
-lines, original = 0, jit._emitted
+from unfold.backends.llvm import cutting, generating, jit
+generating.threads, cutting._LINES = lambda: 2, 200
+lines, original = 0, jit.emitted
 def noted(text, *rest):
     global lines
     lines += text.count("\\n")
     return original(text, *rest)
-jit._emitted = noted
+jit.emitted = noted
 from tests.backends.test_stock import EDITED, gradient
 gradient(EDITED)
 print(lines)
@@ -195,5 +195,5 @@ def test_code_for_another_machine_or_as_text_takes_none(fresh: Stock) -> None:
     text = written(1, rest=80)(None)
     assert text.count("define") == 3
     assert called(jit.object_code(text), LINKERS[0]) == called(
-        jit.object_code(written(1, rest=80)), LINKERS[0]
+        cutting.object_code(written(1, rest=80)), LINKERS[0]
     )

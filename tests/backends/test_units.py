@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import unfold
-from unfold.backends.llvm import elf, generating, jit
+from unfold.backends.llvm import cutting, elf, generating, jit
 from unfold.backends.llvm.ir import Module, Receiver
 from unfold.backends.llvm.units import Units
 
@@ -58,7 +58,7 @@ def chain(length: int) -> list[str]:
     return texts
 
 
-def written(texts: Sequence[str]) -> jit.Writer:
+def written(texts: Sequence[str]) -> cutting.Writer:
     """Writes these functions and constants one by one."""
 
     def write(receiver: Receiver | None) -> str:
@@ -100,8 +100,8 @@ def test_modules_link_to_what_the_text_is(
     threads: int, linker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generating, "threads", lambda: threads)
-    monkeypatch.setattr(jit, "_LINES", 1)
-    code = jit.object_code(written(chain(7)))
+    monkeypatch.setattr(cutting, "_LINES", 1)
+    code = cutting.object_code(written(chain(7)))
     assert len(code) == (1 if threads == 1 else 7)
     assert called(code, linker) == 100 + sum(range(1, 8))
 
@@ -149,16 +149,16 @@ def test_a_gradient_has_the_same_bits_however_many_threads_compile_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found, parts = [], []
-    original = jit.object_code
+    original = cutting.object_code
 
     def noted(*args: Any, **options: Any) -> Any:
         code = original(*args, **options)
         parts.append(len(code))
         return code
 
-    monkeypatch.setattr(jit, "object_code", noted)
+    monkeypatch.setattr(cutting, "object_code", noted)
     monkeypatch.setenv("UNFOLD_CACHE", "off")
-    monkeypatch.setattr(jit, "_LINES", 300)
+    monkeypatch.setattr(cutting, "_LINES", 300)
     for threads in (1, 2, 3):
         monkeypatch.setattr(generating, "threads", lambda threads=threads: threads)
         fn = unfold.compile(LSTM, D=5, H=24, dtype="float32")
@@ -176,7 +176,7 @@ def test_llvmlite_compiles_where_its_lock_must_stay(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(llvmlite, "__version__", "99.1.0")
         assert generating._functions() is None
         assert generating.threads() == 1
-        assert called(jit.object_code(written(chain(3))), LINKERS[0]) == 106
+        assert called(cutting.object_code(written(chain(3))), LINKERS[0]) == 106
         monkeypatch.undo()
         generating._functions.cache_clear()
         monkeypatch.setattr(generating, "_EMIT", "LLVMPY_NoSuchFunction")
@@ -199,8 +199,8 @@ def test_two_modules_are_compiled_at_the_same_time(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(generating, "_functions", lambda: (met, *functions[1:]))
     monkeypatch.setattr(generating, "threads", lambda: 2)
-    monkeypatch.setattr(jit, "_LINES", 1)
-    assert called(jit.object_code(written(chain(4))), LINKERS[0]) == 110
+    monkeypatch.setattr(cutting, "_LINES", 1)
+    assert called(cutting.object_code(written(chain(4))), LINKERS[0]) == 110
 
 
 def test_the_error_of_any_thread_is_raised_when_all_have_ended() -> None:
@@ -269,12 +269,12 @@ def test_large_jobs_are_done_first() -> None:
 
 def test_llvms_words_reach_the_caller_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generating, "threads", lambda: 2)
-    monkeypatch.setattr(jit, "_LINES", 1)
+    monkeypatch.setattr(cutting, "_LINES", 1)
     wrong = [text.replace('%s = call i64 @"f1"', '%s = call i32 @"f1"') for text in chain(2)]
     interval = sys.getswitchinterval()
     with pytest.raises(RuntimeError, match="defined with type"):
-        jit.object_code(written(wrong))
-    assert called(jit.object_code(written(chain(2))), LINKERS[0]) == 103
+        cutting.object_code(written(wrong))
+    assert called(cutting.object_code(written(chain(2))), LINKERS[0]) == 103
     assert sys.getswitchinterval() == interval
 
 

@@ -6,11 +6,11 @@ then used by `product` any number of times. `matvec` is the product with one vec
 packing, `outer_sum` the sum of outer products (the gradient of a weight), `weighted_sum` that of
 vectors times numbers.
 
-Every function is added to the module when first asked for, under a name made of its sizes, and
-called by this name (`ir.Function.call_void`); `bring` and `multiply` call `pack` and `product`
-where these have more than one panel. All matrices are row-major; the stride between rows
-is a run-time number of elements; the entries of a row are adjacent. Results do not depend on how
-rows are grouped: a row of C has the same bits whatever M is.
+Every function is added to the module when first asked for and called by its name, which says all
+that it depends on. `bring`, `multiply` and `outer_sum` emit the calls: where one function does for
+all sizes it is called with these, else `pack` and `product` have one for each. All matrices are
+row-major; the stride between rows is a run-time number of elements; the entries of a row are
+adjacent. Results do not depend on how rows are grouped: a row of C has the same bits whatever M is.
 """
 
 from __future__ import annotations

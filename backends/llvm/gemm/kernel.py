@@ -13,7 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from .. import ir
-from ..body import INT, POINTER, VOID, Body, Type, Value, define
+from ..body import INT, POINTER, VOID, Body, Type, Value, define, is_there
 from ..machine import LINE
 from .tiling import ROWS, Panel, Tiling
 
@@ -114,7 +114,7 @@ def blocks(b: Body, t: Tiling, panel: Panel, rows: Value | int, o: Operands) -> 
     # A function that can do more serves as well, if it is there.
     shapes = [(heights, o.ahead is not None), (every, o.ahead is not None), (every, True)]
     names = [_name(t, panel, *shape) for shape in shapes]
-    found = next((k for k, name in enumerate(names) if name in b.module.defined), 0)
+    found = next((k for k, name in enumerate(names) if is_there(b.module, name)), 0)
     heights, reads_ahead = shapes[found]
     if reads_ahead and o.ahead is None:
         zero = b.const(INT, 0)
@@ -122,6 +122,16 @@ def blocks(b: Body, t: Tiling, panel: Panel, rows: Value | int, o: Operands) -> 
     name = _rows_by_panel(b.module, t, panel, heights, reads_ahead)
     count = b.const(INT, rows) if isinstance(rows, int) else rows
     b.call_void(name, count, *o.values(), *_last(b, panel))
+
+
+def block_function(module: ir.Module, t: Tiling, panel: Panel, rows: int) -> str:
+    """``void (rows, operands…)``: what `blocks` calls for a full panel and so many rows, when
+    nothing is read ahead."""
+    every = tuple(range(1, t.rows(panel) + 1))
+    heights = _heights(rows, every[-1])
+    if is_there(module, _name(t, panel, every, False)):
+        heights = every
+    return _rows_by_panel(module, t, panel, heights, False)
 
 
 def _heights(rows: int, most: int) -> tuple[int, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .. import ir
 from ..body import BOOL, INT, POINTER, VOID, Body, Value, define
 from ..jit import HostTarget
-from .kernel import Operands, blocks, columns_ahead, slice_blocks, zeros
-from .packing import copy_panel, copy_slices, over_panels
+from .kernel import Operands, block_function, blocks, columns_ahead, slice_blocks, zeros
+from .packing import copy_function, copy_panel, copy_slices, over_panels
 from .tiling import ROWS, Panel, Tiling, tiling
 
 #: From so many rows of C on, a panel of B is read often enough to be packed first.
@@ -44,18 +45,77 @@ def _is_packed(panel: Panel, N1: int) -> bool:
     return N1 >= PACK_FROM or not panel.is_full
 
 
-def outer_sum(module: ir.Module, target: HostTarget, dtype: str, N1: int, N2: int) -> str:
-    """``void (i64 rows, ptr A, i64 lda, ptr B, i64 ldb, ptr C, i64 ldc, i1 accumulate, ptr work)``.
+def outer_sum(
+    f: ir.Function, target: HostTarget, dtype: str, N1: int, N2: int, operands: Sequence[ir.Value]
+) -> None:
+    """Emit ``C[N1, N2] = A[rows, N1]^T @ B[rows, N2]`` (or ``+=``): a sum of outer products.
 
-    ``C[N1, N2] = A[rows, N1]^T @ B[rows, N2]`` (or ``+=``): the sum of the outer products of the
-    rows, in a fixed order. ``rows`` is a run-time number and may be large (steps times batch).
-    ``work`` has room for `outer_work` elements. C overlaps neither A nor B.
+    The operands are ``rows, A, lda, B, ldb, C, ldc, accumulate, work``: the numbers are ``i64``,
+    ``accumulate`` is an ``i1``. The sum over the rows is in a fixed order; their number is a
+    run-time one and may be large (steps times batch). ``work`` has room for `outer_work` elements.
+    C overlaps neither A nor B.
+    """
+    t = tiling(target, dtype)
+    b = Body(f)
+    panel, *others = t.panels(N2)
+    if others or not panel.is_full:
+        b.call_void(_by_panels(b.module, t, N1, N2), *map(b.wrap, operands))
+        return
+    copy = b.const(POINTER, 0)
+    if _is_packed(panel, N1):
+        copy = b.function(copy_function(b.module, t, panel))
+    kernel = b.function(block_function(b.module, t, panel, N1))
+    sizes = b.const(INT, N1), b.const(INT, N2)
+    b.call_void(_by_panel(b.module, t), *map(b.wrap, operands), *sizes, kernel, copy)
+
+
+_PARAMS = (INT, POINTER, INT, POINTER, INT, POINTER, INT, BOOL, POINTER)
+
+
+def _by_panel(module: ir.Module, t: Tiling) -> str:
+    """``void (operands…, N1, N2, kernel, copy)``: the sum for any size with a single panel.
+
+    ``kernel`` does the blocks of all rows of C; ``copy`` packs the panel, if it is not null.
+    """
+
+    def write(b: Body) -> None:
+        rows, a, lda, from_b, ldb, c, ldc, accumulate, work, N1, N2, kernel, copy = b.args
+
+        def chunk(start: Value, _: list[Value]) -> list[Value]:
+            rest = rows - start
+            terms = rest.lt(t.terms).select(rest, t.terms)
+            add = accumulate | start.gt(0)
+            source, packed = b.at(from_b, start * ldb, t.element), copy.ne(0)
+
+            def pack() -> list[Value]:
+                b.call_at(copy, source, ldb, terms, work)
+                return []
+
+            b.when(packed, pack)
+            o = Operands(
+                a=b.at(a, start * lda, t.element), a_row=b.const(INT, 1), a_k=lda,
+                b=packed.select(work, source), b_k=packed.select(N2, ldb),
+                start=add.select(c, zeros(b, t)), start_row=add.select(ldc, 0),
+                c=c, c_row=ldc, terms=terms,
+            )  # fmt: skip
+            b.call_at(kernel, N1, *o.values())
+            return []
+
+        b.loop(rows, [], chunk, by=t.terms)
+        nothing = rows.le(0) & accumulate.eq(0)
+        b.when(nothing, lambda: _clear(b, t, N1, N2, c, ldc))
+
+    params = (*_PARAMS, INT, INT, POINTER, POINTER)
+    return define(module, f"unfold.outer.{t.element.suffix}", VOID, params, write)
+
+
+def _by_panels(module: ir.Module, t: Tiling, N1: int, N2: int) -> str:
+    """``void (operands…)``: the sum for one size.
 
     Large ones go the way of Goto and van de Geijn, *Anatomy of high-performance matrix
     multiplication*, ACM Transactions on Mathematical Software 34 (3), 2008: a panel of B stays in
     the first-level cache while slices of A, as wide as a block has rows, pass over it.
     """
-    t = tiling(target, dtype)
 
     def write(b: Body) -> None:
         rows, a, lda, from_b, ldb, c, ldc, accumulate, work = b.args
@@ -74,10 +134,9 @@ def outer_sum(module: ir.Module, target: HostTarget, dtype: str, N1: int, N2: in
 
         b.loop(rows, [], chunk, by=t.terms)
         nothing = rows.le(0) & accumulate.eq(0)
-        b.when(nothing, lambda: _clear(b, t, N1, N2, c, ldc))
+        b.when(nothing, lambda: _clear(b, t, b.const(INT, N1), b.const(INT, N2), c, ldc))
 
-    params = (INT, POINTER, INT, POINTER, INT, POINTER, INT, BOOL, POINTER)
-    return define(module, f"unfold.outer.{t.element.suffix}.{N1}x{N2}", VOID, params, write)
+    return define(module, f"unfold.outer.{t.element.suffix}.{N1}x{N2}", VOID, _PARAMS, write)
 
 
 @dataclass(frozen=True)
@@ -174,14 +233,14 @@ def _sliced(b: Body, t: Tiling, N1: int, N2: int, p: _Part) -> None:
         band(whole, N1 - whole)
 
 
-def _clear(b: Body, t: Tiling, N1: int, N2: int, c: Value, ldc: Value) -> list[Value]:
+def _clear(b: Body, t: Tiling, N1: Value, N2: Value, c: Value, ldc: Value) -> list[Value]:
     """The sum over no rows."""
 
     name, size = "llvm.memset.p0.i64", N2 * t.itemsize
     b.module.declare(name, "void", ["ptr", "i8", "i64", "i1"])
 
     def row(i: Value, _: list[Value]) -> list[Value]:
-        b.f.emit(f"call void @{name}({b.at(c, i * ldc, t.element)}, i8 0, i64 {size}, i1 0)")
+        b.f.emit(f"call void @{name}({b.at(c, i * ldc, t.element)}, i8 0, {size}, i1 0)")
         return []
 
     b.loop(N1, [], row)

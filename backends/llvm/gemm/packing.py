@@ -21,10 +21,10 @@ def copy_panel(b: Body, t: Tiling, panel: Panel, source: Value, stride: Value, t
     ``source`` is the address of the panel's first column in the first row. Columns that only fill
     up the last vector are 0.
     """
-    b.call_void(_copy(b.module, t, panel, far), source, stride, terms, packed)
+    b.call_void(copy_function(b.module, t, panel, far), source, stride, terms, packed)
 
 
-def _copy(module: ir.Module, t: Tiling, panel: Panel, far: bool) -> str:
+def copy_function(module: ir.Module, t: Tiling, panel: Panel, far: bool = False) -> str:
     """``void (source, stride, terms, packed)``."""
     full = panel.vectors if panel.is_full else panel.vectors - 1
     kind = Type(t.element.element, panel.width)
@@ -104,6 +104,33 @@ def transpose_panel(b: Body, t: Tiling, panel: Panel, source: Value, stride: Val
     name = _transposition(b.module, t, side, panel.columns == panel.padded and terms % side == 0)
     sizes = [b.const(INT, n) for n in (panel.columns, panel.padded, terms, panel.padded)]
     b.call_void(name, source, stride, packed, *sizes)
+
+
+def pack_whole(module: ir.Module, t: Tiling, panel: Panel, transposed: bool) -> str:
+    """``void (source, stride, packed, N, K)``: a matrix of such panels, all of them full.
+
+    Where rows of the source are along K, that must be a multiple of the side of the squares.
+    """
+    if transposed:
+        inner = _transposition(module, t, min(SIDE, panel.width), True)
+    else:
+        inner = copy_function(module, t, panel)
+
+    def write(b: Body) -> None:
+        source, stride, packed, N, K = b.args
+
+        def each(first: Value, _: list[Value]) -> list[Value]:
+            to = b.at(packed, first * K, t.element)
+            start = b.at(source, first * stride if transposed else first, t.element)
+            columns = b.const(INT, panel.columns)
+            sizes = (stride, to, columns, columns, K, columns) if transposed else (stride, K, to)
+            b.call_void(inner, start, *sizes)
+            return []
+
+        b.loop(N, [], each, by=panel.columns)
+
+    name = f"unfold.pack{'.t' if transposed else ''}.{t.element.suffix}"
+    return define(module, name, VOID, (POINTER, INT, POINTER, INT, INT), write)
 
 
 def _transposition(module: ir.Module, t: Tiling, side: int, whole: bool) -> str:

@@ -9,7 +9,7 @@ from ..body import INT, POINTER, VOID, Body, Value, define
 from ..jit import HostTarget
 from .dot import dot_rows
 from .kernel import Operands, blocks, columns_ahead, packed_ahead, zeros
-from .packing import SIDE, copy_panel, over_panels, transpose_panel
+from .packing import SIDE, copy_panel, over_panels, pack_whole, transpose_panel
 from .single import panels_at_once, together
 from .tiling import DOT_COLUMNS, NEAR_BYTES, ROWS, ROWS_BYTES, Panel, Tiling, evenly, tiling
 
@@ -38,16 +38,20 @@ def bring(
     f: ir.Function, target: HostTarget, dtype: str, N: int, K: int,
     operands: Sequence[ir.Value], *, transposed: bool,
 ) -> None:  # fmt: skip
-    """Emit a call of `pack` with its operands; a single panel has no function of its own."""
+    """Emit a call of `pack` with its operands, or of a function that does it for many sizes."""
     t = tiling(target, dtype)
-    panels = t.panels(N)
-    few = transposed and min(SIDE, panels[0].width) > K
-    if _by_dots(t, N, K) or len(panels) > 1 or few:
-        f.call_void(pack(f.module, target, dtype, N, K, transposed=transposed), *operands)
-        return
     b = Body(f)
     source, stride, packed = map(b.wrap, operands)
-    _pack_panel(b, t, panels[0], K, source, stride, packed, transposed)
+    panel, *others = t.panels(N)
+    side = min(SIDE, panel.width)
+    direct = not _by_dots(t, N, K) and not (transposed and side > K)
+    if direct and not others:
+        _pack_panel(b, t, panel, K, source, stride, packed, transposed)
+    elif not direct or N % t.columns or (transposed and K % side):
+        f.call_void(pack(b.module, target, dtype, N, K, transposed=transposed), *operands)
+    else:
+        name = pack_whole(b.module, t, panel, transposed)
+        b.call_void(name, source, stride, packed, b.const(INT, N), b.const(INT, K))
 
 
 def pack(
@@ -166,8 +170,7 @@ def _call_shared(b: Body, t: Tiling, N: int, K: int, operands: Sequence[Value]) 
     """The product by a function that others share; a single panel's start is null or it is not."""
     panel, *others = t.panels(N)
     if others:
-        name = _near(b.module, t, N)
-        b.call_void(name, *operands, b.const(INT, K))
+        _near(b, t, N, operands, b.const(INT, K))
         return
     rows, a, lda, packed, start, lds, c, ldc = operands
     if start.name == "null":
@@ -177,15 +180,67 @@ def _call_shared(b: Body, t: Tiling, N: int, K: int, operands: Sequence[Value]) 
     blocks(b, t, panel, rows, o)
 
 
-def _near(module: ir.Module, t: Tiling, N: int) -> str:
-    """`product` for any K that lets the matrix stay near, which is one argument more."""
+def _near(b: Body, t: Tiling, N: int, operands: Sequence[Value], K: Value) -> None:
+    """`product` for any K that lets the matrix stay near: by a function for every N where all
+    panels are full, else by one for this N."""
+    if N % t.columns == 0:
+        b.call_void(_near_whole(b.module, t), *operands, K, b.const(INT, N))
+        return
     most = max(ROWS, ROWS_BYTES // (NEAR_BYTES // N) // ROWS * ROWS)
 
     def write(b: Body) -> None:
         *operands, K = b.args
         _by_panels(b, t, N, K, [K], most, operands)
 
-    return define(module, f"unfold.product.{t.element.suffix}.{N}", VOID, (*_PARAMS, INT), write)
+    name = f"unfold.product.{t.element.suffix}.{N}"
+    b.call_void(define(b.module, name, VOID, (*_PARAMS, INT), write), *operands, K)
+
+
+def _near_whole(module: ir.Module, t: Tiling) -> str:
+    """``void (operands…, K, N)``: full panels only."""
+    (panel,) = t.panels(t.columns)
+    group = together(t) * t.columns
+    # Rows of at most NEAR_BYTES / N each: a multiple of ROWS that stays below ROWS_BYTES.
+    per_column = ROWS_BYTES // NEAR_BYTES // ROWS * ROWS
+
+    def write(b: Body) -> None:
+        rows, a, lda, packed, start, lds, c, ldc, K, N = b.args
+        given = start.ne(0)
+        start, lds = given.select(start, zeros(b, t)), given.select(lds, 0)
+        column = given.convert("zext", "i64")
+        grouped, most = N & -group, N * per_column
+
+        def some(row: Value, _: list[Value]) -> list[Value]:
+            left = rows - row
+            count = left.lt(most).select(left, most)
+            alone = count.eq(1)
+            from_a, to_c = b.at(a, row * lda, t.element), b.at(c, row * ldc, t.element)
+            begin = b.at(start, row * lds, t.element)
+
+            def operands(first: Value) -> Operands:
+                return Operands(
+                    a=from_a, a_row=lda, a_k=b.const(INT, 1),
+                    b=b.at(packed, first * K, t.element), b_k=b.const(INT, panel.padded),
+                    start=b.at(begin, first * column, t.element), start_row=lds,
+                    c=b.at(to_c, first, t.element), c_row=ldc, terms=K,
+                )  # fmt: skip
+
+            def at_once(first: Value, _: list[Value]) -> list[Value]:
+                panels_at_once(b, t, operands(first), K * t.columns, column * t.columns)
+                return []
+
+            def one(first: Value, _: list[Value]) -> list[Value]:
+                blocks(b, t, panel, count, operands(first))
+                return []
+
+            b.when(alone, lambda: b.loop(grouped, [], at_once, by=group))
+            b.loop(N, [], one, start=alone.select(grouped, 0), by=t.columns)
+            return []
+
+        b.loop(rows, [], some, by=most)
+
+    name = f"unfold.product.{t.element.suffix}"
+    return define(module, name, VOID, (*_PARAMS, INT, INT), write)
 
 
 def _by_panels(

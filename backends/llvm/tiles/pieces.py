@@ -67,10 +67,10 @@ def pack(
 
     def piece(f: Function, first: Value, columns: int, operands: Sequence[Value]) -> None:
         at, stride, target = operands
-        name = gemm.pack(g.module, g.target, g.dtype, columns, K, transposed=transposed)
         skip = f.binary("mul nsw", first, stride) if transposed else first
         to = f.offset(target, kind, f.binary("mul nsw", first, integer(K)))
-        f.call_void(name, f.offset(at, kind, skip), stride, to)
+        here = f.offset(at, kind, skip), stride, to
+        gemm.bring(f, g.target, g.dtype, columns, K, here, transposed=transposed)
 
     _share(te, ("pack", N, K, transposed), (N, K), [at, stride, target], piece)
 
@@ -114,16 +114,16 @@ def outer(
     def piece(f: Function, first: Value, columns: int, operands: Sequence[Value]) -> None:
         rows, a, a_step, b, b_step, c, work = operands
         n1, n2 = (columns, N2) if by_rows else (N1, columns)
-        name = gemm.outer_sum(g.module, g.target, g.dtype, n1, n2)
         number = f.binary("udiv", first, integer(columns_of))
         if by_rows:
             a = f.offset(a, kind, first)
             c = f.offset(c, kind, f.binary("mul nsw", first, integer(c_step)))
         else:
             b, c = f.offset(b, kind, first), f.offset(c, kind, first)
-        f.call_void(
-            name, rows, a, a_step, b, b_step, c, integer(c_step), integer(accumulate, "i1"),
-            f.offset(work, kind, f.binary("mul nsw", number, integer(room))),
+        gemm.outer_sum(
+            f, g.target, g.dtype, n1, n2,
+            (rows, a, a_step, b, b_step, c, integer(c_step), integer(accumulate, "i1"),
+             f.offset(work, kind, f.binary("mul nsw", number, integer(room)))),
         )  # fmt: skip
 
     columns_of = columns

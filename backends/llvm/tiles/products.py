@@ -184,11 +184,11 @@ def contract(te: TileEmitter, op: Contract) -> None:
         if divided:
             pieces.outer(te, N1, N2, rows, left, steps[0], right, steps[1], target, c.down, add)
             return
-        name = gemm.outer_sum(g.module, g.target, g.dtype, N1, N2)
         work = g.scratch(f, gemm.outer_work(g.target, g.dtype, N1, N2))
-        f.call_void(
-            name, rows, left, steps[0], right, steps[1], target, integer(c.down),
-            integer(add, "i1"), work,
+        gemm.outer_sum(
+            f, g.target, g.dtype, N1, N2,
+            (rows, left, steps[0], right, steps[1], target, integer(c.down), integer(add, "i1"),
+             work),
         )  # fmt: skip
 
     alone = u.view.pick is None and v.view.pick is None
