@@ -14,7 +14,7 @@ turns may have any order and go side by side.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -27,13 +27,13 @@ from ..gemm.packing import SIDE as SQUARE
 from ..gemm.tiling import tiling
 from ..ir import Value, integer
 from .nodes import Contract, Product, Repeat, Stretch, View
+from .products import NULL
 
 if TYPE_CHECKING:
     from .emit import TileEmitter
 
 #: The first and the last position of a block.
 _FIRST, _LAST = "%block", "%block.last"
-NULL = Value("ptr", "null")
 
 
 def emit(te: TileEmitter, op: Repeat) -> bool:
@@ -341,4 +341,4 @@ def _copy(
     loop.close()
 
 
-__all__: Sequence[str] = ["emit"]
+__all__ = ["emit"]
