@@ -9,6 +9,7 @@ import pytest
 
 import unfold
 from tests.solving import KINDS, compiled, on
+from unfold.backends.llvm.solving import rows_abreast
 from unfold.errors import SolverError
 from unfold.implicit import parts, patience, unknown
 
@@ -92,6 +93,21 @@ def test_every_sequence_has_its_own_pace(kind: str, batch: int, steps: int) -> N
     back = np.linalg.solve(np.eye(10) - c[..., None, None] * A.T, 2 * found[..., None])[..., 0]
     want = np.einsum("bt,bti,btj->ij", c, back, found) / batch
     np.testing.assert_allclose(grads["A"], want, rtol=1e-8, atol=1e-9 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("n", [7, 50])
+def test_steps_abreast_and_one_by_one_arrive(n: int, dtype: str) -> None:
+    """States of many unknowns are too large to stand side by side."""
+    assert rows_abreast(n, "double" if dtype == "float64" else "float", 8) == (8 if n < 20 else 1)
+    text = LINEAR.replace("METHOD", "anderson").replace("STEPS", "100")
+    rng, A = np.random.default_rng(n), matrix(n, 0.8)
+    x, c = rng.normal(size=(11, 3, n)), rng.choice([0.3, 0.9, 1.0], (11, 3))
+    with pytest.MonkeyPatch.context() as m:
+        fn = compiled(text, on("tiles", m), N=n, dtype=dtype)
+        found = fn({"A": A.astype(dtype)}, x=x.astype(dtype), c=c.astype(dtype)).z
+    within = 1e-8 if dtype == "float64" else 1e-3
+    np.testing.assert_allclose(found, solved(A, c, x), rtol=within, atol=within)
 
 
 def test_all_kinds_of_code_take_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ GROWTH = 2.0
 FINEST = 64
 #: What a step of Anderson's method costs for each component, and a special function, in additions;
 #: how many points a sum over positions is taken to have.
-STEP, FUNCTION, POINTS = 100, 20, 32
+STEP, FUNCTION, POINTS = 250, 20, 32
 
 
 def tolerance(solver: Solver, epsilon: float) -> float:

@@ -12,15 +12,13 @@ from collections.abc import Callable
 
 from .. import vecmath
 from ..body import INT, POINTER, VOID, Body, Type, Value, define
-from ..gemm.packing import SIDE, transposed
+from ..gemm.packing import SIDE
 from ..ir import Module
 from ..stock import COMMON
 from .linear import cholesky_factor
-from .memory import room
+from .memory import NEAR, gather, room, spread
 
 _NAN = float("nan")
-#: Up to so many bytes the matrices of a register of sequences stay in the nearest cache.
-NEAR = 24 * 1024
 #: How many entries of a row are taken at once.
 TOGETHER = 4
 
@@ -75,15 +73,15 @@ class _Systems:
             numbers = [b.intrinsic("smin", first + k, last) for k in range(lanes)]
             matrices = [b.at(matrix, k * matrix_step, self.single) for k in numbers]
             results = [b.at(result, k * result_step, self.single) for k in numbers]
-            self.gather(matrices, self.n, self.n, self.inside, self.width)
+            gather(b, self.kind, matrices, self.n, self.n, self.inside, self.width)
             side = b.at(self.inside, self.n, self.kind)
             if self.given:
-                self.gather(results, self.n, self.given, side, self.width)
+                gather(b, self.kind, results, self.n, self.given, side, self.width)
             if self.op == "inv":
                 self.unit(side)
             if self.op == "cholesky":
                 cholesky_factor(b, self.n, self.kind, self.inside, self.found)
-                self.spread(self.found, self.n, results, self.n, self.n)
+                spread(b, self.kind, self.found, self.n, results, self.n, self.n)
             elif self.op == "logdet":
                 self.measure()
                 for k, to in enumerate(results):
@@ -91,74 +89,10 @@ class _Systems:
             else:
                 self.over(self.n, self.column)
                 self.over(self.n, self.back)
-                self.spread(side, self.width, results, self.n, self.columns)
+                spread(b, self.kind, side, self.width, results, self.n, self.columns)
             return []
 
         b.loop(rows, [], group, by=lanes)
-
-    # --- between rows and registers ---------------------------------------------------------------
-
-    def gather(self, lines: list[Value], rows: int, count: int, target: Value, step: int) -> None:
-        """Bring matrices of so many rows and columns, one behind each address, into registers."""
-        if count == step:
-            rows, count = 1, rows * count
-
-        def row(i: Value) -> None:
-            here = [b.at(line, i * count, self.single) for line in lines]
-            to = b.at(target, i * step, self.kind)
-
-            def square(k: Value | int) -> None:
-                found = [b.load(b.at(line, k, self.single), self.kind) for line in here]
-                for j, v in enumerate(transposed(b, found)):
-                    b.store(v, b.at(b.at(to, k, self.kind), j, self.kind))
-
-            def single(k: Value) -> None:
-                v = b.const(self.kind, 0.0)
-                for j, line in enumerate(here):
-                    v = b.with_lane(v, b.load(b.at(line, k, self.single), self.single), j)
-                b.store(v, b.at(to, k, self.kind))
-
-            self.squares(count, square, single)
-
-        b = self.b
-        self.over(rows, row)
-
-    def spread(self, source: Value, step: int, lines: list[Value], rows: int, count: int) -> None:
-        """Bring what stands in registers behind an address for each sequence; undoes `gather`."""
-        if count == step:
-            rows, count = 1, rows * count
-
-        def row(i: Value) -> None:
-            here = [b.at(line, i * count, self.single) for line in lines]
-            at = b.at(source, i * step, self.kind)
-
-            def square(k: Value | int) -> None:
-                where = b.at(at, k, self.kind)
-                found = [b.load(b.at(where, j, self.kind), self.kind) for j in range(len(here))]
-                for v, line in zip(transposed(b, found), here, strict=True):
-                    b.store(v, b.at(line, k, self.single))
-
-            def single(k: Value) -> None:
-                v = b.load(b.at(at, k, self.kind), self.kind)
-                for j, line in enumerate(here):
-                    b.store(b.lane(v, j), b.at(line, k, self.single))
-
-            self.squares(count, square, single)
-
-        b = self.b
-        self.over(rows, row)
-
-    def squares(
-        self, count: int, square: Callable[[Value | int], None], single: Callable[[Value], None]
-    ) -> None:
-        """So many numbers in squares of registers; the last of them moved back over the others."""
-        lanes = self.kind.lanes
-        if count < lanes:
-            self.over(count, single)
-            return
-        self.over(count // lanes, lambda k: square(k * lanes))
-        if count % lanes:
-            square(count - lanes)
 
     def over(self, stop: int, body: Callable[[Value], None], start: Value | int = 0) -> None:
         def one(i: Value, _: list[Value]) -> list[Value]:

@@ -13,7 +13,10 @@ from typing import TypeAlias
 from unfold.implicit import DEPTH, GROWTH, dependent
 
 from ..body import INT, POINTER, VOID, Body, Type, Value, define
+from ..gemm.packing import SIDE
 from ..ir import Module
+from ..stock import COMMON
+from .memory import NEAR, gather, room, spread
 
 #: Vectors of ``n`` components in the state: changes of the residual, changes of the value, an
 #: orthogonal basis, and the last residual and value.
@@ -43,10 +46,41 @@ def anderson(module: Module, n: int, real: str, lanes: int, across: int = 1) -> 
     """
 
     def write(b: Body) -> None:
-        _Step(b, n, Type(real, lanes), across if lanes == 1 else 1).write()
+        *given, patience = b.args
+        _Step(b, n, Type(real, lanes), across if lanes == 1 else 1, given).write(patience)
 
-    name = f"solve.anderson.{n}.{real}.{lanes}.{across}"
+    name = f"{COMMON}solve.anderson.{n}.{real}.{lanes}.{across}"
     return define(module, name, VOID, (POINTER, POINTER, POINTER, INT, Type(real)), write)
+
+
+#: What is done with a row: it stays as it is; its step was a plain one, and it has moved; it goes
+#: on with extrapolation; it begins with that.
+FOUND, PLAIN, EXTRAPOLATED, FRESH = 0, 1, 2, 3
+
+
+def rows_abreast(n: int, real: str, lanes: int) -> int:
+    """How many sequences of so many unknowns take their steps abreast where a register has so many
+    lanes; 1 if their states would not stay in the nearest cache together."""
+    width = min(lanes, SIDE)
+    return width if _VECTORS * n * width * (4 if real == "float" else 8) <= NEAR else 1
+
+
+def anderson_rows(module: Module, n: int, real: str, lanes: int, across: int = 1) -> str:
+    """The name of ``void(ptr state, ptr marks, ptr x, i64 step, ptr image, i64 step, ptr last, i64
+    step, i64 rows, i64 count)``: steps of several sequences, one in each row.
+
+    It moves the rows that are `EXTRAPOLATED` or `FRESH`, as the first of two integers in ``marks``
+    says. Rows of ``x``, ``image`` and ``last`` are so many numbers apart; ``last`` holds the last
+    residual, and its square, of a row that is fresh. There are states for rows in multiples of
+    ``lanes``.
+    """
+
+    def write(b: Body) -> None:
+        _Rows(b, n, Type(real, lanes), across if lanes == 1 else 1).write()
+
+    name = f"{COMMON}solve.anderson.rows.{n}.{real}.{lanes}.{across}"
+    params = (POINTER, POINTER, *(POINTER, INT) * 3, INT, INT)
+    return define(module, name, VOID, params, write)
 
 
 class _Components:
@@ -71,12 +105,12 @@ class _Components:
 
 
 class _Step:
-    def __init__(self, b: Body, n: int, kind: Type, across: int) -> None:
+    def __init__(self, b: Body, n: int, kind: Type, across: int, given: Sequence[Value]) -> None:
         self.b = b
         self.n = n
         self.kind = kind
         self.across = across
-        self.state, self.x, self.image, self.step, self.patience = b.args
+        self.state, self.x, self.image, self.step = given
         epsilon = 2.0**-52 if kind.element == "double" else 2.0**-23
         self.smallest = dependent(epsilon) ** 2
 
@@ -131,48 +165,71 @@ class _Step:
         """The address of one of the numbers behind the vectors."""
         return self.b.at(self.state, _VECTORS * self.n + which, self.kind)
 
-    def write(self) -> None:
+    def write(self, patience: Value) -> None:
+        """A plain step, or an extrapolation once such steps have been too slow."""
         b = self.b
         first = self.step.eq(0)
-        last = self.vector(_LAST)
-        (now,) = self.each(lambda c: (self.residual(c) * self.residual(c),), 1)
+        now = self.square()
 
         def number(which: int) -> Value:
             """0 where a state begins, whatever stands there."""
             return first.select(self.zero(), b.load(self.number(which), self.kind))
 
         before, begun, extrapolated = map(number, (_SQUARE, _BEGUN, _EXTRAPOLATED))
-        # Where the residual has grown much after an extrapolation, that step is undone.
-        back = extrapolated.gt(0.0) & now.gt(before * GROWTH**2)
-        factor = b.splat(self.patience, self.kind.lanes)
+        factor = b.splat(patience, self.kind.lanes)
         slow = first.select(False, now.gt(before * (factor * factor)))
         extrapolates = begun.gt(0.0) | slow
-        more = extrapolates.select(b.const(self.kind, 1.0), 0.0)
-        b.store(more, self.number(_BEGUN))
-        b.store(back.select(self.zero(), more), self.number(_EXTRAPOLATED))
-        b.store(back.select(before, now), self.number(_SQUARE))
+        b.store(extrapolates.select(b.const(self.kind, 1.0), 0.0), self.number(_BEGUN))
 
         def clear() -> list[Value]:
-            self.each(lambda c: self.put(c, self.state), count=_LAST * self.n)
+            self.clear()
             return []
 
         b.when(b.any(slow) & (b.any(begun.gt(0.0)) ^ 1), clear)
+        several = b.any(extrapolates)
 
         def extrapolate() -> list[Value]:
-            self.remember(back, extrapolates)
-            self.move(back, self.weights())
+            self.extrapolate(extrapolates, before, extrapolated, now)
             return []
 
-        def plain(c: _Components) -> Sequence[Value]:
-            value = c.load(self.image)
-            c.store(self.residual(c), last)
-            c.store(value, self.vector(_IMAGE))
-            c.store(value, self.x)
-            return ()
+        def plain() -> list[Value]:
+            b.store(now, self.number(_SQUARE))
+            b.store(self.zero(), self.number(_EXTRAPOLATED))
+            last, image = self.vector(_LAST), self.vector(_IMAGE)
 
-        several = b.any(extrapolates)
+            def one(c: _Components) -> Sequence[Value]:
+                value = c.load(self.image)
+                c.store(self.residual(c), last)
+                c.store(value, image)
+                c.store(value, self.x)
+                return ()
+
+            return self.each(one)
+
         b.when(several, extrapolate)
-        b.when(several ^ 1, lambda: self.each(plain))
+        b.when(several ^ 1, plain)
+
+    def square(self) -> Value:
+        """The square of the residual."""
+        return self.each(lambda c: (self.residual(c) * self.residual(c),), 1)[0]
+
+    def clear(self) -> None:
+        """A state without changes."""
+        self.each(lambda c: self.put(c, self.state), count=_LAST * self.n)
+
+    def extrapolate(
+        self, extrapolates: Value, before: Value, extrapolated: Value, now: Value
+    ) -> None:
+        """A step, plain where nothing is extrapolated; the squares of the last residual and of
+        this one are given."""
+        b = self.b
+        # Where the residual has grown much after an extrapolation, that step is undone.
+        back = extrapolated.gt(0.0) & now.gt(before * GROWTH**2)
+        more = (extrapolates & (back ^ 1)).select(b.const(self.kind, 1.0), 0.0)
+        b.store(more, self.number(_EXTRAPOLATED))
+        b.store(back.select(before, now), self.number(_SQUARE))
+        self.remember(back, extrapolates)
+        self.move(back, self.weights())
 
     def put(self, c: _Components, vector: Value) -> Sequence[Value]:
         """Zeros."""
@@ -281,4 +338,110 @@ class _Step:
         self.each(one)
 
 
-__all__ = ["anderson", "state_size"]
+class _Rows:
+    """Sequences in rows, as many at once as a register has lanes."""
+
+    def __init__(self, b: Body, n: int, kind: Type, across: int) -> None:
+        self.b = b
+        self.n = n
+        self.kind = kind
+        self.across = across
+        self.single = Type(kind.element)
+        self.rooms = [room(b, kind, n) for _ in range(3)] if kind.lanes > 1 else []
+        # Where the next points of rows go that stay as they are.
+        self.aside = room(b, self.single, n)
+
+    def write(self) -> None:
+        b, lanes = self.b, self.kind.lanes
+        state, marks, x, x_step, image, image_step, last, last_step, rows, count = b.args
+
+        def group(first: Value, _: list[Value]) -> list[Value]:
+            numbers = [b.intrinsic("smin", first + k, rows - 1) for k in range(lanes)]
+            said = [b.load(b.at(marks, k * 2, INT), INT) for k in numbers]
+
+            def lines(start: Value, step: Value) -> list[Value]:
+                return [b.at(start, k * step, self.single) for k in numbers]
+
+            def step() -> list[Value]:
+                place = b.at(state, first * state_size(self.n), self.single)
+                here, there, past = (
+                    lines(x, x_step),
+                    lines(image, image_step),
+                    lines(last, last_step),
+                )
+                self.group(place, said, here, there, past, count)
+                return []
+
+            b.when(self.some([m.ge(EXTRAPOLATED) for m in said]), step)
+            return []
+
+        b.loop(rows, [], group, by=lanes)
+
+    def some(self, truths: list[Value]) -> Value:
+        found = truths[0]
+        for truth in truths[1:]:
+            found = found | truth
+        return found
+
+    def side_by_side(self, values: list[Value]) -> Value:
+        """A value of each sequence, in its lane."""
+        if len(values) == 1:
+            return values[0]
+        kind = Type(values[0].kind.element, len(values))
+        found = self.b.const(kind, 0)
+        for k, v in enumerate(values):
+            found = self.b.with_lane(found, v, k)
+        return found
+
+    def gathered(self, lines: list[Value], which: int) -> Value:
+        """Where the rows are in registers."""
+        if not self.rooms:
+            return lines[0]
+        gather(self.b, self.kind, lines, 1, self.n, self.rooms[which], self.n)
+        return self.rooms[which]
+
+    def group(
+        self, state: Value, said: list[Value], x: list[Value], image: list[Value],
+        last: list[Value], count: Value,
+    ) -> None:  # fmt: skip
+        b = self.b
+        here, there = self.gathered(x, 0), self.gathered(image, 1)
+        s = _Step(b, self.n, self.kind, self.across, (state, here, there, count))
+        fresh = [m.eq(FRESH) for m in said]
+
+        def begin() -> list[Value]:
+            def clear() -> list[Value]:
+                s.clear()
+                return []
+
+            b.when(self.some([m.eq(EXTRAPOLATED) for m in said]) ^ 1, clear)
+            past, new = self.gathered(last, 2), self.side_by_side(fresh)
+            squares = [b.load(b.at(line, self.n, self.single), self.single) for line in last]
+
+            def number(value: Value, which: int) -> None:
+                kept = b.load(s.number(which), self.kind)
+                b.store(new.select(value, kept), s.number(which))
+
+            number(self.side_by_side(squares), _SQUARE)
+            number(s.zero(), _EXTRAPOLATED)
+
+            def one(c: _Components) -> Sequence[Value]:
+                # A plain step has put the last value of the map into the place of the unknowns.
+                for source, target in ((past, s.vector(_LAST)), (here, s.vector(_IMAGE))):
+                    c.store(new.select(c.load(source), c.load(target)), target)
+                return ()
+
+            return s.each(one)
+
+        b.when(self.some(fresh), begin)
+        moves = [m.ge(EXTRAPOLATED) for m in said]
+        before, extrapolated = (
+            b.load(s.number(which), self.kind) for which in (_SQUARE, _EXTRAPOLATED)
+        )
+        s.extrapolate(self.side_by_side(moves), before, extrapolated, s.square())
+        if self.rooms:
+            to = [on.select(line, self.aside) for on, line in zip(moves, x, strict=True)]
+            spread(b, self.kind, here, self.n, to, 1, self.n)
+
+
+__all__ = ["EXTRAPOLATED", "FOUND", "FRESH", "PLAIN", "anderson", "anderson_rows", "state_size"]

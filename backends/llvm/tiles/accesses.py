@@ -132,7 +132,8 @@ class _Walker:
         inner = _Walker(self.members)
         inner.ops((*op.first, *op.step, *op.tangent), ())
         self.fixed |= set(inner.found) | inner.fixed
-        for v in (op.target, op.image, op.work, op.marks, op.direction, op.slope):
+        views = op.target, op.image, op.last, op.work, op.state, op.marks, op.direction, op.slope
+        for v in views:
             if v is not None:
                 self.fixed |= {name for name, _ in self.storages(v)}
 

@@ -19,8 +19,19 @@ from unfold.program import Solver
 from ..body import BOOL, INT, Body, Type, Value
 from ..components import dims
 from ..failures import FIELD
+from ..gemm.packing import SIDE
 from ..ir import integer
-from ..solving import Reporter, anderson, linear_system, state_size
+from ..solving import (
+    EXTRAPOLATED,
+    FOUND,
+    FRESH,
+    PLAIN,
+    Reporter,
+    anderson_rows,
+    linear_system,
+    rows_abreast,
+    state_size,
+)
 from ..solving.registers import still
 from .loops import pieces
 from .nodes import SEARCHED, Solve, View
@@ -45,8 +56,12 @@ def select(s: Selector, target: View, statement: Statement) -> None:
     shape, n = dims(unknown.shape), prod(dims(unknown.shape))
     image = s.temporary(shape, "real", target.shared)
     method = statement.solver.method
-    state = {"anderson": state_size(n), "newton": n * n + n}.get(method, 0)
-    work = s.temporary((state + 1,), "real", target.shared, SEARCHED)
+    size = {"anderson": n + 1, "newton": n * n + n}.get(method, 1)
+    last = s.temporary((1,), "real", target.shared, SEARCHED)
+    work = s.temporary((size,), "real", target.shared, SEARCHED)
+    state = None
+    if method == "anderson":
+        state = s.temporary((state_size(n),), "real", target.shared, SEARCHED, SIDE - 1)
     marks = s.temporary((2,), "int", target.shared, SEARCHED)
     direction = slope = None
     with s.collected() as first:
@@ -70,7 +85,7 @@ def select(s: Selector, target: View, statement: Statement) -> None:
                 s.into(slope, rewrite(moved, lambda e: unknown if e is name else e))
     s.ops.append(
         Solve(
-            target, image, work, marks, statement.target, statement.solver,
+            target, image, last, work, state, marks, statement.target, statement.solver,
             is_affine(rhs, unknown), patience(statement.solver, rhs, unknown),
             tuple(first), tuple(step), direction, slope, tuple(tangent),
         )
@@ -114,7 +129,8 @@ class _Search:
     def write(self) -> None:
         b, te, op = self.b, self.te, self.op
         te.ops(op.first)
-        for v in (op.target, op.image, op.work, op.marks, op.direction, op.slope):
+        views = op.target, op.image, op.last, op.work, op.state, op.marks, op.direction, op.slope
+        for v in views:
             if v is not None:
                 te.tile.base(v)
         rows = self.rows()
@@ -140,6 +156,8 @@ class _Search:
                     return [going[0] | self.row(row, count)]
 
                 (going,) = b.loop(rows, [b.const(BOOL, 0)], one)
+                if self.solver.method == "anderson":
+                    self.extrapolate(rows, count)
             number = count + 1
             return going & number.lt(self.solver.max_steps), [number]
 
@@ -172,9 +190,8 @@ class _Search:
         ok = change.le(self.tolerance)
         # A change that is NaN is not less than infinity either.
         going = (ok ^ 1) & change.lt(float("inf"))
-        b.store(going.convert("zext", "i64"), marks)
         b.store(count + 1, b.at(marks, 1, INT))
-        b.store(change, self.residual(work))
+        b.store(change, self.at(op.last, row))
 
         def accept() -> list[Value]:
             self.copy(image, x)
@@ -183,20 +200,93 @@ class _Search:
         if self.solver.method == "anderson":
             b.when(ok, accept)
 
-            def extrapolate() -> list[Value]:
-                name = anderson(b.module, self.n, self.real.element, 1, self.te.lanes)
-                patience = b.const(self.real, op.patience)
-                b.call_void(name, b.at(work, 1, self.real), x, image, count, patience)
-                return []
+            def step() -> list[Value]:
+                begun = self.load(marks, 0, INT).ge(EXTRAPOLATED)
 
-            b.when(going, extrapolate)
+                def plain() -> list[Value]:
+                    return [self.plain(x, image, work, count)]
+
+                return b.when(begun ^ 1, plain, [b.const(INT, EXTRAPOLATED)])
+
+            (mark,) = b.when(going, step, [b.const(INT, FOUND)])
         else:
             accept()
+            mark = going.convert("zext", "i64")
+        b.store(mark, marks)
         return going
 
-    def residual(self, work: Value) -> Value:
-        """Where the last change of a row is kept."""
-        return work
+    # --- Anderson's method ---
+
+    def plain(self, x: Value, image: Value, last: Value, count: Value) -> Value:
+        """A plain step of a row, if these are not too slow for that; the row's mark."""
+        b = self.b
+
+        def residual(k: Value, kind: Type) -> Value:
+            return self.load(image, k, kind) - self.load(x, k, kind)
+
+        now = b.const(self.real, 0.0)
+        for start, times, width in pieces(self.n, self.te.lanes):
+            kind = Type(self.real.element, width)
+
+            def square(k: Value, total: list[Value], kind: Type = kind) -> list[Value]:
+                v = residual(k, kind)
+                return [b.madd(v, v, total[0])]
+
+            begin = [b.const(kind, 0.0)]
+            (part,) = b.loop(start + times * width, begin, square, start=start, by=width)
+            now = now + self.total(part)
+        before = self.load(last, self.n)
+        slow = count.gt(0) & now.gt(before * self.op.patience**2)
+
+        def move() -> list[Value]:
+            b.store(now, b.at(last, self.n, self.real))
+            for start, times, width in pieces(self.n, self.te.lanes):
+                kind = Type(self.real.element, width)
+
+                def one(k: Value, _: list[Value], kind: Type = kind) -> list[Value]:
+                    value = self.load(image, k, kind)
+                    b.store(residual(k, kind), b.at(last, k, self.real))
+                    b.store(value, b.at(x, k, self.real))
+                    return []
+
+                b.loop(start + times * width, [], one, start=start, by=width)
+            return [b.const(INT, PLAIN)]
+
+        return b.when(slow ^ 1, move, [b.const(INT, FRESH)])[0]
+
+    def total(self, v: Value) -> Value:
+        """The sum of all lanes."""
+        if v.kind.lanes == 1:
+            return v
+        name = f"llvm.vector.reduce.fadd.{v.kind.suffix}"
+        self.b.module.declare(name, str(self.real), [str(self.real), v.type])
+        zero = self.b.const(self.real, -0.0)
+        return self.b.wrap(self.b.f.call(str(self.real), name, zero, v, flags="reassoc "))
+
+    def extrapolate(self, rows: Value, count: Value) -> None:
+        """Take the rows to their next points that have not taken a plain step there."""
+        b, tile, op = self.b, self.te.tile, self.op
+        assert op.state is not None
+        state, marks = (b.wrap(tile.base(v)) for v in (op.state, op.marks))
+        given = [
+            v
+            for view in (op.target, op.image, op.work)
+            for v in (b.wrap(tile.base(view)), b.const(INT, tile.row_step(view)))
+        ]
+
+        def by(lanes: int) -> list[Value]:
+            name = anderson_rows(b.module, self.n, self.real.element, lanes, self.te.lanes)
+            b.call_void(name, state, marks, *given, rows, count)
+            return []
+
+        lanes = rows_abreast(self.n, self.real.element, self.te.lanes)
+        if op.target.shared or lanes == 1:
+            by(1)
+            return
+        b.when(rows.gt(1), lambda: by(lanes))
+        b.when(rows.eq(1), lambda: by(1))
+
+    # --- how far a step goes ---
 
     def change(self, x: Value, y: Value) -> Value:
         """The largest change of a component, as `unfold.program.Solver` measures it; NaN wins."""
@@ -271,7 +361,7 @@ class _Search:
 
                 def one(row: Value, _: list[Value]) -> list[Value]:
                     with te.tile.scope():
-                        matrix = b.at(self.at(op.work, row), 1, self.real)
+                        matrix = self.at(op.work, row)
                         values = self.at(slope, row)
 
                         def entry(i: Value, _: list[Value]) -> list[Value]:
@@ -292,7 +382,7 @@ class _Search:
         b = self.b
         if self.op.slope is None:
             return
-        matrix = b.at(work, 1, self.real)
+        matrix = work
         right = b.at(matrix, self.n * self.n, self.real)
 
         def residual(k: Value, _: list[Value]) -> list[Value]:
@@ -313,7 +403,7 @@ class _Search:
         """A row without a solution is noted, and becomes NaN."""
         b, op = self.b, self.op
         with self.te.tile.scope():
-            change = self.load(self.residual(self.at(op.work, row)), 0)
+            change = self.load(self.at(op.last, row), 0)
 
             def lost() -> list[Value]:
                 with self.te.tile.scope():

@@ -268,8 +268,11 @@ class Solve:
 
     Attributes:
         image: where ``step`` computes the map's value from the target.
-        work: for each row the last change, and the state of the method.
-        marks: for each row whether it is still searched for, and the steps so far.
+        last: for each row the last change.
+        work: for each row what the method keeps.
+        state: for each row the state of Anderson's method, several rows side by side.
+        marks: for each row whether it is still searched for, and how (see
+            `unfold.backends.llvm.solving.anderson`), and the steps so far.
         name: the variable, for failures.
         affine: whether the map is affine in its unknown.
         patience: how slow plain steps may be (see `unfold.implicit.patience`).
@@ -280,7 +283,9 @@ class Solve:
 
     target: View
     image: View
+    last: View
     work: View
+    state: View | None
     marks: View
     name: str
     solver: Solver
@@ -303,8 +308,8 @@ Op: TypeAlias = (
 class Temporary:
     """A storage for intermediate values: one element for each row of a tile.
 
-    It has a row for each sequence of the batch, and ``least`` rows if these are fewer: those of a
-    portion of a stretch.
+    It has a row for each sequence of the batch and ``more``, and ``least`` rows if these are fewer:
+    those of a portion of a stretch.
     """
 
     name: str
@@ -312,3 +317,4 @@ class Temporary:
     kind: str
     shared: bool
     least: int = PORTION
+    more: int = 0

@@ -54,11 +54,11 @@ class Places(ABC):
         return View(b.name, position, b.shape, dense(b.shape), shared=shared)
 
     def temporary(
-        self, shape: tuple[int, ...], kind: str, shared: bool, least: int = PORTION
+        self, shape: tuple[int, ...], kind: str, shared: bool, least: int = PORTION, more: int = 0
     ) -> View:
         """A new storage for intermediate values of every row, or for one row that all share."""
         name = f"%{len(self.temporaries)}"
-        self.temporaries[name] = Temporary(name, prod(shape), kind, shared, least)
+        self.temporaries[name] = Temporary(name, prod(shape), kind, shared, least, more)
         return View(name, (), shape, dense(shape), shared=shared)
 
     def is_shared(self, e: Expr) -> bool:

@@ -207,7 +207,7 @@ class Stacker:
             t = self.temporaries[v.storage]
             if t.shared or t.kind != "real" or t.size != v.size or len(v.shape) != 1:
                 return None
-            return "temporary", t.least
+            return "temporary", (t.least, t.more)
         b = self.plan.buffers.get(v.storage)
         if b is None or b.kind != "work" or b.shared or b.type.kind != "real":
             return None

@@ -94,7 +94,8 @@ class Layout:
         if n in self.temporaries:
             t = self.temporaries[n]
             size = t.size if share is None else share.total
-            return Storage(size * formats.bytes(t.kind), shared=t.shared, least=t.least)
+            unit = size * formats.bytes(t.kind)
+            return Storage(unit, shared=t.shared, more=t.more, least=t.least)
         for b in self.extra:
             if b.name == n:
                 return self._kept(b, b.size * formats.bytes("real"))._replace(shared=True)
