@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unfold.check import elaborate
-from unfold.plan import plan, steady, verify
+from unfold.plan import hoist, plan, steady, verify
 from unfold.program import verify as verify_program
 
 HEAD = """
@@ -55,3 +55,34 @@ def test_what_changes_with_every_loop_stays() -> None:
     output a[t, s], h[t]
 """)
     assert "_in" not in text
+
+
+def test_functions_of_parameters_leave_loops() -> None:
+    text = shown("""
+    h[0] = 0
+    h[t] = x[t] / exp(W[0]) + softmax(W, axis = 1)[0] * h[t-1]
+    output h[t]
+""")
+    shared, body = text.split("for each sequence:")
+    assert "= exp(" in shared
+    assert "softmax(W, axis = 1)" in shared
+    assert "h[t] = (x[t] / h_fixed) + (h_fixed_1 * h[t-1])" in body
+
+
+def test_a_matrix_that_is_read_across_its_rows_is_turned_once() -> None:
+    p = hoist(elaborate(TURNED).bind({"H": 2}))
+    shared, body = str(verify(plan(verify_program(p)))).split("for each sequence:")
+    assert "h_fixed = W'" in shared
+    assert "h[t] = h_in[t] + logsumexp(h_fixed + h[t-1], axis = 1)" in body
+    # A product takes it either way.
+    assert "h_in[t] = W' @ x[t]" in body
+
+
+TURNED = (
+    HEAD
+    + """
+    h[0] = 0
+    h[t] = logsumexp(W' + h[t-1], axis = 1) + W' @ x[t]
+    output h[t]
+"""
+)

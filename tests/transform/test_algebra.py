@@ -20,6 +20,7 @@ N, M, T = Poly.const(3), Poly.const(2), Poly.symbol("T")
 x, y, g = (Ref(name, (), (N,)) for name in "xyg")
 a, b = Ref("a"), Ref("b")
 W = Ref("W", (), (M, N))
+V = Ref("V", (Poly.symbol("t"),), (M, N))
 i = Ref("i", (Poly.symbol("t"),), ())
 ALL = Domain.range("t", 1, T)
 
@@ -60,6 +61,10 @@ RULES: dict[str, tuple[Expr, Expr]] = {
     "a number leaves a sum over time": (
         Reduce("sum", ("t",), ALL, 2.0 * i),
         2.0 * Reduce("sum", ("t",), ALL, i),
+    ),
+    "a sum over time is transposed once": (
+        Reduce("sum", ("t",), ALL, transpose(V)),
+        transpose(Reduce("sum", ("t",), ALL, V)),
     ),
     "a length leaves a sum over time": (
         Reduce("sum", ("t",), ALL, i / Position(T)),

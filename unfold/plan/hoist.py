@@ -12,6 +12,11 @@ before:  U_bar = sum[t](outer(2 * g[t], h[t-1]))
 after:   all t:  U_left[t] = 2 * g[t]
          U_bar = sum[t](outer(U_left[t], h[t-1]))  one product with time as its inner dimension
 
+before:  scan t: a[t] = x[t] / exp(s) + logsumexp(A' + a[t-1], axis = 1)
+after:   a_fixed = exp(s)                          once
+         a_fixed_1 = A'                            read row by row, as it then stands
+         scan t: a[t] = x[t] / a_fixed + logsumexp(a_fixed_1 + a[t-1], axis = 1)
+
 requires: a program without free sizes. What is taken out becomes a variable with an equation, so
 the schedule finds its place; nothing here decides an order.
 """
@@ -49,6 +54,15 @@ from ..transform.common import axis_range, nameless
 _REDUCTIONS = frozenset(("Reduce",))
 _PRODUCTS = _REDUCTIONS | {"matmul", "outer"}
 _SEARCHED = _PRODUCTS | FUNCTIONS
+#: What takes more than an instruction for each number of its result.
+_COSTLY = FUNCTIONS | {
+    "pow", "softmax", "log_softmax", "logsumexp", "cross_entropy", "sum", "max", "min", "argmax",
+    "solve", "inv", "logdet", "cholesky",
+}  # fmt: skip
+#: What takes a matrix as it stands, row by row or column by column.
+_EITHER_WAY = frozenset(("matmul", "outer", "transpose"))
+#: What only puts components elsewhere, or repeats them.
+_MOVES = frozenset(("reshape", "broadcast", "real"))
 
 
 def hoist(program: Program) -> Program:
@@ -123,7 +137,7 @@ class _Hoister:
     def expression(self, e: Expr, place: _Place, root: bool = False) -> Expr:
         """``e`` with what can leave its loops replaced by reads of new variables."""
         if kinds(e).isdisjoint(place.sought):
-            return e
+            return self.fixed_apart(e, place)
         if not root and self.can_leave(e, place):
             moved = self.variable(e, place, "in")
             if moved is not None:
@@ -137,7 +151,32 @@ class _Hoister:
             if "outer" in place.sought:
                 return self.reduction(e, body, place)
             return Reduce(e.op, e.indices, e.domain, body)
+        if isinstance(e, Call) and e.op in _EITHER_WAY:
+            return with_operands(e, tuple(self.as_it_stands(c, place) for c in e.operands))
         return with_operands(e, tuple(self.expression(c, place) for c in e.operands))
+
+    def as_it_stands(self, e: Expr, place: _Place) -> Expr:
+        """The operand of what reads a matrix by rows or by columns."""
+        if isinstance(e, Call) and e.op == "transpose":
+            return with_operands(e, tuple(self.as_it_stands(c, place) for c in e.operands))
+        return self.expression(e, place)
+
+    def fixed_apart(self, e: Expr, place: _Place) -> Expr:
+        """An expression without products, where functions of what never changes are read, and so
+        are matrices that would be read across their rows."""
+        apart = _COSTLY | {"transpose"} if "matmul" in self.sought else _COSTLY
+        if not place.nest or kinds(e).isdisjoint(apart):
+            return e
+        if isinstance(e, Call) and e.op not in _MOVES and self.is_constant(e, place):
+            return self.variable(e, place, "fixed") or e
+        inside = place.under(e) if isinstance(e, (Guard, Reduce)) else place
+        return with_operands(e, tuple(self.fixed_apart(c, inside) for c in e.operands))
+
+    def is_constant(self, e: Expr, place: _Place) -> bool:
+        """Whether an expression is made of what has one value for all steps."""
+        read = names(e)
+        unchanged = not free_symbols(e) & set(place.nest) and not read & place.carried
+        return unchanged and bool(read) and not any(self.vars[n].axes for n in read)
 
     def can_leave(self, e: Expr, place: _Place) -> bool:
         """Whether some loop around the expression does not change it."""

@@ -391,6 +391,8 @@ def _reduce(e: Reduce) -> Expr:
     body = e.body
     if isinstance(body, Call) and body.op == "neg":
         return -Reduce(e.op, e.indices, e.domain, body.args[0])
+    if isinstance(body, Call) and body.op == "transpose":
+        return transpose(Reduce(e.op, e.indices, e.domain, body.args[0]))
     if isinstance(body, Call) and body.op in ("mul", "div"):
         a, b = body.args
         # sum[t](2 * x[t]) -> 2 * sum[t](x[t]); sum[t](x[t] / T) -> sum[t](x[t]) / T
