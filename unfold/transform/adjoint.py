@@ -216,6 +216,15 @@ class _Sweep:
             equations=(*self.program.equations, *self.extra, *adjoints),
         )
 
+    def declare(self, e: Expr) -> None:
+        """Declare what reductions run over, where its range is that of another index."""
+        for node in walk(e):
+            for i in node.indices if isinstance(node, Reduce) else ():
+                for lo, hi in tuple(self.indices.values()):
+                    whole = Domain.range(i, lo, hi).constraints
+                    if i not in self.indices and {*whole} <= {*node.domain.constraints}:
+                        self.indices[i] = (lo, hi)
+
     def implicit(self, eq: Equation, received: Expr) -> Expr:
         """The cotangent of the right-hand side of an implicit equation ``z = F(z, …)``.
 
@@ -314,6 +323,7 @@ class _Sweep:
                 share = reduction_cotangent(node, g, value)
                 # What is read of the reduction inside of it has indices of its own.
                 share = distinct(share, (*eq.indices, *place.under(node).bound))
+                self.declare(share)
                 zero = passes_selection(None, node, g, zero, share)
                 self.sweep(eq, node.body, share, place.under(node), zero, False)
             elif isinstance(node, Call) and node.op != "detach":
