@@ -219,7 +219,9 @@ class _Sweep:
     def declare(self, e: Expr) -> None:
         """Declare what reductions run over, where its range is that of another index."""
         for node in walk(e):
-            for i in node.indices if isinstance(node, Reduce) else ():
+            if not isinstance(node, Reduce):
+                continue
+            for i in node.indices:
                 for lo, hi in tuple(self.indices.values()):
                     whole = Domain.range(i, lo, hi).constraints
                     if i not in self.indices and {*whole} <= {*node.domain.constraints}:
