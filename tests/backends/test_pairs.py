@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from hypothesis import strategies as st
 import unfold
 from unfold.backends import llvm
 from unfold.backends.llvm import choose
+from unfold.gradcheck import random_arrays
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 # Which `s` a step `t` meets, and the indices of all pairs by arithmetic of our own.
 MEETS: dict[str, Any] = {
@@ -125,3 +129,23 @@ def test_nothing_is_read_at_pairs_that_do_not_meet() -> None:
     np.testing.assert_array_equal(out.z[:20], plain.z[:20])
     np.testing.assert_array_equal(out.e[:20], plain.e[:20])
     assert not np.isfinite(out.z[20:]).any()
+
+
+@pytest.mark.parametrize("T", [16, 21, 37])
+@pytest.mark.parametrize("name", ["causal_attention", "memory_reader"])
+def test_gradients_over_several_blocks_are_those_of_the_interpreter(name: str, T: int) -> None:
+    found = unfold.load(EXAMPLES / f"{name}.rec")
+    sizes = dict.fromkeys(found.sizes, 5)
+    native, other = (
+        unfold.compile(found, sizes=sizes, backend=backend) for backend in ("llvm", "numpy")
+    )
+    lengths = dict.fromkeys(native.program.lengths, T)
+    arrays = [random_arrays(native.program, lengths, np.random.default_rng(k)) for k in range(2)]
+    params = {n: arrays[0][n] for n in native.params}
+    data = {n: np.stack([a[n] for a in arrays]) for n in native.inputs}
+    for given in ({n: a[0] for n, a in data.items()}, data):
+        value, grads = native.value_and_grad(params, given)
+        wanted, slopes = other.value_and_grad(params, given)
+        np.testing.assert_allclose(value, wanted, rtol=1e-10)
+        for n, g in slopes.items():
+            np.testing.assert_allclose(grads[n], g, rtol=1e-8, atol=1e-10 * np.abs(g).max())
