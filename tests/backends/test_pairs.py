@@ -143,9 +143,9 @@ def test_gradients_over_several_blocks_are_those_of_the_interpreter(name: str, T
     arrays = [random_arrays(native.program, lengths, np.random.default_rng(k)) for k in range(2)]
     params = {n: arrays[0][n] for n in native.params}
     data = {n: np.stack([a[n] for a in arrays]) for n in native.inputs}
-    for given in ({n: a[0] for n, a in data.items()}, data):
-        value, grads = native.value_and_grad(params, given)
-        wanted, slopes = other.value_and_grad(params, given)
+    for inputs in ({n: a[0] for n, a in data.items()}, data):
+        value, grads = native.value_and_grad(params, inputs)
+        wanted, slopes = other.value_and_grad(params, inputs)
         np.testing.assert_allclose(value, wanted, rtol=1e-10)
         for n, g in slopes.items():
             np.testing.assert_allclose(grads[n], g, rtol=1e-8, atol=1e-10 * np.abs(g).max())
