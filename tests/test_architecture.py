@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ARROWS = """
-    grammar, cells, intern, noise :
+    grammar, cells, intern          :
     collecting, later, named        :
     digest                          : intern
     cache                           : collecting digest
@@ -33,6 +33,7 @@ ARROWS = """
     syntax.span, syntax.diagnostics :
     errors                          : syntax.diagnostics
     syntax                          : errors grammar cache
+    noise                           : errors
     dependence, causality, schedule : program
     check.spelling                  : ops
     show                            : implicit check.spelling

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .noise import whole_seed
 from .program import Init, Program, Var
 
 Array = NDArray[Any]
@@ -30,7 +31,8 @@ def initial_params(
     """An array for every parameter of a bound program, by name, in order of declaration.
 
     A parameter on an axis draws each of its positions on its own. Raises `InputError` when an axis
-    has a length that ``lengths`` does not give.
+    has a length that ``lengths`` does not give, or the seed is no whole
+    number from 0 on.
     """
     # As the names that a program's text has, which dicts find without looking at their letters.
     return {sys.intern(v.name): initial(v, seed, lengths or {}, dtype) for v in program.params}
@@ -48,7 +50,7 @@ def initial(v: Var, seed: int, lengths: Mapping[str, int], dtype: Any = "float64
             raise InputError(f"{v.name} has {count} entries: give {name} as a keyword, `{given}`")
         axes.append(max(0, count.evaluate(lengths)))
     shape = tuple(n.evaluate({}) for n in v.shape)
-    generator = np.random.default_rng([seed, *v.name.encode()])
+    generator = np.random.default_rng([whole_seed(seed), *v.name.encode()])
     result = np.empty((*axes, *shape))
     for at in product(*map(range, axes)):
         result[at] = draw(v.init or Init(), shape, generator)

@@ -10,11 +10,14 @@ divided; and a longer sequence begins with the draws of a shorter one.
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .errors import InputError
 
 Array = NDArray[Any]
 KINDS = ("normal", "uniform")
@@ -23,9 +26,24 @@ KINDS = ("normal", "uniform")
 def generator(seed: int, name: str, sequence: int = 0) -> np.random.Generator:
     """The generator of one variable's draws in one sequence."""
     digest = hashlib.sha256(name.encode()).digest()
-    key = (int(seed) & (2**64 - 1)) | (int.from_bytes(digest[:8], "little") << 64)
+    key = (whole_seed(seed) & (2**64 - 1)) | (int.from_bytes(digest[:8], "little") << 64)
     # The lowest counter words run along the sequence; the highest one is the sequence's number.
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, int(sequence)]))
+
+
+def whole_seed(seed: int) -> int:
+    """The seed as an integer.
+
+    Raises:
+        InputError: it is no whole number from 0 on.
+    """
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise InputError(f"a seed is a whole number from 0 on, not {seed!r}: give `seed=0`, say")
+    return number
 
 
 def draw(
@@ -58,4 +76,4 @@ def draws_of(kind: str, rng: np.random.Generator, shape: tuple[int, ...]) -> Arr
     return 1.0 - rng.random(shape)
 
 
-__all__ = ["KINDS", "draw", "draws_of", "generator"]
+__all__ = ["KINDS", "draw", "draws_of", "generator", "whole_seed"]

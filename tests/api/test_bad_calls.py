@@ -354,3 +354,21 @@ def test_what_a_padded_batch_holds_beyond_its_ends_does_not_matter() -> None:
         clean, expected = fn.value_and_grad(P, x=XS, c=CS, lengths=[5, 3])
         assert loss == clean
         np.testing.assert_array_equal(grads["W"], expected["W"])
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a", None])
+def test_a_seed_is_a_whole_number(seed: Any) -> None:
+    fn = unfold.compile("""
+model noisy:
+    random e[t]: real ~ normal
+    param a: real = 1
+    loss = sum[t](a * e[t])
+    minimize loss
+""")
+    for call in (
+        lambda: fn.init(seed=seed),
+        lambda: fn({"a": 1.0}, seed=seed, T=3),
+        lambda: fn.value_and_grad({"a": 1.0}, seed=seed, T=3),
+    ):
+        with pytest.raises(unfold.InputError, match="a seed is a whole number from 0 on"):
+            call()
