@@ -6,7 +6,7 @@ import pytest
 
 import unfold
 from unfold.backends import llvm
-from unfold.backends.llvm import choose, jit
+from unfold.backends.llvm import choose, cutting, jit
 from unfold.backends.llvm.facts import Variant
 from unfold.backends.llvm.stock import Stock
 
@@ -38,8 +38,8 @@ def test_the_listing_is_of_the_code_that_runs(
     if not small:
         monkeypatch.setattr(choose, "UNROLLED", -1)
         # In one piece, with all that it calls.
-        monkeypatch.setattr(jit, "_LINES", 10**6)
-        monkeypatch.setattr(jit, "stock", lambda: Stock("empty"))
+        monkeypatch.setattr(cutting, "_LINES", 10**6)
+        monkeypatch.setattr(cutting, "stock", lambda: Stock("empty"))
     kernel = llvm.compile(unfold.loads(text).program, dtype="float64", sum_adjoints=False)
     code, ir = kernel._entry(Variant(1, False, False)).image.object_code, kernel.ir()
     assert jit.object_code(ir, optimise=optimise) == code

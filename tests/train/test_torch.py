@@ -60,8 +60,8 @@ def torch() -> dict[str, Any]:
 
 
 @cache
-def compiled(dtype: str) -> unfold.Function:
-    return unfold.compile(TEXT, D=3, H=4, dtype=dtype)
+def compiled(dtype: str, backend: str = "llvm") -> unfold.Function:
+    return unfold.compile(TEXT, D=3, H=4, dtype=dtype, backend=backend)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -86,15 +86,19 @@ def test_a_hundred_steps_end_where_those_of_pytorch_do(name: str, torch: dict[st
 @pytest.mark.parametrize("name", ["momentum", "rmsprop", "adam", "adamw by name", "adam warm"])
 def test_float32_follows_at_its_own_precision(name: str, torch: dict[str, Any]) -> None:
     optimiser, options = RUNS[name]
-    fn = compiled("float32")
     start = {n: torch[f"start {n}"] for n in ("W", "U", "b", "v")}
-    trainer = fn.trainer(start, optimiser, **options)
     data = {n: torch[n].astype(np.float32) for n in ("x", "y")}
-    losses = [trainer.step(data) for _ in range(STEPS)]
-    np.testing.assert_allclose(losses[::10], torch[f"{name}: losses"], rtol=2e-5)
-    end = np.concatenate([a.ravel() for a in trainer.params.values()])
-    assert end.dtype == np.float32
-    np.testing.assert_allclose(end, torch[f"{name}: end"], rtol=0, atol=3e-5)
+    far = {}
+    for backend in ("numpy", "llvm"):
+        trainer = compiled("float32", backend).trainer(start, optimiser, **options)
+        losses = [trainer.step(data) for _ in range(STEPS)]
+        np.testing.assert_allclose(losses[::10], torch[f"{name}: losses"], rtol=2e-5)
+        end = np.concatenate([a.ravel() for a in trainer.params.values()])
+        assert end.dtype == np.float32
+        far[backend] = np.abs(end - torch[f"{name}: end"]).max()
+    # Rounding grows on the way, with some optimisers more than with others: NumPy's tells how much.
+    assert far["numpy"] < 5e-5
+    assert far["llvm"] < 3 * far["numpy"]
 
 
 def test_all_optimisers_are_compared(torch: dict[str, Any]) -> None:
