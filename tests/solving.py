@@ -22,3 +22,19 @@ def on(kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def compiled(text: str, kind: str, **options: Any) -> unfold.Function:
     return unfold.compile(text, backend="numpy" if kind == "numpy" else "llvm", **options)
+
+
+#: Everything that is asked of a small matrix.
+ALL = """
+model all(N, M):
+    input A: real[N, N]
+    input S: real[N, N]
+    input b: real[N]
+    input B: real[N, M]
+    x = solve(A, b)
+    X = solve(A, B)
+    Y = inv(A)
+    d = logdet(A)
+    L = cholesky(S)
+    output x, X, Y, d, L
+"""

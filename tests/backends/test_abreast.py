@@ -10,24 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unfold
+from tests.solving import ALL
 from unfold.backends.llvm import choose
 from unfold.backends.llvm.solving import lanes_abreast
 
 Array = Any
 NAMES = ("x", "X", "Y", "d", "L")
-ALL = """
-model all(N, M):
-    input A: real[N, N]
-    input S: real[N, N]
-    input b: real[N]
-    input B: real[N, M]
-    x = solve(A, b)
-    X = solve(A, B)
-    Y = inv(A)
-    d = logdet(A)
-    L = cholesky(S)
-    output x, X, Y, d, L
-"""
 
 
 @pytest.fixture(scope="module")

@@ -8,24 +8,12 @@ import numpy as np
 import pytest
 
 import unfold
+from tests.solving import ALL
 from unfold.backends.llvm import choose
 
 Array = Any
 WAYS = ("numpy", "lanes", "tiles")
 
-ALL = """
-model all(N, M):
-    input A: real[N, N]
-    input S: real[N, N]
-    input b: real[N]
-    input B: real[N, M]
-    x = solve(A, b)
-    X = solve(A, B)
-    Y = inv(A)
-    d = logdet(A)
-    L = cholesky(S)
-    output x, X, Y, d, L
-"""
 # Everything depends on everything, so that each second derivative has its part.
 CHAIN = """
 model chain(N):

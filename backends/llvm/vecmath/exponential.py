@@ -16,6 +16,7 @@ from .parts import (
     at_most,
     format_of,
     magnitude,
+    nearest_bits,
     nearest_multiple,
     polynomial,
     power_of_two,
@@ -125,17 +126,15 @@ def sigmoid(b: Body, x: Value) -> Value:
     nearly is where the quotient is small, and half a unit does not count where it is not.
     """
     high, low = LN2[x.kind.element]
-    f = format_of(x.kind)
     a = at_least(-magnitude(b, x), EXP_RANGE[x.kind.element][0])
-    shifted = b.madd(a, 1.0 / math.log(2.0), f.magic)
-    n = shifted - f.magic
+    n, bits = nearest_bits(b, a, math.log(2.0))
     r = b.madd(n, -low, b.madd(n, -high, a))
     p = b.madd(r * r, polynomial(b, r, EXP), r) + 1.0
     # Gates are rarely so far closed that e is no normal number.
     e, *_ = b.when(
         b.any(a.lt(EXP_TINY[x.kind.element][0])),
-        lambda: [scale(b, p, shifted.bits - f.magic_bits)],
-        [shift(p, shifted.bits)],
+        lambda: [scale(b, p, bits - format_of(x.kind).magic_bits)],
+        [shift(p, bits)],
     )
     total = e + 1.0
     lost = e - (total - 1.0)
@@ -148,12 +147,12 @@ def tanh(b: Body, x: Value) -> Value:
 
     What exp lacks counts less than half there, and less the larger it is: ln 2 is one number.
     """
-    f = format_of(x.kind)
     a = magnitude(b, x)
     bounded = at_most(a, TANH_END[x.kind.element][0])
-    shifted = b.madd(bounded, 2.0 / math.log(2.0), f.magic)
-    r = b.madd(shifted - f.magic, -0.5 * math.log(2.0), bounded)
-    far = 1.0 - 2.0 / (shift(polynomial(b, r, SQUARED_EXP), shifted.bits) + 1.0)
+    half = 0.5 * math.log(2.0)
+    n, bits = nearest_bits(b, bounded, half)
+    r = b.madd(n, -half, bounded)
+    far = 1.0 - 2.0 / (shift(polynomial(b, r, SQUARED_EXP), bits) + 1.0)
     z = a * a
     near = b.madd(a * z, polynomial(b, z, TANH), a)
     return with_sign(b, a.ge(0.55).select(far, near), x)

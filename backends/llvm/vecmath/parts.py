@@ -116,6 +116,12 @@ def integer_to_float(b: Body, k: Value) -> Value:
 
 def nearest_multiple(b: Body, x: Value, unit: float) -> tuple[Value, Value]:
     """The integer n nearest to ``x / unit``, not large, as a float and as an integer."""
-    f = format_of(x.kind)
-    shifted = b.madd(x, 1.0 / unit, f.magic)
-    return shifted - f.magic, shifted.bits - f.magic_bits
+    n, bits = nearest_bits(b, x, unit)
+    return n, bits - format_of(x.kind).magic_bits
+
+
+def nearest_bits(b: Body, x: Value, unit: float) -> tuple[Value, Value]:
+    """The same, but of the integer only the low bits count: enough for `shift`."""
+    magic = format_of(x.kind).magic
+    shifted = b.madd(x, 1.0 / unit, magic)
+    return shifted - magic, shifted.bits
