@@ -81,7 +81,7 @@ def bill(derived: Derived, lengths: Mapping[str, int], batch: int | None) -> Bil
         v = derived.program.vars[r.name]
         numbers = prod(max((hi - lo + 1).evaluate(known), 0) for lo, hi in r.ranges)
         numbers *= prod(n.evaluate({}) for n in v.shape)
-        results[r.name] = rows(not r.of_param) * numbers * kinds.get(v.type.kind, real)
+        results[r.name] = rows(not r.summed) * numbers * kinds.get(v.type.kind, real)
     work = derived.kernel.workspace(known, batch)
     return Bill(given["param"], given["input"], results, dict(work))
 

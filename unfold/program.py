@@ -65,6 +65,8 @@ class Var:
         adjoint_of, tangent_of: the variable whose adjoint or tangent this one is, by name.
         noise: for an input that is drawn and not given: ``normal`` or ``uniform``.
         generated: named by the compiler, not by the user; simplification may inline it.
+        summed: whether a result of a batch is the sum over it (see `unfold.transform.once`), as
+            adjoints of parameters are.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Var:
     tangent_of: str | None = None
     generated: bool = False
     noise: str | None = None
+    summed: bool = False
 
     @property
     def domain(self) -> Domain:

@@ -44,13 +44,9 @@ def compile(  # noqa: A001 - the name every backend has
         KeyError: an op has no lowering; the argument is its name. (At the first call, if all else
             about the op is known.)
     """
-    from unfold.later import Later
+    from .code import kernel
 
-    from .code import source
-    from .kernel import Kernel
-
-    made = source(program, dtype, threads, sum_adjoints)
-    return Kernel(made.facts, Later(made), entry)
+    return kernel(program, dtype, threads, sum_adjoints, entry, whole=False)
 
 
 def foresee(program: Program, *, dtype: str) -> None:

@@ -1,14 +1,18 @@
-"""Which of the two kinds of native code a program gets, and the plan that kind begins with."""
+"""Which of the two kinds of native code a program gets, and the plan that kind begins with; and
+whether a batch has a part that is done once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from unfold.cost.work import SYSTEMS
 from unfold.expr import Call, Expr, Reduce, kinds, walk
 from unfold.intern import remembered
 from unfold.plan import Plan, accumulate, fuse, interchange, peel, plan, split
+from unfold.plan.build import results_of, shared_variables
 from unfold.program import Equation, Program
+from unfold.transform.apart import Apart, apart
 from unfold.transform.common import prune
 
 from .components import dims
@@ -22,6 +26,8 @@ UNROLLED = 2500
 PAIRED, SHORT = 3, 200
 #: Up to so many, two registers of sequences go side by side: one computes while the other waits.
 DOUBLED = 800
+#: What is done once is so much of a program at least, in runs of so many steps.
+_WORTH, _STEPS = 0.05, 50
 #: From so many components on, those of one sequence go side by side.
 SEVERAL = 4
 
@@ -81,6 +87,21 @@ def arranged(program: Program, small: bool, own: str | None = None) -> Plan:
     if small:
         return peel(split(fuse(accumulate(plan(program, own)))))
     return interchange(split(plan(program, own)))
+
+
+def in_parts(program: Program) -> Apart | None:
+    """The program in parts for a batch, where what is then done once is worth their code."""
+
+    def worth(once: Sequence[Equation]) -> bool:
+        return sum(map(_nominal, once)) >= _WORTH * sum(map(_nominal, program.equations))
+
+    summed = {r.name for r in results_of(program) if r.summed}
+    return apart(program, shared_variables(program), summed, worth)
+
+
+def _nominal(eq: Equation) -> int:
+    """About how many instructions an equation takes in a run of a few steps."""
+    return weight(eq.rhs) * _STEPS ** _depth(eq)
 
 
 @remembered

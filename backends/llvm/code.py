@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unfold.collecting import uncollected
+from unfold.later import Later
 from unfold.plan import Plan, copies, hoist, parts, retime, settle, steady
 from unfold.program import Program
 
 from . import choose, crew, cutting, jit, lanes, solving, tiles
+from .apart import InParts
 from .block import Record, Storage
 from .columns import columns
 from .effort import effort, streamed
@@ -16,7 +18,7 @@ from .elementwise import Formats
 from .facts import Facts, Returned, Variant
 from .failures import FIELD
 from .ir import Receiver
-from .kernel import Image
+from .kernel import Image, Kernel
 from .record import noted, record, sizing
 
 
@@ -49,7 +51,7 @@ class Source:
         """What calls need to know."""
         plan, buffers = self.plan, self.plan.buffers
         results = tuple(
-            Returned(r.name, r.ranges, buffers[r.name].shape, buffers[r.name].type.kind, r.of_param)
+            Returned(r.name, r.ranges, buffers[r.name].shape, buffers[r.name].type.kind, r.summed)
             for r in plan.results
         )
         width = None if self.small else jit.host().lanes(self.dtype)
@@ -64,6 +66,26 @@ class Source:
             effort=effort(plan, width),
             streamed=0 if self.small else streamed(plan) * self.formats.bytes("real"),
         )  # fmt: skip
+
+
+def kernel(
+    program: Program,
+    dtype: str,
+    threads: int,
+    sum_adjoints: bool,
+    entry: str | None,
+    *,
+    whole: bool = True,
+) -> Kernel:
+    """The kernel of a program; see `unfold.backends.llvm.compile`.
+
+    Unless it is to be ``whole``, it has parts as well if that is of use for batches.
+    """
+    made = source(program, dtype, threads, sum_adjoints)
+    parts = choose.in_parts(program) if sum_adjoints and not whole else None
+    if parts is None:
+        return Kernel(made.facts, Later(made), entry)
+    return InParts(made.facts, Later(made), entry, Later(parts))
 
 
 def source(program: Program, dtype: str, threads: int, sum_adjoints: bool) -> Source:
@@ -145,4 +167,4 @@ def listing(source: Source, variant: Variant) -> str:
     return jit.assembly(Code(source, variant).text, optimise=source.small)
 
 
-__all__ = ["Code", "Source", "compiled", "listing", "source"]
+__all__ = ["Code", "Source", "compiled", "kernel", "listing", "source"]

@@ -25,23 +25,26 @@ _LATENT = 1.0
 _PRODUCT, _WIDE = 0.1, 1.0
 #: Nanoseconds of a function such as exp, on one number or on a full register.
 _FUNCTION = 6.0
+#: Nanoseconds of a node that does not fill a register.
+_LEAST = 1.0
 #: How often an implicit equation is evaluated until it is solved.
 _ITERATIONS = 10
 
 
 def effort(plan: Plan, lanes: int | None) -> tuple[Term, ...]:
-    """What the time of one sequence, or of a register full of them, is made of.
+    """What the time of a call is made of.
 
     Args:
         lanes: how many numbers fill a register, where every row of a tile is computed with full
             registers; ``None`` where every component is a value of its own.
     """
-    total: dict[Ranges, float] = {}
+    total: dict[tuple[Ranges, bool], float] = {}
     for eq in plan.program.equations:
         times = 1 if eq.solver is None else _ITERATIONS
+        shared = eq.name in plan.buffers and plan.buffers[eq.name].shared
         for ranges, cost in _costs(eq, lanes).items():
-            total[ranges] = total.get(ranges, 0.0) + times * cost
-    return tuple(Term(cost, ranges) for ranges, cost in total.items() if cost)
+            total[ranges, shared] = total.get((ranges, shared), 0.0) + times * cost
+    return tuple(Term(cost, *where) for where, cost in total.items() if cost)
 
 
 def streamed(plan: Plan) -> int:
@@ -100,7 +103,7 @@ def _node(e: Expr, lanes: int | None) -> float:
         return done.flops * _LATENT + done.functions * _FUNCTION
     product = isinstance(e, Call) and e.op in ("matmul", "outer")
     alone = done.flops * (_PRODUCT if product else _WIDE) + done.functions * _FUNCTION
-    return alone / lanes
+    return max(alone / lanes, _LEAST) if alone else 0.0
 
 
 __all__ = ["effort", "streamed"]

@@ -35,25 +35,26 @@ class Variant(Named):
 class Returned(Named):
     """A result: the positions ``lo..hi`` along its axes, and the shape and kind of an element.
 
-    Those that are ``of_param`` are adjoints of parameters, which may be summed over the batch.
+    Those that are ``summed`` (adjoints of parameters) may be added up over the batch.
     """
 
     name: str
     ranges: tuple[tuple[Poly, Poly], ...]
     shape: tuple[int, ...]
     kind: str
-    of_param: bool
+    summed: bool
 
 
 class Term(Named):
-    """A part of the time that a sequence takes: so many nanoseconds for each point.
+    """A part of the time that a call takes: so many nanoseconds for each point.
 
     The points are those of several indices, each from the greatest of ``lows`` to the least of
-    ``highs``.
+    ``highs``; of each sequence, or once for a whole batch if it is ``shared``.
     """
 
     nanoseconds: float
     ranges: tuple[tuple[tuple[Poly, ...], tuple[Poly, ...]], ...]
+    shared: bool = False
 
     def total(self, lengths: Mapping[str, int]) -> float:
         """About how many nanoseconds: what bounds an index by another one is left out."""
@@ -104,10 +105,10 @@ def microseconds(effort: Sequence[Term], lengths: Mapping[str, int], groups: int
 
     Args:
         lengths: the value of every length.
-        groups: how often the program runs: the number of sequences, divided by how many of them
-            run side by side.
+        groups: how often what is not shared runs: the number of sequences, divided by how many of
+            them run side by side.
     """
-    return sum(term.total(lengths) for term in effort) * groups / 1e3
+    return sum(t.total(lengths) * (1 if t.shared else groups) for t in effort) / 1e3
 
 
 __all__ = ["Facts", "Returned", "Term", "Variant", "microseconds"]

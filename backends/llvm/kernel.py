@@ -10,7 +10,7 @@ import ctypes
 import struct
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +27,15 @@ from .machine import host
 from .slots import Slot, number_type, result_kinds, shapes
 
 if TYPE_CHECKING:
+    from .chain import Chain, Relay
     from .code import Source
     from .crew import Crew
     from .quick import Quick
     from .team import Team
     from .update import Update
+
+    #: What serves calls of one size, one at a time.
+    AnySlot: TypeAlias = Slot | Team | Crew | Chain | Relay
 
 Array = NDArray[Any]
 
@@ -54,7 +58,7 @@ class Kernel:
         self._source = source
         self._lock = threading.Lock()
         self._entries: dict[Variant, Entry] = {}
-        self._pool: dict[tuple[Any, ...], list[Slot | Team | Crew]] = {}
+        self._pool: dict[tuple[Any, ...], list[AnySlot]] = {}
         self._shapes: dict[tuple[Any, ...], dict[str, tuple[tuple[int, ...], np.dtype[Any]]]] = {}
         self._width = host().lanes(facts.dtype)
         self._sizing = facts.sizing
@@ -115,7 +119,7 @@ class Kernel:
 
     def _slot(
         self, key: tuple[Any, ...], lengths: Mapping[str, int], batch: int | None, ragged: bool
-    ) -> Slot | Team | Crew:
+    ) -> AnySlot:
         slot = self.new_slot(lengths, batch, ragged)
         waiting = sum(s.nbytes for idle in list(self._pool.values()) for s in list(idle))
         if len(self._pool) > 64 or waiting > _KEPT:
@@ -125,7 +129,7 @@ class Kernel:
 
     def new_slot(
         self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False
-    ) -> Slot | Team | Crew:
+    ) -> AnySlot:
         """What calls of a size need."""
         facts = self.facts
         variant, (threads, crew) = self._called(lengths, batch, ragged)
@@ -265,7 +269,7 @@ class Kernel:
 
 
 def in_falling_order(
-    slot: Slot | Team | Crew, given: list[Array], results: list[Array], ragged: Array
+    slot: AnySlot, given: list[Array], results: list[Array], ragged: Array
 ) -> None:
     """Run a call with its longest sequence first."""
     order = np.argsort(-ragged, kind="stable")

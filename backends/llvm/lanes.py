@@ -172,7 +172,7 @@ class _Generator:
         return Reporter(noted, known["row"], known["used"], tuple(self.plan.program.vars))
 
     def is_summed(self, r: Result) -> bool:
-        return r.of_param and self.variant.sum_adjoints
+        return r.summed and self.variant.sum_adjoints
 
     def nodes(self, e: Emitter, nodes: Sequence[Node]) -> None:
         """Loops and statements."""

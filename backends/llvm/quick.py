@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import loading, quick_code
+from . import failures, loading, quick_code
 from .block import Record
 from .capi import Interface, interface
 from .quick_code import DESK, ENTRY, FORM, RESULT
@@ -192,7 +192,7 @@ class Quick:
             "reduce": quick_code.REDUCE[reduce],
             "long": self._kernel.microseconds(lengths, batch) > _LONG,
             "noted": 0 if slot.noted is None else slot.noted.ctypes.data,
-            "noted_count": 0 if slot.noted is None else rows,
+            "noted_count": 0 if slot.noted is None else slot.noted.size // failures.WORDS,
         }  # fmt: skip
         form = np.zeros(len(FORM), np.int64)
         for name, table in tables.items():

@@ -145,7 +145,7 @@ def shapes(
     found = []
     for r in facts.results:
         shape = (*extents(r.ranges, lengths), *r.shape)
-        summed = batch is not None and r.of_param and facts.sum_adjoints
+        summed = batch is not None and r.summed and facts.sum_adjoints
         if batch is not None and not summed:
             shape = (batch, *shape)
         found.append((shape, number_type(facts, r.kind), summed))

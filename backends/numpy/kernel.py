@@ -177,7 +177,7 @@ class Kernel:
         v = self.program.vars[name]
         kind = storage(v.type, self.dtype)
         shape = (*self._extent(name, lengths), *number(v.shape))
-        if self.sum_adjoints and self._is_param_adjoint(v):
+        if self.sum_adjoints and self._is_summed(v):
             total = np.zeros(shape, dtype=kind)
             for row in rows:
                 total += row
@@ -190,6 +190,7 @@ class Kernel:
             v = self.program.vars[v.tangent_of]
         return v.adjoint_of is not None
 
-    def _is_param_adjoint(self, v: Var) -> bool:
+    def _is_summed(self, v: Var) -> bool:
+        """Whether a result is an adjoint of a parameter, or else to be added up over a batch."""
         of = self.program.vars.get(v.adjoint_of or "")
-        return of is not None and of.role == "param"
+        return v.summed or (of is not None and of.role == "param")

@@ -95,8 +95,8 @@ def results_of(program: Program) -> tuple[Result, ...]:
         # What a tangent is the tangent of may be gone, if nothing reads it.
         while v.tangent_of is not None and v.tangent_of in program.vars:
             v = program.vars[v.tangent_of]
-        of_param = source is not None and source.role == "param"
-        found.append(Result(name, ranges, v.adjoint_of is not None, of_param))
+        summed = v.summed or (source is not None and source.role == "param")
+        found.append(Result(name, ranges, v.adjoint_of is not None, summed))
     return tuple(found)
 
 

@@ -50,13 +50,14 @@ class Result:
     """One output: positions ``lo..hi`` of each axis of a buffer.
 
     ``adjoint`` is set for the adjoint of another variable (zero beyond a sequence's end, where
-    other outputs repeat their last value), ``of_param`` for that of a parameter.
+    other outputs repeat their last value), ``summed`` for that of a parameter, and for whatever
+    else is to be added up over a batch.
     """
 
     name: str
     ranges: tuple[tuple[Poly, Poly], ...]
     adjoint: bool = False
-    of_param: bool = False
+    summed: bool = False
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def _params_of(program: Program) -> dict[str, str]:
     """The parameter of each result that is the adjoint of one, or the tangent of that."""
     found = {}
     for result in results_of(program):
-        if result.of_param:
+        if result.summed:
             v = program.vars[result.name]
             while v.tangent_of is not None and v.tangent_of in program.vars:
                 v = program.vars[v.tangent_of]

@@ -175,7 +175,7 @@ class Run:
     def place(self, name: str, value: Array, axis: int, lo: Poly, hi: Poly, segment: Steps) -> None:
         """Put a segment's part of a result where it belongs."""
         first, last = lo.evaluate(self.lengths), hi.evaluate(self.lengths)
-        of_param = self.swept.results[name].of_param
+        of_param = self.swept.results[name].summed
         if name not in self.found:
             shape = self.swept.shape(name, self.lengths)
             if self.batch is not None and not of_param:

@@ -166,7 +166,7 @@ class Swept:
         batch: int,
     ) -> None:
         """Put the result of some sequences among those of all."""
-        if self.results[name].of_param:
+        if self.results[name].summed:
             if name in results:
                 results[name] += value  # in place: the sum of two arrays without axes is no array
             else:

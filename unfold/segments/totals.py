@@ -114,7 +114,7 @@ class _Finder:
         self.made: dict[tuple[Expr, Domain], Ref] = {}
         self.work: list[Equation] = []
         self.done: list[Equation] = []
-        self.of_param = {r.name for r in results_of(program) if r.of_param}
+        self.of_param = {r.name for r in results_of(program) if r.summed}
         self.whole: set[str] = set()
         self.parts: dict[str, str] = {}
 

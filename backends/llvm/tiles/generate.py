@@ -308,7 +308,7 @@ class Generator:
 
     def is_summed(self, r: Result) -> bool:
         """Whether a result is the sum over the batch."""
-        return r.of_param and self.sum_adjoints
+        return r.summed and self.sum_adjoints
 
     def is_added(self, r: Result) -> bool:
         """Whether a sum over the batch is added to what is there, rather than written."""

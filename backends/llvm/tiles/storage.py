@@ -26,7 +26,7 @@ PLACES = 4096
 def summed_buffers(plan: Plan) -> frozenset[str]:
     """Adjoints of parameters that only copies to others of them read: summed over the batch at
     once."""
-    found = {r.name for r in plan.results if r.of_param and not plan.buffers[r.name].shared}
+    found = {r.name for r in plan.results if r.summed and not plan.buffers[r.name].shared}
     while True:
         read: set[str] = set()
         for s in statements((*plan.shared, *plan.body)):
