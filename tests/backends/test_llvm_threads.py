@@ -147,7 +147,8 @@ def test_effort_grows_with_every_size() -> None:
     base = microseconds(terms, {"T": 10}, 4)
     assert microseconds(terms, {"T": 20}, 4) == pytest.approx(2 * base, rel=0.2)
     assert microseconds(terms, {"T": 10}, 8) == 2 * base
-    assert microseconds(effort(plan, 16), {"T": 10}, 4) == pytest.approx(base / 2)
+    # But for nodes that fill no register.
+    assert microseconds(effort(plan, 16), {"T": 10}, 4) == pytest.approx(base / 2, rel=0.02)
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(2, 9))
