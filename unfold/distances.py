@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from .domain import Domain
 from .expr import (
     INT,
+    NEUTRAL,
     Const,
     Expr,
     Position,
@@ -18,9 +17,6 @@ from .expr import (
 from .ops.record import compare, where
 from .poly import Poly
 from .program import TIME, Equation
-
-#: What changes no result of a reduction.
-_NEUTRAL = {"sum": 0.0, "max": -math.inf, "min": math.inf, "logsumexp": -math.inf}
 
 
 def by_distance(eq: Equation, t: str, given: Domain) -> Expr:
@@ -34,7 +30,7 @@ def by_distance(eq: Equation, t: str, given: Domain) -> Expr:
 
     def go(e: Expr) -> Expr:
         e = with_operands(e, tuple(go(c) for c in e.operands))
-        if not isinstance(e, Reduce) or t not in e.domain.symbols or e.op not in _NEUTRAL:
+        if not isinstance(e, Reduce) or t not in e.domain.symbols or e.op not in NEUTRAL:
             return e
         away = {
             i: Poly.symbol(t) - Poly.symbol(i)
@@ -50,7 +46,7 @@ def by_distance(eq: Equation, t: str, given: Domain) -> Expr:
             if TIME in q.symbols:
                 return e
             holds = compare("ge", Position(q), Const(0, (), INT))
-            body = where(holds, body, Const(_NEUTRAL[e.op]))
+            body = where(holds, body, Const(NEUTRAL[e.op]))
         return Reduce(e.op, e.indices, fixed, body)
 
     return go(eq.rhs)

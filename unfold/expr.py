@@ -21,6 +21,7 @@ equality and hashing are by identity and shared subexpressions are recognised fo
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, Union
@@ -156,6 +157,10 @@ class Call(Expr):
     def attr(self, name: str) -> Attr:
         """The attribute of that name. Raises ``KeyError``."""
         return dict(self.attrs)[name]
+
+
+#: What a reduction over no terms is.
+NEUTRAL = {"sum": 0.0, "max": -math.inf, "min": math.inf, "logsumexp": -math.inf}
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ from .poly import Poly
 from .program import Axis, Output, Program, Var, equation, verify
 from .transform import adjoint, tangent
 from .transform.adjoint import full_output
+from .transform.whole import whole
 
 if TYPE_CHECKING:
     from .function import Function
@@ -146,10 +147,12 @@ def _reverse(
 def with_probe(program: Program, rows: Element) -> tuple[Program, str, str]:
     """The program with an input ``seed`` of the shape of ``rows`` and a scalar
     ``probe = seed · rows``, and the names of both."""
+    out = full_output(program, rows.name)
+    program = whole(program, [out])
     v = program.vars[rows.name]
     seed = fresh("seed", program.vars)
     probe = fresh("probe", {*program.vars, seed})
-    ranges = full_output(program, rows.name).ranges
+    ranges = out.ranges
     axes: list[Axis] = []
     index: list[Poly] = []
     domain = Domain()

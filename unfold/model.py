@@ -86,14 +86,15 @@ class Model:
         Args:
             steps: the length ``T``.
             level: "equation" (a node is an element, ``h[3]``) or "op" (a node is an operation).
-            lengths: the other run-time lengths of the model, by name (default: ``steps`` too).
+            lengths: the other lengths of the model, and the sizes that axes run over, by name
+                (default: ``steps`` too).
 
         Raises:
             ValueError: a length that the model does not have, or one that is too small.
         """
-        from .graph import unfold
+        from .graph import extents, unfold
 
-        known = self.program.lengths
+        known = extents(self.program)
         for name in lengths:
             if name not in known:
                 raise ValueError(f"{self.name} has no length {name}, only {', '.join(known)}")
@@ -119,14 +120,16 @@ class Model:
         Args:
             views: any of "rolled", "unrolled" and "adjoint"; several stand side by side on one
                 sheet, equal rows at equal heights.
-            options: those of `Graph.draw`, and lengths other than ``T`` by name.
+            options: those of `Graph.draw`, and by name lengths other than ``T`` and sizes that
+                axes run over.
 
         Raises ``ValueError`` for an unknown view or suffix, a name that is not there, and for more
         steps than can be unfolded, `unfold.draw.DrawingError` if there is no Graphviz.
         """
         from .draw import draw_views
+        from .graph import extents
 
-        lengths = dict.fromkeys(self.program.lengths, steps)
+        lengths = dict.fromkeys(extents(self.program), steps)
         lengths |= {n: options.pop(n) for n in lengths if n in options}
         named = (views,) if isinstance(views, str) else tuple(views)
         return draw_views(

@@ -311,8 +311,11 @@ class Program:
             sizes=tuple(s for s in self.sizes if s not in sizes),
             indices={k: (lo.subs(sizes), hi.subs(sizes)) for k, (lo, hi) in self.indices.items()},
             vars={k: var(v) for k, v in self.vars.items() if k not in values},
+            # With numbers in it a domain may pin an index, `1 <= i <= N-1`, or hold nothing.
             equations=tuple(
-                replace(e, domain=e.domain.subs(sizes), rhs=expr(e.rhs)) for e in self.equations
+                equation(e.name, e.indices, domain, expr(e.rhs), e.span, e.solver)
+                for e in self.equations
+                if not (domain := e.domain.subs(sizes)).is_empty()
             ),
             outputs=tuple(
                 Output(o.name, tuple((lo.subs(sizes), hi.subs(sizes)) for lo, hi in o.ranges))

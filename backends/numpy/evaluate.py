@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from unfold.expr import Call, Const, Expr, Guard, Position, Reduce, Ref
+from unfold.expr import NEUTRAL, Call, Const, Expr, Guard, Position, Reduce, Ref
 from unfold.graph import NARY
-from unfold.graph.nary import NEUTRAL
 
 from .values import constant, function, number, storage
 

@@ -345,6 +345,7 @@ def test_unknown_names_end_with_1(run: Run) -> None:
         (["show", ELMAN, "--adjoint", "--wrt", "q"], "q is not a real input"),
         (["show", ELMAN, "--model", "q"], "has no model q; there are elman"),
         (["graph", ELMAN, "--size", "S=3", "-o", "x.svg"], "elman has no length S, only T"),
+        (["graph", ELMAN, "--size", "H=0", "-o", "x.svg"], "H is a size: expected a positive"),
     ):
         status, _, err = run(*args)
         assert status == 1, args

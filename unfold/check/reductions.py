@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..domain import Domain
+from ..domain import Domain, hull
 from ..expr import Expr, Guard, Position, Reduce, fresh
 from ..ops import call
 from ..poly import Poly
@@ -24,6 +24,8 @@ from .subscripts import affine
 if TYPE_CHECKING:
     from .values import Reader
 
+#: Stands in front of the names of running indices while their ranges are read.
+_RUNNING = "@"
 #: What an op gives for no terms at all, as text: what stands in for a term that does not count.
 NEUTRAL: dict[str, t.Expr] = {
     "sum": t.Number(0),
@@ -115,17 +117,11 @@ def _inside(
     """Names for the running indices, the surroundings of the body, the domain, other conditions."""
     names: dict[str, str] = {}
     taken = set(env.taken) | {s for p in env.indices.values() for s in p.symbols}
-    members = {b.index.text: b.range for b in node.binders if isinstance(b, t.Member)}
-    domain = Domain()
+    ranges, domain = _ranges(reader, node, bound, env)
     for name in bound:
-        if name in members:
-            lo = affine(reader, members[name].start, env, "the end of a range")
-            hi = affine(reader, members[name].stop, env, "the end of a range")
-        else:
-            lo, hi = reader.scope.indices[name]
-        names[name] = _name(reader, name, (lo, hi), taken)
+        names[name] = _name(reader, name, ranges[name], taken)
         taken.add(names[name])
-        domain = domain & Domain.range(names[name], lo, hi)
+    domain = domain.subs({_RUNNING + name: Poly.symbol(other) for name, other in names.items()})
     indices = {**env.indices, **{k: Poly.symbol(v) for k, v in names.items()}}
     inside = replace(env, indices=indices, taken=frozenset(taken))
     rest: list[t.Expr] = []
@@ -152,6 +148,40 @@ def _inside(
         )
     inside = replace(inside, domain=inside.domain & domain, inner=inside.inner & domain)
     return tuple(names.values()), inside, domain, rest
+
+
+def _ranges(
+    reader: Reader, node: t.Reduction, bound: tuple[str, ...], env: Env
+) -> tuple[dict[str, tuple[Poly, Poly]], Domain]:
+    """The least and the greatest position of each running index, whatever the others are, and the
+    domain of all of them, in which `j` is called `@j`: the ends of a range may name the others, as
+    in `sum[i, j in i..N](…)`.
+    """
+    members = {b.index.text: b.range for b in node.binders if isinstance(b, t.Member)}
+    running = {name: Poly.symbol(_RUNNING + name) for name in bound}
+    ranges: dict[str, tuple[Poly, Poly]] = {}
+    domain = Domain()
+    for name in bound:
+        if name in members:
+            # In its own range a name is that of the index around: `sum[t in t..T](…)`.
+            beside = {n: p for n, p in running.items() if n != name}
+            among = replace(env, indices={**env.indices, **beside})
+            what = "the end of a range"
+            lo = affine(reader, members[name].start, among, what)
+            hi = affine(reader, members[name].stop, among, what)
+        else:
+            lo, hi = reader.scope.indices[name]
+        ranges[name] = lo, hi
+        domain = domain & Domain.range(_RUNNING + name, lo, hi)
+    # A name stands for an index everywhere in the model, so its range may depend on no other.
+    others = {s for p in (*env.indices.values(), *running.values()) for s in p.symbols}
+    for name, ends in ranges.items():
+        if any(not p.symbols.isdisjoint(others) for p in ends):
+            own = _RUNNING + name
+            shadow = (domain & env.domain).project_out(others - {own})
+            found = hull([shadow], own, reader.scope.given)
+            ranges[name] = found or reader.scope.indices.get(name, ends)
+    return ranges, domain
 
 
 def _name(reader: Reader, name: str, bounds: tuple[Poly, Poly], taken: set[str]) -> str:

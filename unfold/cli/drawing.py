@@ -9,6 +9,7 @@ import click
 
 from ..draw import COLUMNS, FORMATS, ROWS, VIEWS, draw_views
 from ..errors import InputError
+from ..graph import extents
 from ..model import Model
 from ..transform import Horizon, Window
 from .common import (
@@ -33,7 +34,7 @@ def several(_c: click.Context, _p: click.Parameter, values: tuple[str, ...]) -> 
 @file_argument
 @click.option(
     "--steps", type=click.IntRange(1), default=4, show_default=True,
-    help="T, and every other length that no --size gives.",
+    help="T, and every other length or size of an axis that no --size gives.",
 )  # fmt: skip
 @click.option("--rolled", is_flag=True, help="One box for each equation, whatever T is.")
 @click.option("--adjoint", is_flag=True, help="With the gradients.")
@@ -101,7 +102,7 @@ def graph_command(
             raise click.UsageError(
                 "--json tells the unrolled graph: leave out --rolled and --views"
             )
-        _tell(_loaded(file, model, truncate), adjoint, wrt, sizes, steps, level)
+        _tell(*_loaded(file, model, truncate, sizes), adjoint, wrt, steps, level)
         if output is None:
             return
     if output is None:
@@ -117,8 +118,8 @@ def graph_command(
         raise click.UsageError("--views says all of what is drawn; leave out --rolled, --adjoint")
     if wrt and not (adjoint or "adjoint" in views):
         raise click.UsageError("--wrt says what the gradients are in; add --adjoint")
-    loaded = _loaded(file, model, truncate)
-    lengths = _lengths(loaded, sizes, steps)
+    loaded, others = _loaded(file, model, truncate, sizes)
+    lengths = _lengths(loaded, others, steps)
     drawn = loaded.adjoint(wrt) if adjoint else loaded
     draw_views(
         drawn.program,
@@ -136,31 +137,55 @@ def graph_command(
     click.echo(f"wrote {output}", err=as_json)
 
 
-def _loaded(file: str, model: str | None, truncate: Window | Horizon | None) -> Model:
+def _loaded(
+    file: str,
+    model: str | None,
+    truncate: Window | Horizon | None,
+    given: Mapping[str, float],
+) -> tuple[Model, dict[str, float]]:
+    """The model at the sizes and constants that are given, and what else is given."""
     loaded = read_model(file, model)
-    return loaded if truncate is None else loaded.truncate(truncate)
+    own = {v.name for v in loaded.program.role("const")}
+    sizes, constants, rest = {}, {}, {}
+    for name, value in given.items():
+        if name in own:
+            constants[name] = value
+        elif name not in loaded.sizes:
+            rest[name] = value
+        elif value == int(value) >= 1:
+            sizes[name] = int(value)
+        else:
+            raise InputError(f"{name} is a size: expected a positive integer, got {value:g}")
+    if sizes or constants:
+        loaded = Model(loaded.program.bind(sizes, constants), loaded.source, loaded.path)
+    return loaded if truncate is None else loaded.truncate(truncate), rest
 
 
-def _lengths(loaded: Model, sizes: Mapping[str, float], steps: int) -> dict[str, int]:
-    """A number for each length of a model. Raises `InputError`."""
-    known = loaded.program.lengths
-    for name in sizes:
+def _lengths(loaded: Model, given: Mapping[str, float], steps: int) -> dict[str, int]:
+    """A number for each length of a model, and for each size that an axis runs over.
+
+    Raises `InputError`.
+    """
+    known = extents(loaded.program)
+    for name, value in given.items():
         if name not in known:
             there = f"only {', '.join(known)}" if known else "it has none"
             raise InputError(f"{loaded.name} has no length {name}, {there}")
-    return dict.fromkeys(known, steps) | {n: int(v) for n, v in sizes.items()}
+        if value != int(value):
+            raise InputError(f"{name} = {value}: a length is a whole number")
+    return dict.fromkeys(known, steps) | {n: int(v) for n, v in given.items()}
 
 
 def _tell(
     loaded: Model,
+    others: Mapping[str, float],
     adjoint: bool,
     wrt: list[str] | None,
-    sizes: Mapping[str, float],
     steps: int,
     level: str,
 ) -> None:
     """Nodes and edges of the unrolled graph as JSON, as `Graph.networkx` names them."""
-    lengths = _lengths(loaded, sizes, steps)
+    lengths = _lengths(loaded, others, steps)
     shown = loaded.adjoint(wrt) if adjoint else loaded
     graph = shown.unfold(steps, level=level, **lengths).networkx
     print_json(

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ..graph import Graph, unfold
+from ..graph import Graph, placed, unfold
 from ..program import Program
 from .make import changed, shown, svg, write
 from .make import draw as draw_one
@@ -61,6 +61,7 @@ def elements(program: Program, lengths: Mapping[str, int]) -> int:
 
 def unfolded(program: Program, lengths: Mapping[str, int], level: str = "equation") -> Graph:
     """A graph to be drawn. Raises ``ValueError`` if it would have too many elements."""
+    program, lengths = placed(program, lengths)
     count = elements(program, lengths)
     if count > MANY:
         at = ", ".join(f"{n} = {k}" for n, k in lengths.items())

@@ -9,6 +9,6 @@ from __future__ import annotations
 from .graph import Graph, Result
 from .nary import NARY
 from .node import Node
-from .unroll import output_ranges, unfold
+from .unroll import extents, output_ranges, placed, unfold
 
-__all__ = ["NARY", "Graph", "Node", "Result", "output_ranges", "unfold"]
+__all__ = ["NARY", "Graph", "Node", "Result", "extents", "output_ranges", "placed", "unfold"]

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any
@@ -19,9 +18,6 @@ from ..ops.record import Args, Attrs, compare, where
 
 Array = NDArray[Any]
 Product = Callable[[Expr], Expr]
-
-#: The value of a reduction over nothing.
-NEUTRAL = {"sum": 0.0, "max": -math.inf, "min": math.inf, "logsumexp": -math.inf}
 
 
 def _sum(*values: Array) -> Array:

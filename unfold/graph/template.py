@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..expr import Call, Const, Expr, Guard, Position, Reduce, Ref, Type
+from ..expr import NEUTRAL, Call, Const, Expr, Guard, Position, Reduce, Ref, Type
 from ..poly import Poly, Shape
 from .affine import Affine, Env, Points, affine, condition
-from .nary import NARY, NEUTRAL
+from .nary import NARY
 from .node import Attrs, Builder, Index
 
 #: Finds the node of an element.

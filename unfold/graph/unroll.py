@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import product
 
+from ..expr import Guard, Reduce, Ref, walk
 from ..program import Equation, Program, ProgramError, Var
 from .affine import condition
 from .graph import Graph, Result
@@ -24,7 +25,8 @@ def unfold(program: Program, lengths: Mapping[str, int], level: str = "op") -> G
 
     Args:
         program: any program; sizes may still be symbols (the graph can then be drawn, not run).
-        lengths: a number for each of `Program.lengths`, at least its minimum.
+        lengths: a number for each of `extents`: the lengths, at least their minimum, and the sizes
+            on which positions depend.
         level: "op" makes a node of every primitive operation, "equation" one of every element.
 
     The graph holds what the outputs and losses need; everything, if there are none. Raises
@@ -33,7 +35,7 @@ def unfold(program: Program, lengths: Mapping[str, int], level: str = "op") -> G
     """
     if level not in LEVELS:
         raise ValueError(f"the level is one of {', '.join(LEVELS)}, not {level!r}")
-    known = _checked(program, lengths)
+    program, known = placed(program, lengths)
     unrolling = _Unrolling(program, known, level)
     results = {name: output_ranges(program, known, name) for name in _wanted(program)}
     for name, ranges in results.items():
@@ -54,16 +56,38 @@ def unfold(program: Program, lengths: Mapping[str, int], level: str = "op") -> G
     return Graph(program, known, level, tuple(table), elements, outputs)
 
 
-def _checked(program: Program, lengths: Mapping[str, int]) -> dict[str, int]:
+def extents(program: Program) -> tuple[str, ...]:
+    """What has to be a number before a program can be unfolded: its lengths, and the sizes on which
+    positions depend, such as N of `axis i: N` where the model's head says `model road(N)`."""
+    used: set[str] = set()
+    for v in program.vars.values():
+        used |= {s for a in v.axes for s in a.lo.symbols | a.hi.symbols}
+    for eq in program.equations:
+        used |= eq.domain.symbols
+        for e in walk(eq.rhs):
+            if isinstance(e, Ref):
+                used |= {s for p in e.index for s in p.symbols}
+            elif isinstance(e, (Guard, Reduce)):
+                used |= e.domain.symbols
+    return (*program.lengths, *(n for n in program.sizes if n in used))
+
+
+def placed(program: Program, given: Mapping[str, int]) -> tuple[Program, dict[str, int]]:
+    """The program with its sizes on which positions depend fixed, and a number for each length.
+
+    Raises ``ValueError`` for what is missing or too small.
+    """
     known: dict[str, int] = {}
-    for name in program.lengths:
-        if name not in lengths:
-            raise ValueError(f"{program.name}: the length {name} is not given")
+    for name in extents(program):
+        if name not in given:
+            what = "size" if name in program.sizes else "length"
+            raise ValueError(f"{program.name}: the {what} {name} is not given")
         least = program.minimum.get(name, 1)
-        if lengths[name] < least:
-            raise ValueError(f"{program.name}: {name} = {lengths[name]} is less than {least}")
-        known[name] = int(lengths[name])
-    return known
+        if given[name] < least:
+            raise ValueError(f"{program.name}: {name} = {given[name]} is less than {least}")
+        known[name] = int(given[name])
+    sizes = {n: known.pop(n) for n in program.sizes if n in known}
+    return program.bind(sizes) if sizes else program, known
 
 
 def _wanted(program: Program) -> list[str]:

@@ -28,6 +28,7 @@ from ..program import Equation, Program, Var
 from ..schedule import Node as Ordered
 from ..schedule import Scan, Step, schedule
 from ..transform.common import prune, zero
+from ..transform.whole import whole
 from .nodes import Buffer, Loop, Node, Plan, Result, Statement, statements
 
 
@@ -41,6 +42,7 @@ def build(program: Program, own: str | None = None) -> Plan:
     Raises `CausalityError` where no order exists.
     """
     program = prune(program)
+    program = whole(program, program.outputs)
     order = schedule(program).nodes
     shared_names = shared_variables(program, own)
     maker = _Maker(program)

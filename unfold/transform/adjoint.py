@@ -60,6 +60,7 @@ from .reuse import reuse
 from .simplify import simplify
 from .split import split_guards
 from .unselected import unselected_adjoints, wild
+from .whole import whole
 
 _LAID_OUT = ("broadcast", "reshape", "transpose")
 
@@ -110,7 +111,7 @@ def adjoint(
 
     sweep = _Sweep(program, active, set(sources), back)
     bars = tuple(Output(sweep.bars[n], full_output(program, n).ranges) for n in sources)
-    result = sweep.run(targets).with_(outputs=(*kept, *bars))
+    result = whole(sweep.run(targets).with_(outputs=(*kept, *bars)), bars)
     if back:
         # Before `prune` takes the shared values of slopes away, which nothing reads yet.
         result = reuse(result)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..domain import Domain, hull
 from ..expr import (
+    NEUTRAL,
     Call,
     Const,
     Expr,
@@ -103,15 +104,21 @@ def _hits(
 
 
 def _without_dead(e: Expr, domain: Domain, given: Domain) -> Expr:
-    """``e`` with zeros for guards that never hold: what they read may be gone."""
-    if "Guard" not in kinds(e):
+    """``e`` with zeros for guards that never hold, and what reductions without terms are: what
+    they read may be gone."""
+    if kinds(e).isdisjoint(("Guard", "Reduce")):
         return e
     if isinstance(e, Guard):
         inner = domain & e.domain
         if inner.is_empty(given):
             return zero(e)
         return Guard(e.domain, _without_dead(e.body, inner, given))
-    inner = domain & e.domain if isinstance(e, Reduce) else domain
+    inner = domain
+    if isinstance(e, Reduce):
+        inner = domain & e.domain
+        apart = domain.symbols.isdisjoint(e.indices)
+        if (inner if apart else e.domain).is_empty(given):
+            return broadcast_to(Const(NEUTRAL[e.op], (), e.type), e.shape)
     return with_operands(e, tuple(_without_dead(c, inner, given) for c in e.operands))
 
 
