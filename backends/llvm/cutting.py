@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache, partial
 from queue import SimpleQueue
 from typing import TypeAlias
 
 from . import generating, jit
-from .ir import Module, Receiver
+from .ir import COLD, Module, Receiver
 from .loading import ObjectCode
 from .machine import HostTarget, llvm_version
 from .stock import Part, Promise, Stock
@@ -44,26 +45,26 @@ def object_code(write: Writer, *, optimise: bool = False) -> ObjectCode:
     number = generating.threads()
     if optimise or number == 1:
         return jit.object_code(write(None), optimise=optimise)
-    with jit.LOCK, jit.QUICK:
-        for k in range(number):
-            jit.machine_of(jit.host(), k)
-        with generating.EAGER, generating.Jobs[bytes](number) as jobs:
-            return _streamed(write, jobs, stock())
+    with jit.LOCK, jit.QUICK, generating.EAGER, generating.Jobs[bytes](number) as jobs:
+        return _streamed(write, jobs, stock())
 
 
 def _streamed(write: Writer, jobs: generating.Jobs[bytes], common: Stock) -> ObjectCode:
     shared: list[Unit | None] = []
 
-    def send(text: str, unit: Unit | None) -> None:
+    def add(text: str, unit: Unit | None = None, level: int = jit.LEVEL) -> None:
         shared.append(unit)
-        jobs.add(len(text), lambda k: jit.emitted(text, False, jit.host(), k))
+        jobs.add(len(text), lambda k: jit.emitted(text, False, jit.host(), k, level))
 
-    cutter = Cutter(common, _LINES, lambda unit, many: send(unit.text, unit if many else None))
+    def send(unit: Unit, is_common: bool, is_cold: bool) -> None:
+        add(unit.text, unit if is_common else None, 0 if is_cold else jit.LEVEL)
+
+    cutter = Cutter(common, _LINES, send)
     text = write(cutter)
     if shared:
         cutter.rest()
     else:  # a short module in one piece
-        send(text, None)
+        add(text)
     codes = jobs.done()
     taken = dict.fromkeys(p.part().code for p in cutter.taken)
     common.put(
@@ -81,16 +82,11 @@ def ahead(write: Callable[[Receiver], None]) -> None:
     The modules that call them are linked to them, as soon as they are there.
     """
     common = stock()
-    waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-    thread = threading.Thread(target=_work, args=(waiting,), name=_AHEAD)
-    number = generating.threads()
+    waiting: SimpleQueue[tuple[Promise, str] | None] = SimpleQueue()
+    threading.Thread(target=_work, args=(common, waiting), name=_AHEAD).start()
 
-    def send(unit: Unit, _: bool) -> None:
-        promise = common.promise(unit.names, unit.needs)
-        make = partial(jit.emitted, unit.text, False, jit.host(), number)
-        waiting.put(partial(promise.keep, make))
-        if thread.ident is None:
-            thread.start()
+    def send(unit: Unit, *_: bool) -> None:
+        waiting.put((common.promise(unit.names, unit.needs), unit.text))
 
     cutter = Cutter(common, _EARLY, send)
     try:
@@ -100,11 +96,18 @@ def ahead(write: Callable[[Receiver], None]) -> None:
         waiting.put(None)
 
 
-def _work(waiting: SimpleQueue[Callable[[], None] | None]) -> None:
+def _work(common: Stock, waiting: SimpleQueue[tuple[Promise, str] | None]) -> None:
+    """Do what is promised; what came of it is kept for other processes when nobody waits for it."""
+    number, target = generating.threads(), jit.host()
+    made: list[Part | None] = []
     with jit.QUICK, generating.EAGER:
-        while (job := waiting.get()) is not None:
+        with suppress(RuntimeError):  # it will be raised again, to those who wait
+            jit.machine_of(target, number)  # while the first functions are being written
+        while (promised := waiting.get()) is not None:
+            promise, text = promised
             with _TURN:
-                job()
+                made.append(promise.keep(partial(jit.emitted, text, False, target, number)))
+    common.save([part for part in made if part is not None])
 
 
 class Cutter:
@@ -113,17 +116,19 @@ class Cutter:
     Args:
         stock: common functions that are there already.
         lines: how many are worth a part.
-        send: gets each part, and whether it is a common one.
+        send: gets each part, whether it is a common one, and whether its functions are marked as
+            `unfold.backends.llvm.ir.COLD`.
 
     Attributes:
         taken: the parts of the stock that what is written calls.
     """
 
-    def __init__(self, stock: Stock, lines: int, send: Callable[[Unit, bool], None]) -> None:
+    def __init__(self, stock: Stock, lines: int, send: Callable[[Unit, bool, bool], None]) -> None:
         self.stock = stock
         self.taken: list[Part | Promise] = []
         self._send = send
-        self._own, self._common = Units(lines), Units(lines, "weak_odr hidden")
+        self._own, self._cold = Units(lines), Units(lines)
+        self._common = Units(lines, "weak_odr hidden")
         self._declared: dict[str, str] = {}
 
     def has(self, name: str) -> bool:
@@ -135,20 +140,23 @@ class Cutter:
         self._declared = module.declared
         if text.startswith("@"):
             self._own.add(text)
-        units = self._common if common or text.startswith("@") else self._own
+        cold = f" {COLD} {{" in text.partition("\n")[0]
+        own = self._cold if cold else self._own
+        units = self._common if common or text.startswith("@") else own
         units.add(text)
         if units.is_full:
             self._cut(units)
 
     def rest(self) -> None:
         """Send what is left."""
-        for units in (self._own, self._common):
+        for units in (self._own, self._common, self._cold):
             if units.is_begun:
                 self._cut(units)
 
     def _cut(self, units: Units) -> None:
-        unit = units.take({**self._declared, **self._common.known})
-        self._send(unit, units is self._common)
+        own = {**self._cold.known, **self._own.known}
+        unit = units.take({**self._declared, **self._common.known, **own})
+        self._send(unit, units is self._common, units is self._cold)
 
 
 def settle() -> None:

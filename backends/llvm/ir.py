@@ -8,6 +8,7 @@ constant; a `Function` collects instructions block by block.
 from __future__ import annotations
 
 import operator
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -100,6 +101,12 @@ def folded(op: str, a: Value, b: Value) -> Value | None:
 
 _EXACT = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
 _NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "sdiv": 1, "udiv": 1, "shl": 0, "ashr": 0}
+
+
+#: The mark of functions that only pass addresses on, once in a call: see `Function.once`.
+COLD = "cold"
+#: How lines begin to compute something, or go round.
+_BUSY = re.compile(r" = (phi |f(?!reeze))")
 
 
 class Line(str):
@@ -398,6 +405,17 @@ class Function:
     def loop(self, lo: Value, hi: Value, direction: int, carried: Sequence[Value] = ()) -> OpenLoop:
         """Start a loop over ``lo..hi`` (inclusive); see `OpenLoop`."""
         return OpenLoop(self, lo, hi, direction, carried)
+
+    def once(self) -> str:
+        """The text of a function that runs once in a call.
+
+        If it has neither loops nor arithmetic of its own, it is marked as `COLD`: the code for it
+        need not be good, but soon be there.
+        """
+        lines = [line for block in (self.opening, *self.blocks) for line in block.lines]
+        if not any(map(_BUSY.search, lines)):
+            self.head = f"{self.head[:-1]}{COLD} {{"
+        return str(self)
 
     def __str__(self) -> str:
         first, *others = self.blocks

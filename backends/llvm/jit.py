@@ -88,14 +88,23 @@ def object_code(
         return (emitted(ir_text, optimise, target or host(), 0),)
 
 
-def emitted(ir_text: str, optimise: bool, target: HostTarget, machine_number: int) -> bytes:
+#: How much care LLVM takes of code: 0 is for code that is to be there soon, and runs hardly ever.
+LEVEL = 2
+
+
+def emitted(
+    ir_text: str, optimise: bool, target: HostTarget, machine_number: int, level: int = LEVEL
+) -> bytes:
     """The object code of one module.
 
     Several threads may do this at once: with machines of different numbers, inside of `QUICK`.
     """
-    machine = machine_of(target, machine_number)
+    machine = machine_of(target, machine_number, level)
+    if generating.is_free() and not _has_passes(ir_text, optimise):
+        return generating.emitted(machine, _head(target, machine_number) + ir_text)
     with _prepared(ir_text, optimise, machine, target) as module:
-        return generating.emitted(machine, module)
+        code: bytes = machine.emit_object(module)
+        return code
 
 
 def assembly(ir_text: str, *, optimise: bool = False, target: HostTarget | None = None) -> str:
@@ -114,7 +123,7 @@ def _prepared(ir_text: str, optimise: bool, machine: Any, target: HostTarget) ->
         module.triple = target.triple
         module.data_layout = str(machine.target_data)
         module.verify()
-        if optimise or "alwaysinline" in ir_text:
+        if _has_passes(ir_text, optimise):
             options = llvm.create_pipeline_tuning_options()
             builder = llvm.create_pass_builder(machine, options)
             passes = llvm.create_new_module_pass_manager()
@@ -130,6 +139,18 @@ def _prepared(ir_text: str, optimise: bool, machine: Any, target: HostTarget) ->
                 passes.add_simplify_cfg_pass()
             passes.run(module, builder)
         yield module
+
+
+def _has_passes(ir_text: str, optimise: bool) -> bool:
+    """Whether something is done with a module before code is generated."""
+    return optimise or "alwaysinline" in ir_text
+
+
+@lru_cache
+def _head(target: HostTarget, machine_number: int) -> str:
+    """What a module says of the machine."""
+    layout = machine_of(target, machine_number).target_data
+    return f'target datalayout = "{layout}"\ntarget triple = "{target.triple}"\n'
 
 
 #: The newest LLVM that the option below was tried with; one that it does not know ends the process.
@@ -150,7 +171,7 @@ QUICK = generating.Shared(lambda: _reduce_strength(False), lambda _: _reduce_str
 
 
 @lru_cache
-def machine_of(target: HostTarget, number: int = 0) -> Any:
+def machine_of(target: HostTarget, number: int = 0, level: int = LEVEL) -> Any:
     """A machine for each of the modules that are compiled at once."""
     if target.triple == host().triple:
         llvm.initialize_native_target()
@@ -159,7 +180,7 @@ def machine_of(target: HostTarget, number: int = 0) -> Any:
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
     return llvm.Target.from_triple(target.triple).create_target_machine(
-        features=target.features, opt=2, reloc="pic", codemodel="small", jit=True
+        features=target.features, opt=level, reloc="pic", codemodel="small", jit=True
     )
 
 

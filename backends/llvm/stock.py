@@ -8,7 +8,7 @@ next one of this process, and, if there is a cache, of any other.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from unfold import cache
 from unfold.named import Named
@@ -46,7 +46,7 @@ class Stock:
 
     def __init__(self, *machine: object) -> None:
         self._machine = machine
-        self._lock = threading.RLock()
+        self._lock, self._saving = threading.RLock(), threading.Lock()
         self._parts: dict[str, Part] = {}
         self._promised: dict[str, Promise] = {}
         self._index: dict[str, str] | None = None
@@ -85,21 +85,31 @@ class Stock:
                     del self._promised[name]
 
     def put(self, parts: Iterable[Part]) -> None:
-        """Keep what has been compiled."""
+        """Keep what has been compiled, for other processes as well."""
         parts = list(parts)
+        for part in parts:
+            self.add(part)
+        self.save(parts)
+
+    def add(self, part: Part) -> None:
+        """Keep what has been compiled in this process."""
         with self._lock:
             if sum(len(p.code) for p in set(self._parts.values())) > _KEPT:
                 self._parts.clear()
-            for part in parts:
-                self._parts |= dict.fromkeys(part.names, part)
-            listing = self._key("index")
-            if listing is None or not parts:
-                return
+            self._parts |= dict.fromkeys(part.names, part)
+
+    def save(self, parts: Sequence[Part]) -> None:
+        """Keep parts for other processes; nobody who looks for a function waits meanwhile."""
+        listing = self._key("index")
+        if listing is None or not parts:
+            return
+        entries = {part: self._key(part.names) or "" for part in parts}
+        for part, entry in entries.items():
+            cache.put(entry, part)
+        with self._saving:
             index = dict(self._listed(again=True))
-            for part in parts:
-                entry = self._key(part.names)
-                cache.put(entry, part)
-                index |= dict.fromkeys(part.names, entry or "")
+            for part, entry in entries.items():
+                index |= dict.fromkeys(part.names, entry)
             cache.put(listing, index)
             self._index = index
 
@@ -131,16 +141,18 @@ class Promise:
         self._ready = threading.Event()
         self._made: Part | BaseException | None = None
 
-    def keep(self, make: Callable[[], bytes]) -> None:
-        """Make the object; what goes wrong is raised to those who wait for it."""
+    def keep(self, make: Callable[[], bytes]) -> Part | None:
+        """Make the object, for this process; what goes wrong is raised to those who wait for it."""
+        part = None
         try:
             part = self._made = Part(make(), self.names, self.needs)
-            self.stock.put([part])
+            self.stock.add(part)
         except BaseException as error:
             self._made = error
         finally:
             self.stock.forget(self)
             self._ready.set()
+        return part
 
     def part(self) -> Part:
         """What was promised, when it is there."""

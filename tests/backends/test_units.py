@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -170,6 +171,34 @@ def test_a_gradient_has_the_same_bits_however_many_threads_compile_it(
     assert parts[1] == parts[2] > 3
 
 
+def test_only_what_runs_once_in_a_call_is_compiled_without_care(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Loops and arithmetic get good code; what delivers results and begins a call need not."""
+    quick, slow = set[str](), set[str]()
+    original = jit.emitted
+
+    def noted(text: str, *rest: Any) -> bytes:
+        functions = re.findall(r"^define .*?^\}$", text, re.MULTILINE | re.DOTALL)
+        names = {re.findall(r"@([\w.]+)\(", f)[0]: f for f in functions}
+        if rest[-1] == 0:
+            quick.update(names)
+            assert not any(" phi " in f or " x float>" in f for f in functions)
+        else:
+            slow.update(names)
+        return original(text, *rest)
+
+    monkeypatch.setattr(jit, "emitted", noted)
+    monkeypatch.setattr(generating, "threads", lambda: 2)
+    monkeypatch.setenv("UNFOLD_CACHE", "off")
+    fn = unfold.compile(LSTM, D=5, H=24, dtype="float32")
+    x = np.zeros((3, 20, 5), "float32")
+    fn.value_and_grad(fn.init(seed=0), x=x)
+    assert {"run", "pack", "results"} <= quick
+    assert {"body", "loop.0"} <= slow
+    assert not quick & slow
+
+
 def test_llvmlite_compiles_where_its_lock_must_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     generating._functions.cache_clear()
     try:
@@ -179,7 +208,7 @@ def test_llvmlite_compiles_where_its_lock_must_stay(monkeypatch: pytest.MonkeyPa
         assert called(cutting.object_code(written(chain(3))), LINKERS[0]) == 106
         monkeypatch.undo()
         generating._functions.cache_clear()
-        monkeypatch.setattr(generating, "_EMIT", "LLVMPY_NoSuchFunction")
+        monkeypatch.setattr(generating, "_LONG", ("LLVMPY_NoSuchFunction",))
         assert generating._functions() is None
     finally:
         generating._functions.cache_clear()

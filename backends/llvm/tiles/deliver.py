@@ -109,18 +109,12 @@ class Deliverer:
         g = self.generator
         b = g.plan.buffers[r.name]
         stored = g.formats.stored(b.type.kind)
-        if g.is_summed(r) and not g.is_added(r):
-            size = g.formats.bytes(b.type.kind) * b.size
-            source = self.tile.storages[b.name].pointer
-            if not pieces.is_copied(g, size):
-                self.whole(r, source, size)
-                return
         target = g.given(self.f, "results", r.name)
         if g.is_summed(r):
             if g.is_added(r):
                 self.summed(r, b, target)
             else:
-                pieces.copy(self.te, target, source, size)
+                pieces.copy(self.te, target, self.tile.storages[b.name].pointer, g.bytes(r))
             return
         count = self.padded.count(b.size, r.ranges)
         if not self.generator.ragged and len(r.ranges) <= 1:
@@ -301,7 +295,7 @@ def _write_whole(f: Function) -> None:
     target = f.load("ptr", f.offset(owner, "i8", integer(data_offset())), 8)
     f.call_void(_COPY, target, source, size, integer(0, "i1"))
     f.ret()
-    f.module.add(str(f))
+    f.module.add(f.once())
 
 
 _BLOCKS = [("ptr", "target", ""), ("ptr", "source", "")] + [

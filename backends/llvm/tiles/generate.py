@@ -126,6 +126,9 @@ class Generator:
         self.of_strip = extent(body, max(kept, default=1))
         self.function("shared", lambda te: te.ops(shared), shared=True)
         self.bodies = self.functions("body", self.body(body))
+        if any(map(self.is_whole, self.plan.results)):
+            self.bodies.append("results")
+            self.function("results", self.whole)
         # Which operands must be packed is known once the body is written.
         self.function("pack", self.pack, shared=True)
         self.run()
@@ -152,7 +155,7 @@ class Generator:
         te = self.emitter(f, shared)
         write(te)
         f.ret()
-        self.module.add(str(f))
+        self.module.add(f.once())
 
     def functions(self, name: str, parts: Sequence[Part]) -> list[str]:
         """As `function`, for code that is written part by part: functions to be called in order.
@@ -283,12 +286,19 @@ class Generator:
         def results(te: TileEmitter) -> None:
             deliver = Deliverer(te, self)
             for r in self.plan.results:
-                deliver.result(r)
+                if not self.is_whole(r):
+                    deliver.result(r)
 
         first = [] if self.alone else [collect]
         if self.falling:
             return [*first, unequal, results]
         return [*first, *(partial(TileEmitter.ops, ops=[op]) for op in ops), results]
+
+    def whole(self, te: TileEmitter) -> None:
+        """Deliver what stands in one place."""
+        deliver = Deliverer(te, self)
+        for r in filter(self.is_whole, self.plan.results):
+            deliver.whole(r, te.tile.storages[r.name].pointer, self.bytes(r))
 
     def scratch(self, f: Function, size: int) -> Value:
         """The address of space for so many reals, for the use of one kernel at a time."""
@@ -313,6 +323,16 @@ class Generator:
     def is_added(self, r: Result) -> bool:
         """Whether a sum over the batch is added to what is there, rather than written."""
         return self.alone or bool(r.ranges) or r.name not in self.summed
+
+    def is_whole(self, r: Result) -> bool:
+        """Whether a result is a sum over the batch that stands in one place, to be copied there."""
+        written = self.is_summed(r) and not self.is_added(r)
+        return written and not pieces.is_copied(self, self.bytes(r))
+
+    def bytes(self, r: Result) -> int:
+        """The size of an element of a result."""
+        b = self.plan.buffers[r.name]
+        return b.size * self.formats.bytes(b.type.kind)
 
     def run(self) -> None:
         args = [("ptr", "record", "noalias readonly")]
@@ -347,7 +367,7 @@ class Generator:
                 for name in self.bodies:
                     f.call_void(name, f.args[0], *lengths, *lengths, zero, batch)
         f.ret()
-        self.module.add(str(f))
+        self.module.add(f.once())
         if self.crew:
             self.module.add(pieces.entry(self))
             self.module.declared.pop(pieces.SHARE, None)
@@ -365,7 +385,7 @@ class Generator:
             self.module.declare("llvm.memset.p0.i64", "void", ["ptr", "i8", "i64", "i1"])
             f.call_void("llvm.memset.p0.i64", target, integer(0, "i8"), total, integer(0, "i1"))
             f.ret()
-            self.module.add(str(f))
+            self.module.add(f.once())
         e.f.call_void("clear", self.field(e.f, "results", r.name), size)
 
 
