@@ -25,7 +25,7 @@ from .later import Later
 from .program import Output, Program, verify
 
 if TYPE_CHECKING:
-    from .segments import Kernel
+    from .segments import Backend, Kernel
     from .transform import Horizon, Window
 
 Array = NDArray[Any]
@@ -248,9 +248,9 @@ class Compiler:
         o = self.options
         lowered, arrivals = watched(plain(program))
 
-        def native(part: Program, label: str = "") -> Kernel:
+        def native(part: Program, label: str = "") -> Backend:
             name = entry if entry is None or not label else cache.key(entry, label)
-            made: Kernel = self._backend.compile(
+            made: Backend = self._backend.compile(
                 verify(part), dtype=o.dtype, threads=o.workers, sum_adjoints=True, entry=name
             )
             return made

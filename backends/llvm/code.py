@@ -100,7 +100,7 @@ class Code:
     """The IR of one variant, and how large its storages are.
 
     Attributes:
-        record, storages, falling: see `unfold.backends.llvm.kernel.Image`.
+        record, storages, falling, prepared: see `unfold.backends.llvm.kernel.Image`.
 
     Args:
         receiver: takes each function of a large program as soon as it is written.
@@ -108,6 +108,7 @@ class Code:
 
     def __init__(self, source: Source, variant: Variant, receiver: Receiver | None = None) -> None:
         self.falling = False
+        self.prepared: frozenset[str] | None = None
         self.record: Record
         self.storages: tuple[Storage, ...]
         plan = source.plan
@@ -130,6 +131,7 @@ class Code:
             width = jit.host().lanes(source.dtype)
             made = tiles.generate(plan, source.formats, width, variant, receiver)
             self.text, self.falling, alone = made.text, made.falling, made.alone
+            self.prepared = made.prepared
             self.record = made.layout.record
             self.storages = tuple(made.layout.storages(source.formats))
         if alone and not source.small:
@@ -159,7 +161,7 @@ def compiled(source: Source, variant: Variant) -> Image:
 
     object_code = cutting.object_code(write, optimise=source.small)
     (code,) = made
-    return Image(code.record, code.storages, code.falling, object_code)
+    return Image(code.record, code.storages, code.falling, object_code, prepared=code.prepared)
 
 
 def listing(source: Source, variant: Variant) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ctypes
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .code import Source
     from .crew import Crew
     from .quick import Quick
+    from .series import Series
     from .team import Team
     from .update import Update
 
@@ -116,6 +118,38 @@ class Kernel:
         if idle is not None:
             idle.append(slot)
         return dict(zip(entry.names, results, strict=True))
+
+    def series(self, changing: Collection[str]) -> Series:
+        """A context in which calls follow each other that differ in inputs, and in the lengths and
+        parameters ``changing``; the arrays of all other parameters stay as they are."""
+        from .series import Series
+
+        return Series(self, changing)
+
+    def take(self, lengths: Mapping[str, int], batch: int | None) -> AnySlot:
+        """What calls of a size need, for the caller alone until it is given back."""
+        key = self.size(lengths, batch)
+        try:
+            slot = self._pool[key].pop()
+        except (KeyError, IndexError):
+            slot = self._slot(key, lengths, batch, False)
+        self.place(slot, lengths)
+        return slot
+
+    def place(self, slot: AnySlot, lengths: Mapping[str, int]) -> None:
+        """Set the lengths on which no size depends."""
+        if self._other:
+            slot.place(self._other, lengths)
+
+    def give(self, slot: AnySlot, size: tuple[Any, ...]) -> None:
+        """Give back what `take` returned for a call of that size."""
+        idle = self._pool.get(size)
+        if idle is not None:
+            idle.append(slot)
+
+    def size(self, lengths: Mapping[str, int], batch: int | None) -> tuple[Any, ...]:
+        """What calls have in common that use the same storages."""
+        return (*(lengths[n] for n in self._sizing), batch, True)
 
     def _slot(
         self, key: tuple[Any, ...], lengths: Mapping[str, int], batch: int | None, ragged: bool
@@ -295,6 +329,8 @@ class Image(Named):
         storages: the sizes of the record's workspace, in its order.
         falling: whether sequences must come in falling order of their lengths.
         object_code, whole: the code, and what `loading.joined` has made of it.
+        prepared: the lengths and parameters on which depends what is not computed again by calls
+            of `Entry.again`, if there is such a function.
     """
 
     record: Record
@@ -302,6 +338,7 @@ class Image(Named):
     falling: bool
     object_code: loading.ObjectCode
     whole: elf.Joined | None = None
+    prepared: frozenset[str] | None = None
 
     def bytes(self, lengths: Mapping[str, int], batch: int) -> list[int]:
         """The size of each storage in the workspace."""
@@ -322,3 +359,9 @@ class Entry:
         self.given = r.inputs + r.params
         self.names = r.results
         self.pack = struct.Struct(f"{len(self.given) + len(self.names)}q").pack_into
+
+    @cached_property
+    def again(self) -> Callable[[int], None]:
+        """As ``run``, for a record that it has run on, if what ``image.prepared`` names has not
+        changed since then."""
+        return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.library.address("again"))

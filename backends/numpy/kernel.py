@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -85,6 +86,11 @@ class Kernel:
             name: self._gather(name, [row[name] for row in rows], lengths) for name in self._names
         }
         return self._delivered(found, error, into)
+
+    def series(self, changing: Collection[str]) -> Series:
+        """A context in which calls follow each other that differ in inputs, and in the lengths and
+        parameters ``changing``: here nothing is prepared, so that they are calls as any others."""
+        return Series(self)
 
     def _delivered(
         self,
@@ -194,3 +200,26 @@ class Kernel:
         """Whether a result is an adjoint of a parameter, or else to be added up over a batch."""
         of = self.program.vars.get(v.adjoint_of or "")
         return v.summed or (of is not None and of.role == "param")
+
+
+@dataclass(frozen=True)
+class Series:
+    """Calls of a kernel that follow each other."""
+
+    kernel: Kernel
+
+    def __enter__(self) -> Series:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was taken."""
+
+    def __call__(
+        self,
+        arrays: Mapping[str, Array],
+        lengths: Mapping[str, int],
+        batch: int | None,
+        into: Mapping[str, Array],
+    ) -> dict[str, Array]:
+        """Compute the outputs; none is written to ``into``, which is but an offer."""
+        return self.kernel(arrays, lengths, batch)

@@ -164,6 +164,7 @@ def test_checkpoints_leave_quick_the_lengths_that_keep_all_states(
     # Room for the states of four steps, not for those of four hundred.
     monkeypatch.setattr(checkpoints, "FEW", 3000)
     monkeypatch.setattr(swept, "PORTION", 100)
+    monkeypatch.setattr(swept, "ROWS", 1)
     short, long = data(2, 4), data(2, 400)
     plain = compiled(mode="reverse")
     for _ in range(3):

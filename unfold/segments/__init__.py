@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from .checkpoints import checkpointed
 from .cut import cut
-from .kernel import Kernel
+from .kernel import Backend, Kernel
 from .parts import Cut
 from .schedule import Schedule, schedule
 
-__all__ = ["Cut", "Kernel", "Schedule", "checkpointed", "cut", "schedule"]
+__all__ = ["Backend", "Cut", "Kernel", "Schedule", "checkpointed", "cut", "schedule"]

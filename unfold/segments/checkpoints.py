@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..plan.retime import retime
 from ..program import Program
 from .cut import cut
-from .kernel import Kernel
+from .kernel import Backend, Kernel
 from .swept import Swept
 
 Array = NDArray[Any]
@@ -24,7 +24,7 @@ FEW = 2**24
 def checkpointed(
     program: Program,
     how: int | str,
-    compile: Callable[[Program, str], Kernel],  # noqa: A002 - what it does
+    compile: Callable[[Program, str], Backend],  # noqa: A002 - what it does
     dtype: str,
 ) -> Kernel:
     """A kernel that keeps the states at the borders of segments only.

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+
+class Series(Protocol):
+    """Calls that follow each other, in a ``with`` statement."""
+
+    def __enter__(self) -> Series: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def __call__(
+        self,
+        arrays: Mapping[str, Array],
+        lengths: Mapping[str, int],
+        batch: int | None,
+        into: Mapping[str, Array],
+    ) -> dict[str, Array]:
+        """Compute the outputs of arrays by name; ``into`` holds arrays of the right shapes that
+        some may be written to."""
+        ...
 
 
 class Kernel(Protocol):
@@ -39,4 +59,13 @@ class Kernel(Protocol):
         ...
 
 
-__all__ = ["Kernel"]
+class Backend(Kernel, Protocol):
+    """What a backend makes of a program, which has series of calls as well."""
+
+    def series(self, changing: Collection[str]) -> Series:
+        """A context for calls that differ in inputs, and in the lengths and parameters
+        ``changing``; the arrays of all other parameters stay as they are."""
+        ...
+
+
+__all__ = ["Backend", "Kernel", "Series"]

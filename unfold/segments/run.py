@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..poly import Poly
 from ..program import Program
-from .kernel import Kernel
+from .kernel import Backend, Series
 from .levels import FORWARD, direction
 from .parts import Halo, Sweep, Window
 
@@ -80,7 +80,7 @@ class Run:
         return total
 
     def call(
-        self, run: Kernel, program: Program, arrays: dict[str, Array], lengths: dict[str, int]
+        self, run: Backend, program: Program, arrays: dict[str, Array], lengths: dict[str, int]
     ) -> dict[str, Array]:
         given = {v.name: arrays[v.name] for v in (*program.inputs, *program.params)}
         return run(given, {n: lengths[n] for n in program.lengths}, self.batch, None)
@@ -100,21 +100,27 @@ class Run:
 
     # --- one sweep ---
 
-    def sweep(self, sweep: Sweep, run: Kernel) -> None:
-        """Every segment, in the order of the sweep. What differs from one to the next is entered
-        into the arguments of the one before."""
+    def sweep(self, sweep: Sweep, kernel: Backend) -> None:
+        """Every segment, in the order of the sweep."""
+        changing = {h.name for h in sweep.halos} | {w.name for w in sweep.windows}
+        with kernel.series({self.made.start, self.made.count, *changing}) as run:
+            self.note(self.swept_over(sweep, run, changing))
+
+    def swept_over(self, sweep: Sweep, run: Series, moving: set[str]) -> dict[str, Array]:
+        """The totals. What differs from one segment to the next is entered into the arguments of
+        the one before, and what has been added up or put in its place is written over."""
         program, way = sweep.program, direction(sweep.number)
         order = self.segments if way == FORWARD else self.segments[::-1]
         handed = [h for h in sweep.halos if h.edge is not None]
         recalled = [h for h in sweep.halos if h.edge is None]
         left: dict[str, list[Array]] = {h.name: [] for h in handed if h.name in sweep.kept}
-        moving = {h.name for h in sweep.halos} | {w.name for w in sweep.windows}
         fixed = (v.name for v in (*program.inputs, *program.params) if v.name not in moving)
         given = {n: self.arrays[n] for n in fixed}
         given |= {h.name: self.swept.zeros(h.given, self.lengths, self.batch) for h in handed}
         windows = [(w.name, self.window(w)) for w in sweep.windows]
         lengths = {n: self.lengths.get(n, 0) for n in program.lengths}
         totals: dict[str, Array] = {}
+        spare: dict[str, Array] = {}
         for number, segment in enumerate(order):
             at = number if way == FORWARD else len(order) - 1 - number
             for name, kept in left.items():
@@ -126,22 +132,26 @@ class Run:
             for h in recalled:
                 given[h.name] = self.recalled(h, at)
             lengths[self.made.start], lengths[self.made.count] = segment.first, segment.count
-            results = run(given, lengths, self.batch, None)
+            if segment.count != order[number - 1].count:
+                spare.clear()
+            results = run(given, lengths, self.batch, spare)
             for h in handed:
                 assert h.edge is not None
                 given[h.name] = self.handed(h.variable, results[h.edge])
             for name, op in sweep.totals.items():
                 if name in totals:
                     COMBINE[op](totals[name], results[name], out=totals[name])
+                    spare[name] = results[name]
                 else:
                     totals[name] = results[name]
             for name, (axis, lo, hi) in sweep.shown.items():
                 self.place(name, results[name], axis, lo, hi, segment)
+                spare[name] = results[name]
         for h in handed:
             if h.name in left:
                 kept = left[h.name]
                 self.kept[sweep.number, h.variable] = kept if way == FORWARD else kept[::-1]
-        self.note(totals)
+        return totals
 
     def recalled(self, halo: Halo, at: int) -> Array:
         """What an earlier sweep has kept at a border."""

@@ -12,16 +12,21 @@ from numpy.typing import NDArray
 
 from ..plan.build import results_of
 from ..program import Program, Var
-from .kernel import Kernel
+from .kernel import Backend
 from .parts import Cut
 from .run import Run
 from .totals import TIME
 
 Array = NDArray[Any]
 
-#: The states of a segment take at least so many bytes: what each segment costs beside its steps
-#: (a call, weights packed, gradients added up) then is a few hundredths of the time.
-PORTION = 2**23
+#: The states of a segment take at least so many bytes. What a segment costs beside its steps (a
+#: call, gradients added up) is a few hundredths of the time then; and on the way back its states
+#: are still near, in a cache that has room for them. Segments of 1 to 2 MiB took the least time for
+#: networks of 64 units, those of 8 MiB up to a seventh more.
+PORTION = 3 * 2**19
+#: A segment has at least so many rows (steps of each sequence): adding up the gradients of large
+#: weights takes as long as some steps of one sequence do.
+ROWS = 256
 
 
 class Swept:
@@ -37,7 +42,7 @@ class Swept:
     def __init__(
         self,
         made: Cut,
-        compile: Callable[[Program, str], Kernel],  # noqa: A002 - what it does
+        compile: Callable[[Program, str], Backend],  # noqa: A002 - what it does
         steps: int | None,
         dtype: str,
     ) -> None:
@@ -78,7 +83,8 @@ class Swept:
             border = self.border(lengths, batch)
             sizes = (sum(self.segment(lengths, batch, n).values()) for n in (count, 2 * count))
             step = max(-sub(*sizes) / count, 1.0)
-            wanted = ceil(max(sqrt(count * border / step), PORTION / step))
+            least = max(PORTION / step, ROWS / (batch or 1))
+            wanted = ceil(max(sqrt(count * border / step), least))
         return self.made.steps(wanted, lengths)
 
     def workspace(

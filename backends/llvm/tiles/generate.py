@@ -28,7 +28,7 @@ from .emit import TileEmitter
 from .inplace import onto_starts
 from .leveling import level
 from .nodes import LENGTH, Op, Strips, Temporary
-from .own import OWN
+from .own import OWN, anyway, mentions, storages
 from .select import Selector
 from .sharing import STRIP, Sharing
 from .stack import Stacker
@@ -45,12 +45,16 @@ class Code:
 
     ``alone`` says that sequences are done one by one: the storages hold one of them. ``falling``
     says that sequences must come in falling order of their lengths.
+
+    Where ``prepared`` is not None, the module exports ``again`` as well, for calls after one of
+    ``run``: what depends on nothing but these lengths and parameters is not computed again.
     """
 
     text: str
     layout: Layout
     alone: bool
     falling: bool
+    prepared: frozenset[str] | None
 
 
 def generate(
@@ -66,7 +70,7 @@ def generate(
         KeyError: an op has no lowering; the argument is its name.
     """
     g = Generator(plan, formats, lanes, variant, receiver)
-    return Code(str(g.module), g.layout(), g.alone, g.falling)
+    return Code(str(g.module), g.layout(), g.alone, g.falling, g.prepared)
 
 
 #: A function of so many instructions is followed by another one.
@@ -108,7 +112,7 @@ class Generator:
         self.recorded = -1
         self.scratch_size = 0
         selector = Selector(plan, self.summed, self.alone)
-        shared = arrange(selector.nodes(plan.shared))
+        shared = arrange(anyway(selector.nodes(plan.shared), plan))
         body = arrange(selector.nodes(plan.body))
         self.temporaries = selector.temporaries
         self.stacker = Stacker(plan, self.temporaries, self.summed)
@@ -131,6 +135,7 @@ class Generator:
             self.function("results", self.whole)
         # Which operands must be packed is known once the body is written.
         self.function("pack", self.pack, shared=True)
+        self.prepared = None if self.crew else self.prepared_from(shared)
         self.run()
 
     def layout(self) -> Layout:
@@ -312,6 +317,13 @@ class Generator:
                 te.ops([op])
         packing.fill(te)
 
+    def prepared_from(self, shared: Sequence[Op]) -> frozenset[str]:
+        """The lengths and parameters on which depends what ``shared`` and ``pack`` do."""
+        done = [*shared, *self.stacker.filling(), *self.packs.places.items()]
+        params = {b.name for b in self.plan.buffers.values() if b.kind == "param"}
+        lengths = {n for n in self.plan.lengths if mentions(done, {n})}
+        return frozenset(lengths | (storages(done) & params))
+
     def ends(self, f: Function) -> Value:
         """The address of the length of each sequence."""
         return f.load("ptr", self.field(f, "ragged"), 8)
@@ -335,15 +347,36 @@ class Generator:
         return b.size * self.formats.bytes(b.type.kind)
 
     def run(self) -> None:
+        """The functions that are called: ``run``, and ``again`` without what is prepared."""
+        if self.prepared is not None:
+            f, lengths = self.entry("again")
+            self.sequences(f, lengths)
+            f.ret()
+            self.module.add(f.once())
+        f, lengths = self.entry("program" if self.crew else "run")
+        for name in ("shared", "pack"):
+            f.call_void(name, f.args[0], *lengths, *lengths, integer(0), integer(1))
+        if self.prepared is not None:
+            f.call_void("again", f.args[0])
+        else:
+            self.sequences(f, lengths)
+        f.ret()
+        self.module.add(f.once())
+        if self.crew:
+            self.module.add(pieces.entry(self))
+            self.module.declared.pop(pieces.SHARE, None)
+
+    def entry(self, name: str) -> tuple[Function, list[Value]]:
+        """A function that is given the record, and the lengths in it."""
         args = [("ptr", "record", "noalias readonly")]
-        linkage = "internal" if self.crew else ""
-        f = Function(self.module, "program" if self.crew else "run", args, linkage=linkage)
-        lengths = [f.load("i64", self.field(f, "length", n), 8) for n in self.plan.lengths]
+        f = Function(self.module, name, args, linkage="internal" if self.crew else "")
+        return f, [f.load("i64", self.field(f, "length", n), 8) for n in self.plan.lengths]
+
+    def sequences(self, f: Function, lengths: list[Value]) -> None:
+        """What is done for all sequences, from clearing sums to delivering results."""
         batch = f.load("i64", self.field(f, "batch"), 8)
         zero, one = integer(0), integer(1)
         e = Indexer(f, self.formats, dict(zip(self.plan.lengths, lengths, strict=True)))
-        for name in ("shared", "pack"):
-            f.call_void(name, f.args[0], *lengths, *lengths, zero, one)
         summed = [r for r in self.plan.results if self.is_summed(r)]
         written = [r for r in summed if not self.is_added(r)]
         for r in summed:
@@ -366,11 +399,6 @@ class Generator:
             with f.when(f.compare("icmp sgt", batch, zero)):
                 for name in self.bodies:
                     f.call_void(name, f.args[0], *lengths, *lengths, zero, batch)
-        f.ret()
-        self.module.add(f.once())
-        if self.crew:
-            self.module.add(pieces.entry(self))
-            self.module.declared.pop(pieces.SHARE, None)
 
     def clear(self, e: Indexer, r: Result) -> None:
         """Make a result zeros."""

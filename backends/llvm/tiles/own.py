@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from unfold.domain import Domain
 from unfold.expr import Call, Expr, Position
+from unfold.plan import Plan
 from unfold.poly import Poly
 
 from .arrange import read_by
@@ -36,23 +37,40 @@ def _takes_any_row(op: Op) -> bool:
     return False
 
 
-def mentions(part: Any) -> bool:
-    """Whether an operation (or a part of one) depends on the own length."""
+def mentions(part: Any, lengths: Container[str] = (OWN,)) -> bool:
+    """Whether an operation (or a part of one) depends on a length, by default the own one."""
     if isinstance(part, Poly):
-        return OWN in part.symbols
+        return any(s in lengths for s in part.symbols)
     if isinstance(part, Domain):
-        return any(map(mentions, part.constraints))
+        return any(mentions(p, lengths) for p in part.constraints)
     if isinstance(part, (tuple, list)):
-        return any(map(mentions, part))
+        return any(mentions(p, lengths) for p in part)
     if isinstance(part, View) or (is_dataclass(part) and not isinstance(part, Expr)):
         leaves = getattr(part, "leaves", {})
-        if _positions(getattr(part, "rhs", None), leaves):
+        if _positions(getattr(part, "rhs", None), leaves, lengths):
             return True
         values = (getattr(part, f.name) for f in fields(part) if f.name != "rhs")
-        return any(map(mentions, values))
+        return any(mentions(v, lengths) for v in values)
     if isinstance(part, Mapping):
-        return any(map(mentions, part.values()))
+        return any(mentions(v, lengths) for v in part.values())
     return False
+
+
+def anyway(ops: Sequence[Op], plan: Plan) -> list[Op]:
+    """Operations without the conditions of those that need none: for some lengths nobody reads what
+    they write, but they can be done for all.
+
+    So they depend on no length: see `Entry.again`.
+    """
+    done: list[Op] = []
+    for op in ops:
+        if isinstance(op, Branch) and not op.otherwise and not mentions(op.then, plan.lengths):
+            there = (plan.buffers[n].axes for n in storages(op.then) if n in plan.buffers)
+            if not any(mentions(axes, plan.lengths) for axes in there):
+                done += anyway(op.then, plan)
+                continue
+        done.append(op)
+    return done
 
 
 def storages(part: Any) -> set[str]:
@@ -81,13 +99,13 @@ def shared_by(op: Op) -> set[str]:
     return set()
 
 
-def _positions(e: Expr | None, leaves: Mapping[Expr, View]) -> bool:
-    """Whether an expression has the own length as a number, above what stands in memory."""
+def _positions(e: Expr | None, leaves: Mapping[Expr, View], lengths: Container[str]) -> bool:
+    """Whether an expression has a length as a number, above what stands in memory."""
     if e is None or e in leaves:
         return False
     if isinstance(e, Position):
-        return OWN in e.poly.symbols
-    return isinstance(e, Call) and any(_positions(a, leaves) for a in e.args)
+        return any(s in lengths for s in e.poly.symbols)
+    return isinstance(e, Call) and any(_positions(a, leaves, lengths) for a in e.args)
 
 
-__all__ = ["OWN", "differs", "mentions", "shared_by", "storages"]
+__all__ = ["OWN", "anyway", "differs", "mentions", "shared_by", "storages"]
