@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from . import buffers, state
 from .compiler import merged
 from .errors import InputError
-from .inputs import Call, bind, kind_of, listed, nearest, signature
+from .inputs import Call, Spec, bind, kind_of, listed, nearest, signature
 from .noise import draws_of, generator
 from .outputs import Outputs
 from .program import TIME
@@ -93,11 +93,11 @@ class Stepper:
         step = signature(
             plan.program,
             function.declared.with_(vars=plan.declared),
-            function.compiler.sizes,
+            {**function.compiler.sizes, **self._lengths},
             options.dtype,
             options.check_finite,
         )
-        specs = {n: step.specs[n] for n in plan.moving}
+        specs = {n: _at(step.specs[n], self._lengths) for n in plan.moving}
         self._drawn = {n: s for n, s in specs.items() if s.noise is not None}
         self._moving = replace(step, specs=specs, lengths=())
         self.reset()
@@ -117,7 +117,8 @@ class Stepper:
         Args:
             data: inputs by name, beside or instead of keywords.
             out: arrays by the names of outputs, which these are written to; as in a call.
-            inputs: of the shape of one element: ``real[D]``, of a batch ``real[B, D]``.
+            inputs: of the shape of one element: ``real[D]``, of a batch ``real[B, D]``. Those that
+                no step needs, targets say, are welcome, and not read.
 
         Returns:
             This step's element of each output sequence. Writing to it changes no state.
@@ -127,6 +128,8 @@ class Stepper:
             SolverError: an implicit equation has no solution; no step was made.
         """
         given = inputs if data is None else merged(data, inputs)
+        if len(given) > len(self._plan.moving):
+            given = self._needed(given)
         if self._drawn:
             given = {**self._draws(given), **given}
         quick = self._quick
@@ -144,6 +147,17 @@ class Stepper:
                 return Outputs.of(found)
         return self._checked(given, out)
 
+    def _needed(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Without the inputs that no step needs, as targets are where a loss alone reads them.
+
+        Raises `InputError` for one that is no sequence.
+        """
+        for name in self._plan.static:
+            if name in given:
+                raise InputError(f"{name} is no sequence: give it once, to `stepper`")
+        moving, known = self._plan.moving, set(self._function.inputs)
+        return {n: v for n, v in given.items() if n in moving or n not in known}
+
     def _as_arrays(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Numbers of Python's and scalars of NumPy's as the arrays that native code reads."""
         dtype, specs = self._moving.dtype, self._moving.specs
@@ -159,7 +173,7 @@ class Stepper:
     def _checked(self, given: Mapping[str, Any], out: Mapping[str, Any] | None) -> Outputs:
         """A step whose arguments are checked in Python."""
         plan = self._plan
-        call = bind(self._moving, {}, given)
+        call = bind(self._moving, {}, self._needed(given))
         if call.batch is not None and call.batch != self._size:
             self._widen(call.batch)
         if self._size is not None and call.batch is None and plan.moving:
@@ -477,3 +491,8 @@ def compile_steps(function: Function, plan: StepProgram) -> tuple[Derived, Deriv
     derive = function.compiler.derive
     step = derive(("step",), lambda: (plan.program, {}))
     return step, derive(("start",), lambda: (plan.start, {}))
+
+
+def _at(s: Spec, lengths: Mapping[str, int]) -> Spec:
+    """What is expected where the lengths are known."""
+    return replace(s, dims=tuple(d.subs(lengths) for d in s.dims))

@@ -583,3 +583,67 @@ def test_steps_draw_what_the_sequence_draws(backend: str) -> None:
                 one = pickle.loads(pickle.dumps(one))
             tokens.append(one.step().tok)
         np.testing.assert_array_equal(tokens, whole[b])
+
+
+TANDEM = """
+model tandem:
+    axis m: N
+    input service[t, m]: real
+    input release[t]: real
+    input due[t]: real
+    param speed[m]: real = 1
+    C[t, 0] = release[t]
+    C[0, m] = 0
+    C[t, m] = max(C[t-1, m], C[t, m-1]) + service[t, m] / speed[m]
+    late = mean[t](C[t, N] - due[t])
+    output C[t, m]
+    minimize late
+"""
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+def test_steps_along_an_axis_whose_length_the_parameters_tell(backend: str) -> None:
+    fn = unfold.compile(TANDEM, backend=backend)
+    chance = np.random.default_rng(0)
+    params = {"speed": chance.uniform(1, 2, 3)}
+    data = {"service": chance.random((5, 3)), "release": chance.random(5), "due": np.ones(5)}
+    want = fn(params, data)["C"]
+    for names in (["service", "release"], [*data]):  # with the target, which no step needs
+        stepper = fn.stepper(params)
+        for t in range(5):
+            out = stepper.step({n: data[n][t] for n in names})
+            np.testing.assert_allclose(out["C"], want[t], rtol=1e-12)
+    several = fn.stepper(params)
+    both = {n: np.stack([a, a[::-1]]) for n, a in data.items()}
+    for t in range(5):
+        out = several.step({n: a[:, t] for n, a in both.items()})
+        np.testing.assert_allclose(out["C"], fn(params, both)["C"][:, t], rtol=1e-12)
+    with pytest.raises(unfold.InputError, match=r"service: expected real\[N\] with N = 3; got an"):
+        stepper.step(service=np.ones(4), release=0.0)
+    with pytest.raises(unfold.InputError, match="the input service is missing"):
+        stepper.step(release=0.0, due=1.0)
+    with pytest.raises(unfold.InputError, match="has no input realease; did you mean `release`"):
+        stepper.step(service=np.ones(3), realease=0.0)
+
+
+def test_what_is_no_sequence_is_given_once() -> None:
+    fn = unfold.compile(
+        "model m:\n    axis s: S\n    input x[t]: real\n    input k[s]: real\n    h[0] = 0\n"
+        "    h[t] = 0.5 * h[t-1] + x[t] * sum[s](k[s])\n    output h[t]\n"
+    )
+    stepper = fn.stepper({}, k=np.ones(3))
+    assert stepper.step(x=2.0)["h"] == 6
+    with pytest.raises(unfold.InputError, match="k is no sequence: give it once, to `stepper`"):
+        stepper.step(x=2.0, k=np.ones(3))
+
+
+def test_what_is_returned_is_stored() -> None:
+    """A result lies in its storage, which may be wider than what the equations define."""
+    from unfold.plan import plan
+
+    for derived in unfold.compile(TANDEM).streaming():
+        made = plan(derived.program)
+        for r in made.results:
+            for (lo, hi), (first, last) in zip(r.ranges, made.buffers[r.name].axes, strict=True):
+                assert made.program.given.implies(lo - first), r
+                assert made.program.given.implies(last - hi), r

@@ -12,13 +12,14 @@ from collections.abc import Iterable
 from ..expr import Ref
 from ..poly import Poly
 from ..program import Equation, Output, Program, equation
-from .common import hit, output_domain, zero
+from .common import hit, output_domain, refit, zero
 
 
 def whole(program: Program, outputs: Iterable[Output]) -> Program:
     """The program with an equation for each part of these outputs that has none."""
     made = tuple(eq for out in outputs for eq in _missing(program, out))
-    return program.with_(equations=(*program.equations, *made)) if made else program
+    # The variable is stored where it is defined: now in all that is returned.
+    return refit(program.with_(equations=(*program.equations, *made))) if made else program
 
 
 def _missing(program: Program, out: Output) -> list[Equation]:
