@@ -142,3 +142,32 @@ def test_what_is_not_used_is_a_warning_only() -> None:
     text = "model m:\n    input x[t]: real\n    param a: real\n    y[t] = x[t]\n    output y[t]\n"
     assert codes(text) == ["W0801"]
     assert "a" in elaborate(text).vars
+
+
+@pytest.mark.parametrize(
+    "equations",
+    [
+        "n[0] = 0\nn[t] = argmax(A[n[t-1]])",
+        "n[0] = start\nn[t] = argmax(A[n[t-1]])",
+        "n[0] = 0\nn[t] = argmax(A[:, n[t-1]])",
+        "n[0] = 0\nn[t] = argmax(A[n[t-1]] + x[t])",
+        "n[0] = argmax(x[1])\nm[t] = A[n[t-1]]\nn[t] = argmax(m[t])",
+        "n[0], n[-1] = 0\nn[t] = argmax(A[n[t-1]] * A[n[t-2]])",
+        "n[0] = 0\nn[t] = argmax(A[n[t-1]] if t > 3 else x[t])",
+        "n[T] = argmax(x[T])\nn[t] = b[t+1][n[t+1]] for t < T\nb[t] = argmax(A + x[t], axis = 1)",
+    ],
+)
+def test_the_bound_of_argmax_is_the_size_of_what_a_row_has(equations: str) -> None:
+    around = "input x[t]: real[K]\ninput start: int<K>\nparam A: real[K, K]\n"
+    if "start" not in equations:
+        around = around.replace("input start: int<K>\n", "")
+    if "x[" not in equations:
+        around = around.replace("input x[t]: real[K]\n", "")
+    assert shape(around + equations, "n", "model m(K):") == "int<K>"
+
+
+def test_rows_of_another_length_and_sums_of_choices_have_no_such_bound() -> None:
+    head, body = "model m(K, L):", "param A: real[{}]\nn[0] = 0\nn[t] = argmax({})\noutput n[t]"
+    for matrix, choice in (("K, L", "A[n[t-1]]"), ("K, K", "A[n[t-1]]) + n[t-1] + (1")):
+        text = f"{head}\n    " + body.format(matrix, choice).replace("\n", "\n    ")
+        assert "E0603" in codes(text)

@@ -19,7 +19,7 @@ from unfold.graph import Graph
 from unfold.graph import unfold as unfolded
 from unfold.program import Program
 from unfold.segments import cut, schedule
-from unfold.segments.kernel import Kernel
+from unfold.segments.kernel import Series
 from unfold.segments.parts import Sweep
 from unfold.segments.run import Run
 from unfold.transform import adjoint
@@ -192,9 +192,9 @@ def test_the_marks_are_what_a_checkpointed_gradient_does(
     import unfold
 
     seen: Counter[tuple[str, int]] = Counter()
-    original = Run.sweep
+    original = Run.swept_over
 
-    def sweep(self: Run, sweep: Sweep, run: Kernel) -> None:
+    def swept_over(self: Run, sweep: Sweep, run: Series, moving: set[str]) -> Any:
         made = self.made
 
         def watched(given: Any, lengths: dict[str, int], *how: Any) -> Any:
@@ -204,9 +204,9 @@ def test_the_marks_are_what_a_checkpointed_gradient_does(
                     seen.update((v.name, t) for t in range(first, first + count))
             return run(given, lengths, *how)
 
-        original(self, sweep, watched)  # type: ignore[arg-type]
+        return original(self, sweep, watched, moving)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Run, "sweep", sweep)
+    monkeypatch.setattr(Run, "swept_over", swept_over)
     model = Model(example(name))
     sizes = dict.fromkeys(model.sizes, 2)
     fn = unfold.compile(model, backend="numpy", checkpoint=steps, sizes=sizes)

@@ -183,8 +183,15 @@ def hole(op: str, args: Sequence[Value], attrs: dict[str, Any]) -> Hole:
         return Hole((attrs["size"],), REAL)
     if op == "cross_entropy":
         return Hole((), REAL)
-    if op in ("sum", "max", "min", "logsumexp", "argmax") and attrs.get("axis") is None:
-        return Hole((), INT if op == "argmax" else _kept(op, args))
+    if op in ("sum", "max", "min", "logsumexp") and attrs.get("axis") is None:
+        return Hole((), _kept(op, args))
+    if op == "argmax" and shapes[0] is None:
+        # Its bound is the size of what it chooses from.
+        return Hole(() if attrs.get("axis") is None else None, None)
+    if op == "take" and shapes[0] is not None and shapes[1] == ():
+        # Whatever chooses, a row is a row: `n[t] = argmax(A[n[t-1]])` says how many there are.
+        axis = attrs["axis"]
+        return Hole((*shapes[0][:axis], *shapes[0][axis + 1 :]), args[0].type)
     if op == "stack":
         first = next((s for s in shapes if s is not None), None)
         return Hole(None if first is None else (Poly.const(len(args)), *first), REAL)

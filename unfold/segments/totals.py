@@ -14,6 +14,7 @@ where it is computed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -173,11 +174,11 @@ class _Finder:
 
     def _summed(self, term: Expr, eq: Equation) -> str | None:
         """The total that a term of a parameter's adjoint is, if it is one."""
-        if isinstance(term, Ref) and self._is_fixed(term):
+        if isinstance(term, Ref) and self._is_fixed(term, eq.indices):
             term = self._at(term)
         if not (isinstance(term, Reduce) and term.op == "sum"):
             return None
-        if not self._gathers(term, eq, None, Scope()):
+        if not self._gathers(term, eq, None, Scope()) or self._runs_over(term, eq) is None:
             return None
         if set(eq.indices) - free_symbols(term):
             return None  # the same for every position of the parameter
@@ -219,7 +220,9 @@ class _Finder:
             if isinstance(node, Ref):
                 return self._read(node, eq, here, scope)
             if isinstance(node, Reduce) and self._gathers(node, eq, here, scope):
-                return self._named(node, eq, here, scope)
+                if self._is_total(node, eq, here):
+                    return self._named(node, eq, here, scope)
+                # What it reads may be a fixed part: ``sum[k](w[k] * h[T-k])``.
             inner = scope.under(node) if isinstance(node, (Reduce, Guard)) else scope
             return with_operands(node, tuple(go(c, inner) for c in node.operands))
 
@@ -234,11 +237,6 @@ class _Finder:
             if here is not None:
                 self.whole.add(e.name)
             return e
-        bound = {*eq.indices, *scope.bound}
-        if e.index[self.time[e.name]].symbols & bound:
-            raise refusal(
-                self.program, eq, f"this equation reads all of {e.name}, not a fixed part"
-            )
         read = self._named(self._at(e), eq, here, scope)
         return compare("gt", read, 0.5) if e.type.kind == "bool" else read
 
@@ -247,17 +245,19 @@ class _Finder:
         distance = span(e.index[self.time[e.name]] - here, domain, self.given)
         return distance.lo is not None and distance.hi is not None
 
-    def _is_fixed(self, e: Ref) -> bool:
-        """Whether an element is that of a computed variable at one position in time."""
+    def _is_fixed(self, e: Ref, indices: Iterable[str] = ()) -> bool:
+        """Whether an element is that of a computed variable at one position in time, or at one for
+        each value of ``indices``."""
         k = self.time.get(e.name)
         return (
             k is not None
             and self.vars[e.name].role == "variable"
-            and e.index[k].symbols <= set(self.program.lengths)
+            and e.index[k].symbols <= {*self.program.lengths, *indices}
         )
 
     def _at(self, e: Ref) -> Reduce:
-        """An element at a fixed position, as the sum over that position."""
+        """An element at a fixed position, as the sum over that position; positions that another
+        axis counts (``s[k]`` for k in 1-M..0, the seasons before the first step) are some of it."""
         k = self.time[e.name]
         i = fresh("t", {s for p in e.index for s in p.symbols})
         moved = Ref(e.name, (*e.index[:k], Poly.symbol(i), *e.index[k + 1 :]), e.shape, e.type)
@@ -284,14 +284,25 @@ class _Finder:
         """The index that stands for the time at hand."""
         return frozenset() if here is None else here.symbols - set(self.program.lengths)
 
+    def _is_total(self, e: Reduce, eq: Equation, here: Poly | None) -> bool:
+        """Whether a reduction is the same at all steps, and one over time itself."""
+        if self._own(here) & free_symbols(e):
+            return False
+        return not self._computed(e) or self._runs_over(e, eq) is not None
+
     def _named(self, e: Reduce, eq: Equation, here: Poly | None, scope: Scope) -> Ref:
         """The read of a new variable that holds a reduction over time."""
+        growing = "this equation reads a part of the past that grows"
         if self._own(here) & free_symbols(e):
-            raise refusal(self.program, eq, "this equation reads a part of the past that grows")
+            raise refusal(self.program, eq, growing)
         key = (e, _within(eq, scope))
         if key not in self.made:
             stem = f"{eq.name}_total"
             read, var, piece = introduce(self.program, self.vars, e, eq, scope, stem)
+            if time_axis(self.program, var) is not None:
+                of = next(n for n in sorted(names(e)) if n in self.time)
+                whole = f"this equation reads all of {of}, not a fixed part"
+                raise refusal(self.program, eq, whole if here is None else growing)
             self.vars[var.name] = var
             if self._computed(e):
                 self._note(var.name, e, eq)
@@ -302,17 +313,23 @@ class _Finder:
         return self.made[key]
 
     def _note(self, name: str, e: Reduce, eq: Equation) -> None:
-        """Find the time that a reduction runs over."""
+        """Note a reduction over time."""
+        time = self._runs_over(e, eq)
+        if time is None:
+            raise refusal(self.program, eq, "this equation compares all steps with all steps")
+        self.totals[name] = Total(name, e.op, time)
+
+    def _runs_over(self, e: Reduce, eq: Equation) -> str | None:
+        """The index of a reduction that is the time of all that it reads, fixed parts aside."""
         computed = [
             read for read in reads(e.body, domain=eq.domain & e.domain)
-            if self._computed(read.ref) and not self._is_fixed(read.ref)
+            if self._computed(read.ref) and not self._is_fixed(read.ref, free_symbols(e))
         ]  # fmt: skip
         for i in e.indices:
             time = Poly.symbol(i)
             if all(self._near(read.ref, time, read.domain) for read in computed):
-                self.totals[name] = Total(name, e.op, i)
-                return
-        raise refusal(self.program, eq, "this equation compares all steps with all steps")
+                return i
+        return None
 
 
 def _within(eq: Equation, scope: Scope) -> Domain:
