@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import prod
 
 from unfold.cost.work import SYSTEMS
-from unfold.expr import Call, Expr, Reduce, kinds, walk
+from unfold.expr import Call, Expr, Reduce, kinds, names, walk
 from unfold.intern import remembered
 from unfold.plan import Plan, accumulate, fuse, interchange, peel, plan, split
 from unfold.plan.build import results_of, shared_variables
@@ -24,6 +24,9 @@ UNROLLED = 2500
 #: times as many instructions, registers that hold a component of several sequences are then better:
 #: if equations have so few instructions each that loops would mostly begin and end.
 PAIRED, SHORT = 3, 200
+#: So many times as many where such a share of the work is on matrices that each sequence has for
+#: itself, among them factors of products: no product for the whole batch is lost then.
+OWN, SHARE = 4, 0.45
 #: Up to so many, two registers of sequences go side by side: one computes while the other waits.
 DOUBLED = 800
 #: What is done once is so much of a program at least, in runs of so many steps.
@@ -35,9 +38,36 @@ SEVERAL = 4
 def is_small(program: Program) -> bool:
     """Whether every component can be a value of its own."""
     count = total(program)
-    if count <= UNROLLED or count > UNROLLED * PAIRED:
+    if count <= UNROLLED or count > UNROLLED * max(OWN, PAIRED):
         return count <= UNROLLED
-    return count <= SHORT * len(prune(program).equations) and over_pairs(program)
+    if is_about_own_matrices(program):
+        return True
+    short = count <= SHORT * len(prune(program).equations) and count <= UNROLLED * PAIRED
+    return short and over_pairs(program)
+
+
+def is_about_own_matrices(program: Program) -> bool:
+    """Whether a good part of the work is on matrices that each sequence has for itself: states,
+    such as fast weights, or data."""
+    shared, equations = shared_variables(program), prune(program).equations
+    if any(eq.solver is not None for eq in equations):
+        return False
+
+    def is_own(e: Expr) -> bool:
+        return len(e.shape) == 2 and not names(e) <= shared
+
+    nodes = [n for eq in equations for n in walk(eq.rhs)]
+    # Sums of outer products are products over all of time and all sequences.
+    sums = {n for n in nodes if isinstance(n, Reduce) and _is_outer(n.body)}
+    own = [n for n in nodes if any(map(is_own, (n, *n.operands)))]
+    summed = sums | {n.body for n in sums}
+    own = [n for n in own if n not in summed]
+    multiplied = any(isinstance(n, Call) and n.op == "matmul" for n in own)
+    return multiplied and sum(map(_weight, own)) >= SHARE * total(program)
+
+
+def _is_outer(e: Expr) -> bool:
+    return isinstance(e, Call) and e.op == "outer"
 
 
 def over_pairs(program: Program) -> bool:

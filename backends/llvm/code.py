@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from unfold.collecting import uncollected
 from unfold.later import Later
-from unfold.plan import Plan, copies, hoist, parts, retime, settle, steady
+from unfold.plan import Plan, copies, factors, hoist, parts, retime, settle, steady
 from unfold.program import Program
 
 from . import choose, crew, cutting, jit, lanes, solving, tiles
@@ -90,7 +90,7 @@ def kernel(
 
 def source(program: Program, dtype: str, threads: int, sum_adjoints: bool) -> Source:
     """The plan of a program, for the kind of code that suits it."""
-    program = steady(settle(program))
+    program = steady(factors(settle(program)))
     small = choose.is_small(program)
     made = choose.arranged(program if small else retime(hoist(copies(parts(program)))), small)
     return Source(made, small, dtype, threads, sum_adjoints)

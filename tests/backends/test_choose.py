@@ -29,7 +29,7 @@ def gradient(name: str, **sizes: int) -> Any:
         ("deep_stack", {"H": 16, "K": 4}, True, False),
         ("causal_attention", {"D": 16, "P": 16, "Q": 16, "K": 8}, True, False),
         # Step by step: the rows of loops are the sequences.
-        ("delta_net", {"D": 9, "P": 9, "K": 4}, False, False),
+        ("jordan", {"D": 16, "H": 32, "K": 8}, False, False),
         # Too large in any case.
         ("ntm", {"D": 8, "H": 16, "M": 8, "K": 4}, True, False),
     ],
@@ -41,3 +41,26 @@ def test_equations_of_few_instructions_at_pairs_are_kept_in_registers(
     assert choose.total(made.program) > choose.UNROLLED
     assert choose.over_pairs(made.program) == pairs
     assert made.kernel.facts.small == small
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "own"),
+    [
+        # Fast weights, matrix states, and a reservoir that is data.
+        ("titans", {"D": 8, "P": 8}, True),
+        ("mlstm", {"D": 8, "P": 8, "V": 8}, True),
+        ("delta_net", {"D": 9, "P": 9, "K": 4}, True),
+        ("echo_state", {"D": 8, "H": 16, "K": 4}, True),
+        # Matrices that all sequences share; a maximum along rows; a search.
+        ("elman", {"D": 8, "H": 16, "K": 4}, False),
+        ("viterbi", {"K": 8, "M": 16}, False),
+        ("sinkhorn", {"N": 8, "M": 8, "D": 8}, False),
+    ],
+)
+def test_matrices_of_each_sequence_are_kept_in_registers(
+    name: str, sizes: dict[str, int], own: bool
+) -> None:
+    made = gradient(name, **sizes)
+    assert choose.UNROLLED < choose.total(made.program) <= choose.OWN * choose.UNROLLED
+    assert choose.is_about_own_matrices(made.program) == own
+    assert made.kernel.facts.small == own

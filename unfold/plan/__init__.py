@@ -8,6 +8,7 @@ from __future__ import annotations
 from .accumulate import accumulate
 from .build import build as plan
 from .copies import copies
+from .factors import factors
 from .fuse import fuse
 from .hoist import hoist, steady
 from .interchange import interchange
@@ -20,5 +21,5 @@ from .split import split
 from .verify import PlanError, verify
 
 __all__ = ["Buffer", "Loop", "Node", "Plan", "PlanError", "Result", "Statement", "accumulate",
-           "copies", "fuse", "hoist", "interchange", "parts", "peel", "plan", "retime", "settle",
-           "split", "statements", "steady", "verify"]  # fmt: skip
+           "copies", "factors", "fuse", "hoist", "interchange", "parts", "peel", "plan", "retime",
+           "settle", "split", "statements", "steady", "verify"]  # fmt: skip

@@ -58,8 +58,9 @@ def product(te: TileEmitter, op: Product) -> None:
     c = _result(op, op.target)
     d = None if op.start is None else _result(op, op.start)
     # One matrix and a vector in each row: the rows' vectors are the left matrix of a product.
-    # Elsewhere, a vector goes to the left if that puts the matrix's rows in a line.
-    if b.columns == 1 and a.rows > 1 and (op.left.shared or a.down == 1):
+    # With a matrix in each row, the vector goes to the left too: as a matrix of one column it would
+    # be the right side of a product of numbers.
+    if b.columns == 1 and a.rows > 1 and (op.left.shared or 1 in (a.down, a.right)):
         a, b, c = b.transposed, a.transposed, c.transposed
         d = None if d is None else d.transposed
     # Of two vectors, the one that all rows share goes to the right.
