@@ -138,6 +138,9 @@ def test_explain_tells_more_about_a_code(run: Run) -> None:
         2, "Error: there is no diagnostic E9999; did you mean E0722 or E0721?"
     )  # fmt: skip
     assert "a code stands in front of what `unfold check` says" in run("explain", "shapes")[2]
+    status, out, _ = run("explain", "pad")
+    assert status == 0
+    assert "pad(v, before, after, axis = 0)" in out
 
 
 # --- show and graph ---------------------------------------------------------------------------

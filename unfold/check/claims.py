@@ -29,6 +29,7 @@ def is_free(scope: Scope, name: t.Name) -> bool:
     """Whether a name is not taken yet; says so if it is."""
     text = name.text
     if text in CONSTANTS:
+        scope.lost |= {text}
         scope.report.error(
             "E0202", f"`{text}` is a constant of the language", (name.span, "choose another name")
         )

@@ -17,7 +17,7 @@ from .misfits import misfit
 from .operands import Hole, Value, as_type, is_literal, settled
 from .report import Failed, nearest, plural
 from .scope import Env
-from .spelling import ALIASES, CALLS, REDUCTIONS, SUGAR
+from .spelling import ALIASES, CALLS, FORMS, REDUCTIONS, SUGAR
 
 if TYPE_CHECKING:
     from .values import Reader
@@ -180,13 +180,14 @@ def _count(
     if not least <= have <= most:
         want = str(least) if least == most else f"{least} to {most}"
         name = node.function.text
-        form = CALLS.get(name, "")
-        letters = ("condition", "a", "b") if name == "where" else ("a", "b", "c")
-        for k, letter in enumerate(letters):
+        form, meaning = FORMS.get(name, (CALLS.get(name, ""), ""))
+        for k, letter in enumerate(("a", "b", "c")):
             form = form.replace(f"{{{k}}}", letter)
         if name in ("max", "min"):
             form, want = f"{name}(a, b)` or `{name}(v)", "1 or more"
         helps = [f"it is written `{form}`"] if form and "{" not in form else []
+        if helps and meaning:
+            helps = [f"{helps[0]}: {meaning}"]
         raise reader.report.error(
             "E0209",
             f"`{name}` takes {want} argument{'' if want == '1' else 's'}, here "

@@ -262,8 +262,16 @@ def _never(scope: Scope, d: Definition, gaps: list[Gap]) -> None:
         f"{elements} {verb} never defined",
         *labels,
         *[(place, words) for place, words in there if place not in taken][:MOST],
-        helps=[_give(d, name, span)],
+        helps=[_last(scope, d, name, shown) or _give(d, name, span)],
     )
+
+
+def _last(scope: Scope, d: Definition, name: str, shown: list[Gap]) -> str | None:
+    """What to say where `h[-1]` is written for the last element."""
+    if len(d.axes) == 1 and all(g.words == f"reads {name}[-1]" for g in shown):
+        last = scope.indices[d.axes[0]][1].compact()
+        return f"positions count from 1; the last element is `{name}[{last}]`"
+    return None
 
 
 def _union(scope: Scope, gaps: list[Gap]) -> tuple[Poly, Poly] | None:

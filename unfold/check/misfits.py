@@ -45,7 +45,7 @@ def misfit(
     if op == "matmul":
         return _product(reader, error, args, node, operands, env)
     if op in OPS and OPS[op].elementwise and all(a.shape is not None for a in args):
-        return _elementwise(reader, op, args, node, operands)
+        return _elementwise(reader, op, args, node, operands, env)
     if "integer" in str(error) or "int<" in str(error):
         return _integer(reader, op, error, args, operands)
     return reader.report.error(
@@ -149,7 +149,12 @@ def _shape_help(op: str, args: Sequence[Value], operands: Sequence[t.Expr]) -> l
 
 
 def _elementwise(
-    reader: Reader, op: str, args: Sequence[Value], node: t.Expr, operands: Sequence[t.Expr]
+    reader: Reader,
+    op: str,
+    args: Sequence[Value],
+    node: t.Expr,
+    operands: Sequence[t.Expr],
+    env: Env | None,
 ) -> Failed:
     """Two shapes that do not broadcast."""
     places = [k for k, a in enumerate(args) if a.shape]
@@ -164,6 +169,8 @@ def _elementwise(
     helps = []
     if op == "mul" and {len(a), len(b)} == {1, 2}:
         helps.append("a matrix product is written `@`")
+    elif meant := _products_meant(reader, operands, env):
+        helps += meant
     elif op in ("add", "sub") and len(a) == 2 and len(b) == 1 and a[0] == b[0]:
         helps.append(f"to add it to every column write `col({_short(operands[second])})`")
     return reader.report.error(
@@ -175,6 +182,20 @@ def _elementwise(
         notes=notes,
         helps=helps,
     )
+
+
+def _products_meant(reader: Reader, operands: Sequence[t.Expr], env: Env | None) -> list[str]:
+    """Products of elements below that may be meant as products of a matrix and a vector."""
+    found: list[str] = []
+    if env is None:
+        return found
+    for node in (n for o in operands for n in t.walk(o)):
+        if isinstance(node, t.Binary) and node.operator == "*":
+            a, b = (_quiet_shape(reader, o, env) for o in (node.left, node.right))
+            if a is not None and b is not None and len(a) == 2 and b == a[1:]:
+                product = f"`{_brackets(node.left)} @ {_brackets(node.right)}`"
+                found.append(f"`{node.span.text}` is a matrix; the matrix product is {product}")
+    return found
 
 
 def _origin(reader: Reader, values: Sequence[Value]) -> list[tuple[Any, str]]:

@@ -250,7 +250,9 @@ def _scalar(value: Value) -> Expr:
 def show(value: Value) -> str:
     """`real[H, D]`, for the words beside a caret."""
     if isinstance(value, Hole):
-        return "unknown"
+        return (
+            "unknown" if value.shape is None else f"{value.type or REAL}{show_shape(value.shape)}"
+        )
     if value.type == LITERAL:
         return "a number" if value.shape == () else f"numbers{show_shape(value.shape)}"
     return f"{value.type}{show_shape(value.shape)}"

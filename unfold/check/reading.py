@@ -14,8 +14,11 @@ from .shapes import piece_value
 from .values import Reader
 
 
-def settle_shapes(scope: Scope) -> None:
-    """Report sizes and shapes that could not be found; what needs them is silent from now on."""
+def settle_shapes(scope: Scope) -> list[Piece]:
+    """Report sizes and shapes that could not be found; what needs them is silent from now on.
+
+    Returns the pieces in which there is a mistake whatever the unknown shapes are.
+    """
     settle_indices(scope)
     for instance in scope.instances.values():
         if not instance.broken:
@@ -28,6 +31,7 @@ def settle_shapes(scope: Scope) -> None:
             else:
                 d.shapeless = True
     scope.report.muted += 1
+    mistaken = [p for d in unknown for p in d.pieces if _is_mistaken(scope, p)]
     failed = True
     while failed:
         # A mistake in an equation explains an unknown shape, and those that follow from it.
@@ -38,15 +42,19 @@ def settle_shapes(scope: Scope) -> None:
     left = [d for d in unknown if not d.shapeless]
     if left:
         _no_shape(scope, left)
+    return mistaken
 
 
 def _has_mistake(scope: Scope, d: Definition) -> bool:
-    for piece in d.pieces:
-        if piece.copy_of is None:
-            try:
-                piece_value(Reader(scope, final=False), piece)
-            except (Failed, sizes.Unsolved):
-                return True
+    return any(_is_mistaken(scope, piece) for piece in d.pieces)
+
+
+def _is_mistaken(scope: Scope, piece: Piece) -> bool:
+    if piece.copy_of is None:
+        try:
+            piece_value(Reader(scope, final=False), piece)
+        except (Failed, sizes.Unsolved):
+            return True
     return False
 
 
@@ -72,8 +80,11 @@ def _beginning(d: Definition) -> str:
     return f"{d.name}[{', '.join(['0', *d.axes[1:]])}]" if d.axes else d.name
 
 
-def read_all(scope: Scope) -> None:
-    """Read every right-hand side with all shapes known, and report what does not fit."""
+def read_all(scope: Scope, mistaken: list[Piece]) -> None:
+    """Read every right-hand side with all shapes known, and report what does not fit.
+
+    Of what is ``mistaken`` something is said in any case.
+    """
     for instance in scope.instances.values():
         matching.check_arguments(scope, instance)
     for d in list(scope.definitions.values()):
@@ -81,7 +92,26 @@ def read_all(scope: Scope) -> None:
             continue
         for piece in d.pieces:
             if piece.copy_of is None:
+                before = len(scope.report.found)
                 _read(scope, d, piece)
+                if len(scope.report.found) == before and any(p is piece for p in mistaken):
+                    _read_with_holes(scope, piece)
+
+
+def _read_with_holes(scope: Scope, piece: Piece) -> None:
+    """Report a mistake that a last reading does not come to, because the piece reads what is of
+    unknown shape: in `W * x[t] + U @ h[t-1] + b` its own variable, whose shape the mistake hides.
+    """
+    silent = [d for d in scope.definitions.values() if d.shapeless]
+    for d in silent:
+        d.shapeless = False
+    try:
+        piece_value(Reader(scope, final=False), piece)
+    except (Failed, sizes.Unsolved):
+        pass
+    finally:
+        for d in silent:
+            d.shapeless = True
 
 
 def _read(scope: Scope, d: Definition, piece: Piece) -> None:

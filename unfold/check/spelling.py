@@ -169,6 +169,37 @@ SUGAR: dict[str, str] = {
     "int": "an integer literal that stays an integer",
 }
 
+#: Functions whose arguments no name tells: how they are written, and what they are.
+FORMS: dict[str, tuple[str, str]] = {
+    "pad": ("pad(v, before, after, axis = 0)", "v with so many zeros before and after it"),
+    "scatter": ("scatter(v, i, n, axis = 0)", "n components, or rows: v at i, and zeros elsewhere"),
+    "onehot": ("onehot(i, K)", "K components: 1 at the integer i, and zeros elsewhere"),
+    "clip": ("clip(x, low, high)", "x, but at least low and at most high"),
+    "where": ("where(condition, a, b)", "a where the condition holds, b elsewhere"),
+    "reshape": ("reshape(v, [H, D])", "the components of v, row by row, in another shape"),
+    "broadcast": ("broadcast(a, [H, D])", "a, repeated to this shape"),
+    "cross_entropy": ("cross_entropy(logits, i)", "-log_softmax(logits)[i], for an integer i"),
+    "leaky_relu": (
+        "leaky_relu(x, slope)",
+        "x, and slope * x where x < 0; the slope is 0.01 if left out",
+    ),
+    "logit": ("logit(p)", "log(p / (1 - p))"),
+    "outer": ("outer(u, v)", "the matrix of the products u[i] * v[j]"),
+    "solve": ("solve(A, b)", "x with A @ x = b; b is a vector, or a matrix of columns"),
+    "split": ("a, b = split(v, 2)", "equal parts of v along its first axis, one for each name"),
+    "col": ("col(v)", "a vector as a matrix of one column"),
+    "row": ("row(v)", "a vector as a matrix of one row"),
+    "eye": ("eye(n)", "the identity matrix of n rows"),
+    "diag": ("diag(v)", "the matrix with v on its diagonal"),
+    "logdet": ("logdet(A)", "log |det A|"),
+    "cholesky": ("cholesky(A)", "the lower factor L of A = L @ L', for the symmetric part of A"),
+    "detach": ("detach(x)", "x, through which no derivative passes"),
+    "norm": ("norm(v)", "sqrt(sum(v ** 2))"),
+    "var": ("var(v, axis = 0)", "mean((v - mean(v)) ** 2); of all components without an axis"),
+    "concat": ("concat(A, B, axis = 1)", "side by side along an axis; `[A; B]` along axis 0"),
+    "mod": ("mod(a, b)", "what is left of a / b, with the sign of b"),
+}
+
 #: Reductions over indices.
 REDUCTIONS: tuple[str, ...] = ("sum", "mean", "max", "min", "logsumexp", "softmax")
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..api import bindings
+from ..check.spelling import FORMS
 from ..program import Program
 from ..show import equation_text, to_latex, to_rec
 from ..stages import STAGES, Request, show
@@ -131,8 +132,14 @@ def _parts(program: Program) -> dict[str, Any]:
 @click.argument("code")
 @json_option
 def explain_command(code: str, as_json: bool) -> None:
-    """Say more about a diagnostic, with an example and its cure."""
+    """Say more about a diagnostic, with an example and its cure; or about a function."""
     entry = CODES.get(code.upper())
+    if entry is None and code in FORMS:
+        form, meaning = FORMS[code]
+        print_json({"form": form, "meaning": meaning}) if as_json else click.echo(
+            f"{form}\n\n    {meaning}"
+        )
+        return
     if entry is None:
         near = difflib.get_close_matches(code.upper(), CODES, 3, 0.7) or _neighbours(code.upper())
         meant = f"did you mean {' or '.join(near)}?" if near else (
