@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unfold.domain import Domain
-from unfold.expr import Ref
+from unfold.expr import Ref, Type
 from unfold.poly import Poly
 
 symbols = st.sampled_from(["t", "s", "T"])
@@ -51,7 +51,7 @@ def test_remembered_results_are_those_of_arithmetic(
 def test_copies_and_pickles_are_the_same_object() -> None:
     domain = Domain.range("t", 1, Poly.symbol("T") - 2)
     read = Ref("h", (Poly.symbol("t") - 1,))
-    for value in (domain, read, domain.constraints[0]):
+    for value in (domain, read, read.type, Type("int", Poly.const(3)), domain.constraints[0]):
         assert pickle.loads(pickle.dumps(value)) is value
         assert copy.deepcopy(value) is value
 

@@ -93,6 +93,22 @@ def test_what_an_edge_says_of_a_time_is_asked_once(monkeypatch: pytest.MonkeyPat
     assert asked <= many
 
 
+def test_an_order_that_is_known_is_not_looked_for_again() -> None:
+    """Stages that change nothing ask again; with other equations or lengths it is another one."""
+    chain = (
+        equation("h", ("t",), full("t"), ref("h", t - 1) * 2.0),
+        equation("h", ("t",), at(0), Const(3.0)),
+    )
+    first = schedule(program(*chain)).nodes
+    assert schedule(program(*chain)).nodes is first
+    assert schedule(program(*chain[::-1])).nodes is not first
+    longer = program(*chain).with_(minimum={"T": 5})
+    assert schedule(longer).nodes is not first
+    bad = equation("g", ("t",), full("t"), ref("g", t) * 2.0)
+    for _ in range(2):
+        assert failure(bad).args
+
+
 # --- orders that exist ------------------------------------------------------------------------
 
 

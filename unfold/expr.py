@@ -31,8 +31,8 @@ from .intern import Value
 from .poly import Poly, PolyLike, Shape, ShapeError, broadcast
 
 
-@dataclass(frozen=True)
-class Type:
+@dataclass(frozen=True, eq=False)
+class Type(Value):
     """The type of a component: ``real``, ``bool``, or ``int`` (below ``bound`` if known)."""
 
     kind: str

@@ -25,14 +25,15 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 from .causality import CausalityError, explain
 from .dependence import Dependence, dependences, span
 from .domain import Domain
 from .poly import Poly
-from .program import Program
+from .program import Equation, Program
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,25 @@ def schedule(program: Program) -> Schedule:
 
     Raises `CausalityError` where an element would need itself, or where no loop order is found.
     """
-    edges = dependences(program)
-    order = _Order(program)
-    indices = {n: eq.indices for n, eq in enumerate(program.equations)}
-    return Schedule(program, order.nodes(indices, edges))
+    of = _Equations(program.equations, program.given, program.lengths, program)
+    return Schedule(program, _ordered(of))
+
+
+@dataclass(frozen=True)
+class _Equations:
+    """What an order depends on, and a program that has it."""
+
+    equations: tuple[Equation, ...]
+    given: Domain
+    lengths: tuple[str, ...]
+    program: Program = field(compare=False)
+
+
+@lru_cache(maxsize=8)  # several stages ask for the order of what none of them has changed
+def _ordered(of: _Equations) -> tuple[Node, ...]:
+    edges = dependences(of.program)
+    indices = {n: eq.indices for n, eq in enumerate(of.equations)}
+    return _Order(of.program).nodes(indices, edges)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from .units import Unit, Units
 Writer: TypeAlias = Callable[[Receiver | None], str]
 
 #: So many lines are worth a module of their own.
-_LINES = 400
+_LINES = 200
 #: The same for another thread that has nothing to do before the first one comes.
 _EARLY = 100
 #: The name of threads of `ahead`.

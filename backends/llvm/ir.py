@@ -103,10 +103,10 @@ _EXACT = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
 _NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "sdiv": 1, "udiv": 1, "shl": 0, "ashr": 0}
 
 
-#: The mark of functions that only pass addresses on, once in a call: see `Function.once`.
-COLD = "cold"
-#: How lines begin to compute something, or go round.
-_BUSY = re.compile(r" = (phi |f(?!reeze))")
+#: Marks of functions that only pass addresses on, see `Function.driving`.
+COLD, PLAIN = "cold", "noinline optnone"
+#: Arithmetic with numbers of the model.
+_ARITHMETIC = re.compile(r" = f(?!reeze)")
 
 
 class Line(str):
@@ -406,15 +406,17 @@ class Function:
         """Start a loop over ``lo..hi`` (inclusive); see `OpenLoop`."""
         return OpenLoop(self, lo, hi, direction, carried)
 
-    def once(self) -> str:
-        """The text of a function that runs once in a call.
+    def driving(self, loops: bool = False) -> str:
+        """The text of a function that runs once in a call, and calls others.
 
-        If it has neither loops nor arithmetic of its own, it is marked as `COLD`: the code for it
-        need not be good, but soon be there.
+        LLVM is told where it need not take care: of a function that computes nothing but places
+        (`PLAIN`, if it may be for a function with ``loops``), least of all if there is no loop in
+        it either (`COLD`).
         """
         lines = [line for block in (self.opening, *self.blocks) for line in block.lines]
-        if not any(map(_BUSY.search, lines)):
-            self.head = f"{self.head[:-1]}{COLD} {{"
+        if not any(map(_ARITHMETIC.search, lines)):
+            mark = (PLAIN if loops else "") if any(" = phi " in line for line in lines) else COLD
+            self.head = f"{self.head[:-1]}{mark} {{"
         return str(self)
 
     def __str__(self) -> str:

@@ -295,7 +295,7 @@ def _write_whole(f: Function) -> None:
     target = f.load("ptr", f.offset(owner, "i8", integer(data_offset())), 8)
     f.call_void(_COPY, target, source, size, integer(0, "i1"))
     f.ret()
-    f.module.add(f.once())
+    f.module.add(f.driving())
 
 
 _BLOCKS = [("ptr", "target", ""), ("ptr", "source", "")] + [

@@ -160,7 +160,8 @@ class Generator:
         te = self.emitter(f, shared)
         write(te)
         f.ret()
-        self.module.add(f.once())
+        # For a single sequence the steps of loops are so short that their own code counts.
+        self.module.add(f.driving(loops=not self.alone))
 
     def functions(self, name: str, parts: Sequence[Part]) -> list[str]:
         """As `function`, for code that is written part by part: functions to be called in order.
@@ -352,7 +353,7 @@ class Generator:
             f, lengths = self.entry("again")
             self.sequences(f, lengths)
             f.ret()
-            self.module.add(f.once())
+            self.module.add(f.driving())
         f, lengths = self.entry("program" if self.crew else "run")
         for name in ("shared", "pack"):
             f.call_void(name, f.args[0], *lengths, *lengths, integer(0), integer(1))
@@ -361,7 +362,7 @@ class Generator:
         else:
             self.sequences(f, lengths)
         f.ret()
-        self.module.add(f.once())
+        self.module.add(f.driving())
         if self.crew:
             self.module.add(pieces.entry(self))
             self.module.declared.pop(pieces.SHARE, None)
@@ -413,7 +414,7 @@ class Generator:
             self.module.declare("llvm.memset.p0.i64", "void", ["ptr", "i8", "i64", "i1"])
             f.call_void("llvm.memset.p0.i64", target, integer(0, "i8"), total, integer(0, "i1"))
             f.ret()
-            self.module.add(f.once())
+            self.module.add(f.driving())
         e.f.call_void("clear", self.field(e.f, "results", r.name), size)
 
 
