@@ -161,7 +161,11 @@ class TileEmitter(Loops):
             tile.env[op.index] = lo
             if op.whole:
                 with tile.portion(integer(0), total):
-                    self.ops(op.body)
+                    sums = [o for o in op.body if isinstance(o, Contract)]
+                    if len(sums) == len(op.body):
+                        products.contracts(self, sums)
+                    else:
+                        self.ops(op.body)
                 return
             size = SEARCHED if any(isinstance(o, Solve) for o in op.body) else PORTION
             portions = f.binary("sdiv", f.binary("add", total, integer(size - 1)), integer(size))

@@ -22,6 +22,7 @@ from ..indexing import Indexer
 from ..ir import Function, Module, Receiver, Value, integer
 from ..record import record
 from . import packing, pieces
+from .alongside import alongside
 from .arrange import arrange
 from .deliver import Deliverer
 from .emit import TileEmitter
@@ -123,6 +124,8 @@ class Generator:
             body, self.by_strips = in_strips(body, plan, self.stacker.members, not self.alone)
         sharing = Sharing(plan, self.summed, self.stacker.members, body)
         self.members = spaced(sharing.members, self.summed, formats.bytes("real"))
+        if not self.falling:
+            body = alongside(body)
         self.body_ops = body
         self.has_strips = any(isinstance(op, Strips) for op in body)
         self.rings = sharing.rings | dict.fromkeys(self.by_strips, STRIP)

@@ -168,6 +168,30 @@ def copy_start(
     loop.close()
 
 
+def contracts(te: TileEmitter, ops: Sequence[Contract]) -> None:
+    """Sums of outer products with one left factor, which is packed once for all."""
+    f, g, tile = te.f, te.generator, te.tile
+    u = as_left(ops[0].left)
+    pairs = [(as_left(op.right), as_right(op.target)) for op in ops]
+    N1, widths = u.columns, [v.columns for v, _ in pairs]
+    if (
+        len(ops) == 1
+        or any(m.view.pick is not None for m in (u, *(v for v, _ in pairs)))
+        or any(pieces.divided(g, max(N1, N2), min(N1, N2)) for N2 in widths)
+        or not gemm.shares_left(g.target, g.dtype, N1, widths)
+    ):
+        for op in ops:
+            contract(te, op)
+        return
+    operands = [tile.rows, tile.base(u.view), tile.row_distance(u.view)]
+    for v, c in pairs:
+        operands += [tile.base(v.view), tile.row_distance(v.view)]
+        operands += [tile.base(c.view), integer(c.down)]
+    work = g.scratch(f, gemm.outer_work(g.target, g.dtype, N1, *widths))
+    operands += [integer(not ops[0].fresh, "i1"), work]
+    gemm.outer_sums(f, g.target, g.dtype, N1, widths, operands)
+
+
 def contract(te: TileEmitter, op: Contract) -> None:
     """``target += sum over rows of outer(left, right)``."""
     f, g, tile = te.f, te.generator, te.tile
