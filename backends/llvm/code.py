@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 from unfold.collecting import uncollected
 from unfold.later import Later
-from unfold.plan import Plan, copies, factors, hoist, parts, retime, settle, steady
+from unfold.plan import (
+    Plan,
+    copies,
+    factors,
+    forward,
+    hoist,
+    parts,
+    retime,
+    settle,
+    steady,
+)
 from unfold.program import Program
 
 from . import choose, crew, cutting, jit, lanes, solving, tiles
@@ -92,7 +102,9 @@ def source(program: Program, dtype: str, threads: int, sum_adjoints: bool) -> So
     """The plan of a program, for the kind of code that suits it."""
     program = steady(factors(settle(program)))
     small = choose.is_small(program)
-    made = choose.arranged(program if small else retime(hoist(copies(parts(program)))), small)
+    if not small:
+        program = retime(hoist(copies(parts(forward(program)))))
+    made = choose.arranged(program, small)
     return Source(made, small, dtype, threads, sum_adjoints)
 
 

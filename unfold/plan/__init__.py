@@ -9,6 +9,7 @@ from .accumulate import accumulate
 from .build import build as plan
 from .copies import copies
 from .factors import factors
+from .forward import forward
 from .fuse import fuse
 from .hoist import hoist, steady
 from .interchange import interchange
@@ -21,5 +22,5 @@ from .split import split
 from .verify import PlanError, verify
 
 __all__ = ["Buffer", "Loop", "Node", "Plan", "PlanError", "Result", "Statement", "accumulate",
-           "copies", "factors", "fuse", "hoist", "interchange", "parts", "peel", "plan", "retime",
-           "settle", "split", "statements", "steady", "verify"]  # fmt: skip
+           "copies", "factors", "forward", "fuse", "hoist", "interchange", "parts", "peel", "plan",
+           "retime", "settle", "split", "statements", "steady", "verify"]  # fmt: skip

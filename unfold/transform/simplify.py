@@ -10,7 +10,7 @@ requires: nothing. What the user named keeps its name.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ..domain import Domain
 from ..expr import (
@@ -123,7 +123,7 @@ def _inline(program: Program) -> Program:
     }
     if not candidates:
         return program
-    inliner = _Inliner(program, candidates)
+    inliner = Inliner(program, candidates)
     return program.with_(
         equations=tuple(
             equation(e.name, e.indices, e.domain, inliner.expand(e.rhs, e.domain), e.span, e.solver)
@@ -177,13 +177,20 @@ def _occurrences(
             stack.extend((c, bound, nested) for c in node.operands)
 
 
-class _Inliner:
-    def __init__(self, program: Program, candidates: dict[str, list[Equation]]) -> None:
+class Inliner:
+    """Puts what variables stand for in the place of reads of them.
+
+    Args:
+        candidates: the equations of each.
+    """
+
+    def __init__(self, program: Program, candidates: Mapping[str, Sequence[Equation]]) -> None:
         self.program = program
         self.given = program.given
         self.candidates = candidates
 
     def expand(self, e: Expr, domain: Domain) -> Expr:
+        """An expression whose value is asked for on a domain."""
         if names(e).isdisjoint(self.candidates):
             return e
         if isinstance(e, Ref):
