@@ -8,24 +8,31 @@ requires: operations in their final order and place: nothing may join or move th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from .nodes import Contract, Op, Stretch, Strips
 
+#: Whether sums with a left factor of so many components gain, by those of the right factors.
+Gains: TypeAlias = Callable[[int, list[int]], bool]
 
-def alongside(ops: Sequence[Op]) -> tuple[Op, ...]:
+
+def alongside(ops: Sequence[Op], gains: Gains) -> tuple[Op, ...]:
     """The operations with neighbouring sums of this kind in one stretch, outside of loops and in
     strips."""
     result: list[Op] = []
     for op in ops:
         if isinstance(op, Strips):
-            op = replace(op, body=alongside(op.body))
+            op = replace(op, body=alongside(op.body, gains))
         last = result[-1] if result else None
         if isinstance(last, Stretch) and isinstance(op, Stretch) and _are_alike(last, op):
-            result[-1] = replace(last, body=(*last.body, *op.body))
-        else:
-            result.append(op)
+            both = replace(last, body=(*last.body, *op.body))
+            sums = [o for o in both.body if isinstance(o, Contract)]
+            if gains(sums[0].left.size, [o.right.size for o in sums]):
+                result[-1] = both
+                continue
+        result.append(op)
     return tuple(result)
 
 
@@ -38,4 +45,4 @@ def _are_alike(a: Stretch, b: Stretch) -> bool:
     )
 
 
-__all__ = ["alongside"]
+__all__ = ["Gains", "alongside"]

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from unfold.expr import REAL
 from unfold.plan import Buffer, Plan, Result
 
-from .. import jit
+from .. import gemm, jit
 from ..block import data_offset
 from ..elementwise import Formats
 from ..facts import Variant
@@ -38,6 +38,7 @@ from .strips import bits, extent, in_strips
 from .tile import Storage, Tile
 from .unequal import Unequal, side_by_side
 from .walking import over_pairs
+from .zeros import without_zeros
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ class Generator:
         sharing = Sharing(plan, self.summed, self.stacker.members, body)
         self.members = spaced(sharing.members, self.summed, formats.bytes("real"))
         if not self.falling:
-            body = alongside(body)
+            body = alongside(body, partial(gemm.shares_left, self.target, self.dtype))
+            body = without_zeros(body, plan, self.stacker.members)
         self.body_ops = body
         self.has_strips = any(isinstance(op, Strips) for op in body)
         self.rings = sharing.rings | dict.fromkeys(self.by_strips, STRIP)
