@@ -14,6 +14,7 @@ from unfold.backends import llvm
 from unfold.backends.llvm import choose, gemm, ir, jit
 from unfold.backends.llvm.body import BOOL, INT, POINTER, VOID, Body, define
 from unfold.backends.llvm.facts import Variant
+from unfold.backends.llvm.gemm import outer
 from unfold.backends.llvm.gemm.tiling import tiling
 from unfold.check import elaborate
 from unfold.transform import adjoint
@@ -86,15 +87,18 @@ def test_sums_of_one_left_matrix_have_the_bits_of_each_alone(
     assert np.isnan(work[size:]).all()
 
 
-def test_what_does_not_stay_in_the_cache_together_is_summed_alone() -> None:
-    target = jit.host().narrow(32)
-    shares = gemm.shares_left
-    assert shares(target, "float32", 512, [64, 128])
-    assert not shares(target, "float32", 1024, [256, 256])
-    assert not shares(target, "float32", 2048, [512, 512])
+@pytest.mark.parametrize("vector", WIDTHS)
+def test_what_does_not_stay_in_the_cache_together_is_summed_alone(vector: int) -> None:
+    target = jit.host().narrow(vector)
+    t = tiling(target, "float32")
+    room = outer.PANELS_BYTES[t.vectors] // (t.terms * t.itemsize)
+    wide = 2 * t.columns
+    most = room // wide
+    assert gemm.shares_left(target, "float32", 512, [wide] * most)
+    assert not gemm.shares_left(target, "float32", 512, [wide] * (most + 1))
     # A left matrix with few columns, or a right one of a single panel, is not packed.
-    assert not shares(target, "float32", 16, [64, 128])
-    assert not shares(target, "float32", 512, [8, 128])
+    assert not gemm.shares_left(target, "float32", 16, [wide])
+    assert not gemm.shares_left(target, "float32", 512, [t.columns, wide])
 
 
 # Both weights' gradients are sums with one left factor; in the second model the terms of the first
@@ -133,9 +137,12 @@ def _joined(text: str, ragged: bool = False, **sizes: int) -> list[str]:
     return [n for n in names if "_" in n]
 
 
-def test_the_gradients_of_an_elman_networks_weights_share_their_left_factor() -> None:
-    assert _joined(MODELS["elman"], D=40, H=50) == ["unfold.outer.f32.50x40_50"]
-    assert _joined(MODELS["elman"], D=40, H=50, ragged=True) == []
+def test_the_gradients_of_an_elman_networks_weights_share_their_left_factor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outer, "PANELS_BYTES", {2: 2**30, 4: 2**30})
+    assert _joined(MODELS["elman"], D=70, H=80) == ["unfold.outer.f32.80x70_80"]
+    assert _joined(MODELS["elman"], D=70, H=80, ragged=True) == []
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

@@ -13,7 +13,8 @@ import pytest
 
 import unfold
 from tests.backends.test_stock import EDITED, MODEL, SIZES, gradient
-from unfold.backends.llvm import cutting, foresight, generating, jit
+from unfold.backends.llvm import cutting, foresight, generating, ir, jit
+from unfold.backends.llvm.gemm import outer
 from unfold.backends.llvm.machine import llvm_version
 from unfold.backends.llvm.stock import Stock
 
@@ -62,6 +63,19 @@ def test_products_with_one_vector_are_one_product() -> None:
         (40, 40, True, True),
         (80, 8, True, False),
     ]
+
+
+def test_gradients_of_weights_that_share_their_left_factor_are_foreseen_as_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """U and W are terms of one sum, R and V of others."""
+    monkeypatch.setattr(outer, "PANELS_BYTES", {2: 2**30, 4: 2**30})
+    module = ir.Module(jit.host())
+    text = GATES.replace("tanh(V @ x[t])", "tanh(V @ (2 * x[t]))")
+    program = unfold.loads(text).program.bind({"D": 70, "H": 80}, {})
+    foresight.gradients(module, "float32", program)
+    sums = {n.removeprefix("unfold.outer.f32.") for n in module.defined if ".outer." in n}
+    assert sums == {"80x70_80", "80x70", "80x3"}
 
 
 @pytest.mark.parametrize(

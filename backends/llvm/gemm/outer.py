@@ -17,8 +17,8 @@ from .tiling import ROWS, Panel, Tiling, tiling
 PACK_FROM = 24
 #: Bytes of the slices of A that all panels of B pass over: they stay in the second-level cache.
 SLICES_BYTES = 96 * 1024
-#: Up to so many bytes of packed panels of B do so beside them.
-PANELS_BYTES = 384 * 1024
+#: Up to so many bytes of packed panels of B do so beside them, by the vectors of a panel.
+PANELS_BYTES = {2: 384 * 1024, 4: 768 * 1024}
 #: Rows of A from so many bytes on are many enough to have left the caches when they are summed.
 FAR = 1024
 
@@ -43,7 +43,7 @@ def shares_left(target: HostTarget, dtype: str, N1: int, N2: Sequence[int]) -> b
     """
     t = tiling(target, dtype)
     padded = sum(p.padded for n in N2 for p in t.panels(n))
-    stay = t.terms * padded * t.itemsize <= PANELS_BYTES
+    stay = t.terms * padded * t.itemsize <= PANELS_BYTES[t.vectors]
     return stay and all(_is_sliced(t, N1, n) for n in N2)
 
 

@@ -172,6 +172,7 @@ def contracts(te: TileEmitter, ops: Sequence[Contract]) -> None:
     """Sums of outer products with one left factor, which is packed once for all."""
     f, g, tile = te.f, te.generator, te.tile
     u = as_left(ops[0].left)
+    ops = sorted(ops, key=lambda op: op.right.size)  # so is what is foreseen
     pairs = [(as_left(op.right), as_right(op.target)) for op in ops]
     N1, widths = u.columns, [v.columns for v, _ in pairs]
     if (

@@ -105,8 +105,10 @@ def _guarded(op: Op, loop: Repeat, zeros: Mapping[str, Zero]) -> Op:
 
 
 def _beyond(
-    views: Sequence[View], index: str,
-    ranges: Sequence[tuple[tuple[Poly, ...], tuple[Poly, ...]]], zeros: Mapping[str, Zero],
+    views: Sequence[View],
+    index: str,
+    ranges: Sequence[tuple[tuple[Poly, ...], tuple[Poly, ...]]],
+    zeros: Mapping[str, Zero],
 ) -> Zero | None:
     """At which end of the ranges of an index a view is of a zero, if there it is."""
     for v in views:
