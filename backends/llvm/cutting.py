@@ -26,7 +26,8 @@ from .units import Unit, Units
 #: Writes a module and returns its text; a receiver gets functions as soon as they are there.
 Writer: TypeAlias = Callable[[Receiver | None], str]
 
-#: So many lines are worth a module of their own.
+#: So many lines are worth a module of their own. Another thread waits for the first ones; later
+#: ones have up to twice as many, since LLVM takes its time to begin with each.
 _LINES = 200
 #: The same for another thread that has nothing to do before the first one comes.
 _EARLY = 100
@@ -126,7 +127,7 @@ class Cutter:
     def __init__(self, stock: Stock, lines: int, send: Callable[[Unit, bool, bool], None]) -> None:
         self.stock = stock
         self.taken: list[Part | Promise] = []
-        self._send = send
+        self._send, self._lines = send, lines
         self._own, self._cold = Units(lines), Units(lines)
         self._common = Units(lines, "weak_odr hidden")
         self._declared: dict[str, str] = {}
@@ -157,6 +158,7 @@ class Cutter:
         own = {**self._cold.known, **self._own.known}
         unit = units.take({**self._declared, **self._common.known, **own})
         self._send(unit, units is self._common, units is self._cold)
+        units.lines = min(units.lines + self._lines // 8, 2 * self._lines)
 
 
 def settle() -> None:
