@@ -38,6 +38,7 @@ def shape(body: str, name: str, head: str = "model m(D, H, K):") -> str:
         ("h[0] = n[1]\nh[t] = mod(h[t-1] + n[t], K)", "int<K>"),
         ("h[T] = argmax(x[T])\nh[t] = table[t+1][h[t+1]] for t < T\n"
          "table[t] = [argmax(x[t]), argmax(2 * x[t])]", "int"),
+        ("h[0] = 0\nh[t] = where(b[t], h[t-1], mod(n[t] + n[t], 3))", "int<3>"),
         ("h[0] = true\nh[t] = h[t-1] and b[t]", "bool"),
         ("h[0] = int(0)\nh[t] = h[t-1] + 1", "int"),
         ("h[0] = 0\nh[t] = h[t-1] + 1", "real"),
