@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import unfold
-from unfold.backends.llvm.kernel import Kernel
 from unfold.backends.llvm.slots import Slot
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -131,16 +130,27 @@ def test_what_depends_on_where_a_segment_lies_is_computed_for_each(
     agrees(unfold.loads(text), calls, {"H": 20}, x=x)
 
 
-def test_storages_go_back_when_a_series_ends() -> None:
-    fn = unfold.compile(EXAMPLES / "lstm.rec", D=3, H=24, K=2, checkpoint=4)
+@pytest.mark.parametrize("batch", [None, 3])
+@pytest.mark.parametrize(("steps", "size"), [(20, 4), (19, 4), (20, 7), (3, 100)])
+def test_storages_go_back_when_a_series_ends_and_are_those_of_the_bill(
+    steps: int, size: int, batch: int | None
+) -> None:
+    fn = unfold.compile(EXAMPLES / "lstm.rec", D=3, H=24, K=2, checkpoint=size)
     rng = np.random.default_rng(1)
-    given: dict[str, Any] = {"x": rng.normal(size=(20, 3)), "target": rng.normal(size=(20, 2))}
+    lead = () if batch is None else (batch,)
+    given: dict[str, Any] = {
+        "x": rng.normal(size=(*lead, steps, 3)), "target": rng.normal(size=(*lead, steps, 2))
+    }  # fmt: skip
+    told = dict(fn.memory(T=steps, B=batch).work)
     kernel: Any = fn.compiler.gradient(tuple(fn.params), ("loss",)).kernel
     for _ in range(3):
         fn.value_and_grad(fn.init(), **given)
-        for _, sweep in kernel.sweeps.values():
-            assert isinstance(sweep, Kernel)
-            assert all(len(idle) == 1 for idle in sweep._pool.values())
+        idle = [s for _, k in kernel.sweeps.values() for found in k._pool.values() for s in found]
+        held = sum(slot.nbytes for slot in idle)
+        spare = sum(64 * (len(slot.entry.image.record.work) + 1) for slot in idle)
+        assert 0 <= held - (sum(told.values()) - told["borders"]) <= spare
+    # Steps 0..T are one more than T.
+    assert told["borders"] == -(-(steps + 1) // size) * 2 * 24 * 8 * (batch or 1)
 
 
 def test_a_failure_in_a_segment_leaves_the_function_as_it_was() -> None:

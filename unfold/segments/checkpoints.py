@@ -38,12 +38,14 @@ def checkpointed(
     Raises:
         InputError: an equation that prevents it, unless ``how`` is ``"auto"``.
     """
-    if how != "auto":
-        return Swept(cut(retime(program)), compile, int(how), dtype)
     try:
         made = cut(retime(program))
-    except InputError:
-        return compile(program, "")
+    except InputError as error:
+        if how == "auto":
+            return compile(program, "")
+        raise InputError(f'{error}\ncheckpoint=None and "auto" keep all of its states') from None
+    if how != "auto":
+        return Swept(made, compile, int(how), dtype)
     return Either(compile(program, ""), Swept(made, compile, None, dtype))
 
 

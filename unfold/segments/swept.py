@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import ceil, sqrt
 from operator import sub
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..plan.build import results_of
 from ..program import Program, Var
 from .kernel import Backend
+from .levels import BACKWARD, direction
 from .parts import Cut
 from .run import Run
 from .totals import TIME
@@ -22,8 +23,8 @@ Array = NDArray[Any]
 #: The states of a segment take at least so many bytes. What a segment costs beside its steps (a
 #: call, gradients added up) is a few hundredths of the time then; and on the way back its states
 #: are still near, in a cache that has room for them. Segments of 1 to 2 MiB took the least time for
-#: networks of 64 units, those of 8 MiB up to a seventh more.
-PORTION = 3 * 2**19
+#: networks of 64 units, those of 8 MiB up to an eighth more.
+PORTION = 2**21
 #: A segment has at least so many rows (steps of each sequence): adding up the gradients of large
 #: weights takes as long as some steps of one sequence do.
 ROWS = 256
@@ -92,12 +93,21 @@ class Swept:
     ) -> dict[str, int]:
         """The bytes of each storage that a call needs beside its arguments and results.
 
-        Those of a segment, ``borders`` for the states at all borders, and ``gathered`` for the
-        totals of a segment. Sequences of unequal lengths are counted as if all had the greatest.
+        Those of a segment and of the last one, if that is shorter, and ``borders`` for the states
+        at all borders. Sequences of unequal lengths are counted as if all had the greatest.
         """
         steps = self.steps(lengths, batch)
         first, last = self.made.first.evaluate(lengths), self.made.last.evaluate(lengths)
-        found = self.segment(lengths, batch, steps)
+        whole, rest = divmod(last - first + 1, steps)
+        # A sweep forward that has no result ends before the last segment.
+        to_the_end = [
+            n for n, (s, _) in self.sweeps.items() if s.returns or direction(n) == BACKWARD
+        ]
+        several = whole + (rest > 0) > 1
+        found = self.segment(lengths, batch, steps, None if several else to_the_end)
+        if rest:
+            for name, size in self.segment(lengths, batch, rest, to_the_end).items():
+                found[name] += size
         found["borders"] = self.border(lengths, batch) * -((first - last - 1) // steps)
         return found
 
@@ -105,12 +115,20 @@ class Swept:
         """How many sequences of one length have storages at once: the borders are of all."""
         return 1 if batch is None else batch
 
-    def segment(self, lengths: Mapping[str, int], batch: int | None, steps: int) -> dict[str, int]:
-        """The bytes of each storage of all sweeps over one segment."""
+    def segment(
+        self,
+        lengths: Mapping[str, int],
+        batch: int | None,
+        steps: int,
+        sweeps: Collection[int] | None = None,
+    ) -> dict[str, int]:
+        """The bytes of each storage of all sweeps (or some, by number) over one segment."""
         found: dict[str, int] = {}
         own = {**lengths, self.made.start: self.made.first.evaluate(lengths)}
         own[self.made.count] = steps
-        for sweep, kernel in self.sweeps.values():
+        for number, (sweep, kernel) in self.sweeps.items():
+            if sweeps is not None and number not in sweeps:
+                continue
             # Every sweep's kernel keeps its storages between its calls.
             needed = {n: own[n] for n in sweep.program.lengths}
             for name, size in kernel.workspace(needed, batch).items():
