@@ -232,9 +232,9 @@ def _kind(op: str, args: Sequence[Value], attrs: dict[str, Any]) -> Type | None:
     if op == "where":
         # A choice between what is known and what is not is what is known: `n[t] = where(c, n[t-1],
         # mod(k[t], 3))` has the bound of the remainder.
-        told = [a.type for a in args[1:] if a.type is not None and not is_literal(a)]
-        if len(told) == 1:
-            return told[0]
+        known = [a.type for a in args[1:] if a.type is not None and not is_literal(a)]
+        if len(known) == 1:
+            return known[0]
     dummies = tuple(_scalar(a) for a in args)
     try:
         _, kind = OPS[op].infer(dummies, attrs)
