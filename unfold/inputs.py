@@ -166,6 +166,7 @@ def bind(
     arrays = {n: _array(sig, sig.specs[n], params[n]) for n in sig.params}
     arrays |= {n: _array(sig, sig.specs[n], given[n]) for n in sig.inputs}
     batch = _batch(sig, arrays, lengths)
+    _shapes(sig, arrays, batch, None)
     found = _lengths(sig, arrays, batch, stated)
     _shapes(sig, arrays, batch, found)
     ragged = _ragged(sig, lengths, batch, found)
@@ -501,15 +502,21 @@ def _wrong_shape(s: Spec, array: Array, batch: bool) -> InputError:
 
 
 def _shapes(
-    sig: Signature, arrays: Mapping[str, Array], batch: int | None, lengths: Mapping[str, int]
+    sig: Signature,
+    arrays: Mapping[str, Array],
+    batch: int | None,
+    lengths: Mapping[str, int] | None,
 ) -> None:
+    """Compare shapes; without ``lengths`` what is known before them, so that an array that lies on
+    its side is not believed when it tells a length."""
     for name, s in sig.specs.items():
-        shape = tuple(d.evaluate(lengths) for d in s.dims)
         own = arrays[name].shape
         if s.role == "input" and batch is not None:
             own = own[1:]
-        if own != shape:
-            raise _wrong_shape(s, arrays[name], batch=False)
+        for count, d in zip(own, s.dims, strict=True):
+            wanted = d.constant if lengths is None else d.evaluate(lengths)
+            if wanted is not None and count != wanted:
+                raise _wrong_shape(s, arrays[name], batch=False)
 
 
 def _values(sig: Signature, s: Spec, array: Array, batch: int | None) -> None:

@@ -372,3 +372,17 @@ model noisy:
     ):
         with pytest.raises(unfold.InputError, match="a seed is a whole number from 0 on"):
             call()
+
+
+def test_an_array_on_its_side_is_the_culprit() -> None:
+    """Also where it would tell the others a length."""
+    fn = unfold.compile(
+        "model m(D):\n    input x[t]: real[D]\n    input y[t]: real\n    param w: real[D] = 1\n"
+        "    z[t] = w @ x[t] + y[t]\n    output z[t]\n",
+        D=2,
+    )
+    x, y = np.ones((5, 2)), np.ones(5)
+    with pytest.raises(unfold.InputError, match=r"x: expected real\[T, D\] with D = 2; got"):
+        fn(fn.init(0), x=x.T, y=y)
+    with pytest.raises(unfold.InputError, match=r"x: .*; got an array of shape \(3, 2, 5\)"):
+        fn(fn.init(0), x=np.ones((3, 2, 5)), y=np.ones((3, 5)))

@@ -343,6 +343,15 @@ def test_the_command_line_itself_may_be_wrong(run: Run, tmp_path: Path) -> None:
         assert "Error:" in err
 
 
+def test_an_array_of_another_name_is_told_before_the_sizes_that_it_does_not_tell(
+    run: Run, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "d.npz", X=np.ones((4, 2)), y=np.ones((4, 3)))
+    status, _, err = run("run", ELMAN, "--data", tmp_path / "d.npz")
+    assert status == 1
+    assert "elman has no input X; did you mean `x`?" in err
+
+
 def test_unknown_names_end_with_1(run: Run) -> None:
     for args, said in (
         (["show", ELMAN, "--adjoint", "--wrt", "q"], "q is not a real input"),

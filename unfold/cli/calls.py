@@ -12,6 +12,8 @@ from ..api import compile
 from ..errors import InputError
 from ..function import Function
 from ..gradcheck import GradCheck, cells, grad_check
+from ..inputs import listed, nearest
+from ..program import Program
 from ..sizes import inferred_sizes
 from .common import (
     ArraysPath,
@@ -212,6 +214,8 @@ class CallOptions:
             self.lengths = self.inputs.pop("lengths", None)
         stated = {n: v for n, v in sizes.items() if n not in program.lengths}
         known = inferred_sizes(program, {**self.params, **self.inputs}, stated)
+        if not known.keys() >= set(program.sizes):
+            _familiar(program, self.inputs)  # an array that is not read tells no size
         self.function: Function = compile(
             program, backend=backend, dtype=dtype, threads=threads, sizes=known
         )
@@ -222,6 +226,16 @@ class CallOptions:
         if params is None and data is None and program.inputs:
             names = ", ".join(v.name for v in program.inputs)
             raise InputError(f"{program.name} has inputs ({names}): give them with --data")
+
+
+def _familiar(program: Program, arrays: Mapping[str, Any]) -> None:
+    """Raise `InputError` for an array that the model does not read."""
+    own = [v.name for v in program.inputs]
+    for name in arrays:
+        if name not in (*own, *program.lengths):
+            hint = nearest(name, [n for n in own if n not in arrays])
+            hint = hint or (f"; its inputs are {listed(own)}" if own else "; it has no inputs")
+            raise InputError(f"{program.name} has no input {name}{hint}")
 
 
 def _summary(arrays: Mapping[str, Any], output: str | None) -> None:
