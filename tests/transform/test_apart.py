@@ -85,8 +85,25 @@ model table(K, V):
     loss = sum(s[T] ** 2)
     minimize loss
 """
-TEXTS = {"trajectory": (TRAJECTORY, {"H": 3}), "covariance": (COVARIANCE, {"N": 3}),
-         "stock": (STOCK, {}), "table": (TABLE, {"K": 4, "V": 5})}  # fmt: skip
+#: Two parameters with one adjoint.
+TWICE = """
+model twice(H):
+    input  y[t]: real[H]
+    param  W: real[H, H] ~ normal(0.3)
+    param  b: real[H] ~ normal(1)
+    param  c: real[H] ~ normal(1)
+    x[0] = b + c
+    x[t] = tanh(W @ x[t-1]) + b + c
+    loss = sum[t](sum((x[t] - y[t]) ** 2)) + sum((b + c) * y[1])
+    minimize loss
+"""
+TEXTS: dict[str, tuple[str, dict[str, int]]] = {
+    "trajectory": (TRAJECTORY, {"H": 3}),
+    "covariance": (COVARIANCE, {"N": 3}),
+    "stock": (STOCK, {}),
+    "twice": (TWICE, {"H": 3}),
+    "table": (TABLE, {"K": 4, "V": 5}),
+}
 
 
 def in_parts(program: Program) -> Apart | None:

@@ -77,15 +77,14 @@ def apart(
     if not once or not worth(once):
         return None
     split = _Splitter(program, shared, late)
-    moved: list[Equation] = []
     try:
-        for name in late:
-            pieces = [split.equation(eq) for eq in program.pieces(name)]
-            if name not in summed or not all(map(split.is_sum, pieces)):
-                moved += pieces
+        moved = [split.equation(eq) for eq in program.equations if eq.name in late]
     except ValueError:
         return None  # What would be added up has no bounds that hold for all lengths.
-    done = {eq.name for eq in moved} & summed
+    # Results that are nothing but sums are left to the sequences, unless another one reads them.
+    done = {eq.name for eq in moved if eq.name in summed and not split.is_sum(eq)}
+    done |= _read(moved) & summed
+    moved = [eq for eq in moved if eq.name in done or eq.name not in summed]
     if not done or not worth(moved):
         return None
     sums = {n: v for n, v in split.vars.items() if n in _read(moved)}

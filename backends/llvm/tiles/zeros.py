@@ -26,10 +26,12 @@ from .stack import Member
 
 @dataclass(frozen=True)
 class Zero:
-    """The first (``way`` 1) or the last (-1) element of a variable, which is zero."""
+    """The first (``way`` 1) or the last (-1) element of a variable, which is zero, and how many
+    components it has: what reads more reads other members of its bundle too."""
 
     position: Poly
     way: int
+    size: int
 
 
 def without_zeros(ops: Sequence[Op], plan: Plan, members: Mapping[str, Member]) -> tuple[Op, ...]:
@@ -56,7 +58,7 @@ def _zeros(
             ((lo, hi),), (at,) = b.axes, v.position
             others = [a for a in found[b.name] if a.write and a.view != v]
             if at in (lo, hi) and not any(_may_hit(a.ranges, a.view, at) for a in others):
-                yield b.name, Zero(at, 1 if at == lo else -1)
+                yield b.name, Zero(at, 1 if at == lo else -1, b.size)
 
 
 def _is_zero(e: Expr) -> bool:
@@ -115,10 +117,13 @@ def _beyond(
         zero = zeros.get(v.storage)
         if zero is None or v.shared or v.pick is not None or v.walked is not None:
             continue
+        last = v.offset + sum((n - 1) * step for n, step in zip(v.shape, v.strides, strict=True))
+        if last >= zero.size:
+            continue
         at = zero.position - (v.position[0] - Poly.symbol(index))
         ends = (lows if zero.way > 0 else highs for lows, highs in ranges)
         if index not in at.symbols and any(at in end for end in ends):
-            return Zero(at, zero.way)
+            return Zero(at, zero.way, zero.size)
     return None
 
 
