@@ -98,7 +98,8 @@ def compare(model: unfold.Model, sizes: dict[str, int], lengths: list[int], **ho
 @pytest.mark.parametrize("name", MODELS)
 def test_examples_agree_with_the_interpreter(name: str) -> None:
     model = unfold.load(EXAMPLES / f"{name}.rec")
-    sizes = {n: {"D": 8, "H": 16, "K": 4}.get(n, 6) for n in model.sizes}
+    # Large enough for tiles.
+    sizes = {n: {"D": 8, "H": 16, "K": 4, "N": 9}.get(n, 6) for n in model.sizes}
     compare(model, sizes, [3, 7, 1, 5, 5])
 
 
