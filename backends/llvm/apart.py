@@ -54,7 +54,6 @@ class InParts(Kernel):
         super().__init__(facts, source, entry)
         self._programs = programs
         self._parts: dict[str, Kernel] | None = None
-        self._sizing, self._other = facts.lengths, []
 
     def __reduce__(self) -> tuple[Any, ...]:
         return InParts, (self.facts, self._source, self.entry, self._programs)
@@ -67,9 +66,9 @@ class InParts(Kernel):
             return super().new_slot(lengths, batch, ragged)
         from .chain import Chain, Relay
 
-        parts = [k.new_slot(lengths, n) for k, n in self._turns(batch)]
+        parts = [(k.new_slot(lengths, n), k.place) for k, n in self._turns(batch)]
         between = self._between(lengths, batch)
-        alone = [p for p in parts if isinstance(p, Slot)]
+        alone = [(slot, place) for slot, place in parts if isinstance(slot, Slot)]
         if len(alone) == len(parts):
             return Chain(self.facts, dict(lengths), batch, alone, between)
         return Relay(self.facts, dict(lengths), batch, parts, between)
@@ -77,6 +76,9 @@ class InParts(Kernel):
     def is_apart(self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False) -> bool:
         """Whether a call is served by the parts: they take less time than the whole."""
         if batch is None or batch < 2 or ragged:
+            return False
+        # A slot is used again for other lengths, unless sizes depend on them.
+        if not all(set(k.facts.sizing) <= set(self.facts.sizing) for k in self.parts.values()):
             return False
         return self._apart(lengths, batch) < _DOUBT * super().microseconds(lengths, batch)
 

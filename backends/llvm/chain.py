@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .kernel import AnySlot
 
 Array = NDArray[Any]
+#: Sets the lengths of a slot on which no size depends: `Kernel.place`.
+Placing: TypeAlias = Callable[["AnySlot", Mapping[str, int]], None]
 #: The field of a record that holds the address of the table, see ``chain.ll``.
 _TABLE = "%chain"
 
@@ -29,7 +31,7 @@ class Chain(Slot):
 
     Args:
         facts: of the whole.
-        parts: what is run, in order.
+        parts: what is run, in order, and what sets lengths on which no size depends.
         between: arrays that one part writes and another one reads, by name. All others are those
             of the whole.
     """
@@ -39,18 +41,19 @@ class Chain(Slot):
         facts: Facts,
         lengths: dict[str, int],
         batch: int | None,
-        parts: Sequence[Slot],
+        parts: Sequence[tuple[Slot, Placing]],
         between: Mapping[str, Array],
     ) -> None:
         base = facts.record
         record = Record(base.lengths, base.inputs, base.params, base.results, (_TABLE,))
         super().__init__(facts, _entry(record), lengths, batch)
-        self._kept = parts, between
-        self.noted = _together(parts)
-        self.nbytes += _bytes(parts) + _bytes(between.values())
+        self._parts, self._between = parts, between
+        slots = [p for p, _ in parts]
+        self.noted = _together(slots)
+        self.nbytes += _bytes(slots) + _bytes(between.values())
         places = {n: self.objects + k for k, n in enumerate(_objects(self.entry))}
         words = [len(parts)]
-        for p in parts:
+        for p in slots:
             moves: list[int] = []
             for field, (use, n) in enumerate(_objects(p.entry), start=p.objects):
                 if n in between:
@@ -63,8 +66,14 @@ class Chain(Slot):
 
     def check(self, ragged: Array | None, first: int = 0) -> None:
         """Raise `SolverError` if an element was not found."""
-        for p in self._kept[0]:
+        for p, _ in self._parts:
             p.check(ragged, first)
+
+    def place(self, fields: Iterable[tuple[int, str]], lengths: Mapping[str, int]) -> None:
+        """Set lengths on which no size depends, by the numbers of their fields."""
+        super().place(fields, lengths)
+        for p, place in self._parts:
+            place(p, lengths)
 
 
 class Relay:
@@ -75,12 +84,12 @@ class Relay:
         facts: Facts,
         lengths: dict[str, int],
         batch: int | None,
-        parts: Sequence[AnySlot],
+        parts: Sequence[tuple[AnySlot, Placing]],
         between: Mapping[str, Array],
     ) -> None:
         whole = Chain(facts, lengths, batch, (), between)
         self.entry, self.shapes, self.summed = whole.entry, whole.shapes, whole.summed
-        self.nbytes = whole.nbytes + _bytes(parts)
+        self.nbytes = whole.nbytes + _bytes(p for p, _ in parts)
         self._parts, self._between = parts, between
 
     def run(
@@ -89,11 +98,13 @@ class Relay:
         """Compute. Raises `SolverError`."""
         known = {**dict(zip(self.entry.given, given, strict=True)), **self._between}
         made = {**dict(zip(self.entry.names, results, strict=True)), **self._between}
-        for p in self._parts:
+        for p, _ in self._parts:
             p.run([known[n] for n in p.entry.given], [made[n] for n in p.entry.names], ragged)
 
-    def place(self, fields: Sequence[tuple[int, str]], lengths: Mapping[str, int]) -> None:
-        """There are no lengths on which no size depends."""
+    def place(self, _: Iterable[tuple[int, str]], lengths: Mapping[str, int]) -> None:
+        """Set lengths on which no size depends."""
+        for p, place in self._parts:
+            place(p, lengths)
 
 
 def _objects(entry: Entry) -> list[tuple[str, str]]:

@@ -131,6 +131,18 @@ def test_calls_from_several_threads_do_not_share_what_is_handed_on() -> None:
         list(threads.map(call, range(200)))
 
 
+@pytest.mark.parametrize("name", TEXTS)
+def test_segments_of_a_sweep_may_be_in_parts(name: str) -> None:
+    text, sizes = TEXTS[name]
+    model = unfold.loads(text)
+    fn, (_, meaning) = unfold.compile(model, sizes=sizes, checkpoint=3), made(name)
+    for steps in (7, 3, 8):
+        params, inputs = data(fn, steps, 4)
+        want = meaning.value_and_grad(params, inputs)
+        for _ in range(2):
+            close(fn.value_and_grad(params, inputs), want, "float64")
+
+
 def test_gradients_are_written_where_they_are_wanted() -> None:
     fn, meaning = made("trajectory")
     params, inputs = data(fn, 5, 4)
