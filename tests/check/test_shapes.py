@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import unfold
 from tests.check.reading import codes, program
 from unfold.check import elaborate
 from unfold.poly import Poly, show_shape
@@ -39,6 +40,9 @@ def shape(body: str, name: str, head: str = "model m(D, H, K):") -> str:
         ("h[T] = argmax(x[T])\nh[t] = table[t+1][h[t+1]] for t < T\n"
          "table[t] = [argmax(x[t]), argmax(2 * x[t])]", "int"),
         ("h[0] = 0\nh[t] = where(b[t], h[t-1], mod(n[t] + n[t], 3))", "int<3>"),
+        ("h[0] = 7\nh[t] = mod(n[t] + h[t-1], 3)", "int<8>"),
+        ("h[0] = 2\nh[t] = mod(n[t] + h[t-1], 3)", "int<3>"),
+        ("h[0] = -1\nh[t] = mod(n[t] + h[t-1], 3)", "int"),
         ("h[0] = true\nh[t] = h[t-1] and b[t]", "bool"),
         ("h[0] = int(0)\nh[t] = h[t-1] + 1", "int"),
         ("h[0] = 0\nh[t] = h[t-1] + 1", "real"),
@@ -172,3 +176,19 @@ def test_rows_of_another_length_and_sums_of_choices_have_no_such_bound() -> None
     for matrix, choice in (("K, L", "A[n[t-1]]"), ("K, K", "A[n[t-1]]) + n[t-1] + (1")):
         text = f"{head}\n    " + body.format(matrix, choice).replace("\n", "\n    ")
         assert "E0603" in codes(text)
+
+
+def test_a_number_that_no_bound_allows_is_told_when_the_bound_is_known() -> None:
+    text = """
+model m(K):
+    input x[t]: real[K]
+    param A: real[K, K]
+    n[0] = 7
+    n[t] = argmax(A[n[t-1]] + x[t])
+    loss = sum[t](A[n[t]][0])
+    minimize loss
+"""
+    model = unfold.loads(text)
+    unfold.compile(model, K=8)
+    with pytest.raises(unfold.RecError, match=r"(?s)n\[0\] = 7.*7 is not one of 0\.\.3"):
+        unfold.compile(model, K=4)

@@ -9,20 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import RecError
-from ..expr import Call, Expr, walk
+from ..expr import Call, Const, Expr, Type, walk
 from ..ops import OPS
 from ..poly import ShapeError
 from ..program import Program
 from ..syntax.diagnostics import Diagnostic
 from ..syntax.span import Span
 from .report import Report
+from .shapes import numbers_of
 
 
 def check_fixed(program: Program, sizes: Mapping[str, int]) -> None:
     """Check a program whose ``sizes`` were fixed. Raises `RecError` naming equations and sizes."""
     report = Report()
     for eq in program.equations:
-        why = _misfit(eq.rhs)
+        why, cure = _misfit(eq.rhs), "count from the end: `v[-1]`"
+        if why is None:
+            why, cure = _outside(program.vars[eq.name].type, eq.rhs), "write a smaller number"
         if why is not None:
             named = {n: sizes[n] for n in sorted(sizes)}
             fixed = ", ".join(f"{n} = {v}" for n, v in named.items())
@@ -32,11 +35,22 @@ def check_fixed(program: Program, sizes: Mapping[str, int]) -> None:
                 f"with {fixed}, `{eq.name}` cannot be computed",
                 *place,
                 notes=[why],
-                helps=["compile the model for larger sizes, or count from the end: `v[-1]`"],
+                helps=[f"compile the model for larger sizes, or {cure}"],
             )
     found: list[Diagnostic] = report.all()
     if found:
         raise RecError(found)
+
+
+def _outside(kind: Type, rhs: Expr) -> str | None:
+    """Why a number of the text is no value of its variable's type."""
+    if isinstance(rhs, Call) and rhs.op == "broadcast":
+        return _outside(kind, rhs.args[0])
+    if not isinstance(rhs, Const) or kind.kind != "int" or kind.bound is None:
+        return None
+    bound = kind.bound.constant
+    wrong = [n for n in numbers_of(rhs.value) if bound is not None and not 0 <= n < bound]
+    return f"{wrong[0]:g} is not one of 0..{bound - 1}" if wrong and bound is not None else None
 
 
 def _misfit(rhs: Expr) -> str | None:

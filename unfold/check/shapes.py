@@ -108,8 +108,30 @@ def _grow(scope: Scope, d: Definition, level: int, met: set[str]) -> bool:
     elif not types and level >= LITERALS and values:
         types.append(REAL)
     if types:
-        d.type = join(types)
+        d.type = _holding(join(types), [v for v in values if is_literal(v)])
     return (d.shape, d.type) != before
+
+
+def _holding(kind: Type, literals: list[Value]) -> Type:
+    """The type with the numbers of the text as values: 7 is no `int<4>`. Beside a size that is not
+    known yet, a number is taken on trust until it is (`fixed.check_fixed`)."""
+    if kind.kind != "int" or kind.bound is None:
+        return kind
+    numbers = [n for v in literals if isinstance(v, Const) for n in numbers_of(v.value)]
+    if any(n < 0 for n in numbers):
+        return INT
+    bound = kind.bound.constant
+    if bound is None or all(n < bound for n in numbers):
+        return kind
+    return Type("int", Poly.const(int(max(numbers)) + 1))
+
+
+def numbers_of(value: object) -> list[float]:
+    """The numbers of a constant."""
+    if isinstance(value, tuple):
+        return [n for part in value for n in numbers_of(part)]
+    assert isinstance(value, (int, float))
+    return [value]
 
 
 def _is_number(value: Value) -> bool:
