@@ -21,7 +21,6 @@ from .slots import Slot
 
 if TYPE_CHECKING:
     from unfold.program import Program
-    from unfold.transform.apart import Apart
 
     from .code import Source
     from .facts import Facts
@@ -37,11 +36,11 @@ _DOUBT = 1.25
 
 
 class InParts(Kernel):
-    """A kernel of a program that is in parts as well.
+    """A kernel of a program that may be in parts as well: they are made for the first batch.
 
     Args:
         facts, source, entry: of the whole, see `Kernel`.
-        programs: the parts.
+        program: what has the parts.
     """
 
     def __init__(
@@ -49,14 +48,14 @@ class InParts(Kernel):
         facts: Facts,
         source: Later[Source],
         entry: str | None,
-        programs: Later[Apart],
+        program: Later[Program],
     ) -> None:
         super().__init__(facts, source, entry)
-        self._programs = programs
+        self._program = program
         self._parts: dict[str, Kernel] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return InParts, (self.facts, self._source, self.entry, self._programs)
+        return InParts, (self.facts, self._source, self.entry, self._program)
 
     def new_slot(
         self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False
@@ -78,7 +77,9 @@ class InParts(Kernel):
         if batch is None or batch < 2 or ragged:
             return False
         # A slot is used again for other lengths, unless sizes depend on them.
-        if not all(set(k.facts.sizing) <= set(self.facts.sizing) for k in self.parts.values()):
+        if not self.parts or not all(
+            set(k.facts.sizing) <= set(self.facts.sizing) for k in self.parts.values()
+        ):
             return False
         return self._apart(lengths, batch) < _DOUBT * super().microseconds(lengths, batch)
 
@@ -105,24 +106,18 @@ class InParts(Kernel):
 
     @property
     def parts(self) -> dict[str, Kernel]:
-        """The kernels of the parts: ``there`` (if there is something to do), ``each``, ``back``."""
+        """The kernels of the parts: ``there`` (if there is something to do), ``each``, ``back``;
+        none if they are not worth their code."""
         with self._lock:
             if self._parts is None:
-                p = self._programs.value
-                programs = {"there": p.there, "each": p.each, "back": p.back}
-                self._parts = {n: self._part(q, n) for n, q in programs.items() if q is not None}
+                name = None if self.entry is None else cache.key(self.entry, "parts")
+                self._parts = cache.remember(name, self._made)
             return self._parts
 
-    def _part(self, program: Program, label: str) -> Kernel:
-        facts = self.facts
-        entry = None if self.entry is None else cache.key(self.entry, label)
+    def _made(self) -> dict[str, Kernel]:
+        from .code import in_turn
 
-        def made() -> Kernel:
-            from .code import kernel
-
-            return kernel(program, facts.dtype, facts.threads, facts.sum_adjoints, entry)
-
-        return cache.remember(entry, made)
+        return in_turn(self._program.value, self.facts, self.entry)
 
     def _turns(self, batch: int | None) -> list[tuple[Kernel, int | None]]:
         """The parts in order, and how many sequences each is run for."""

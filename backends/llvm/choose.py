@@ -4,6 +4,7 @@ whether a batch has a part that is done once."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod
 
 from unfold.cost.work import SYSTEMS
@@ -12,7 +13,7 @@ from unfold.intern import remembered
 from unfold.plan import Plan, accumulate, fuse, interchange, peel, plan, split
 from unfold.plan.build import results_of, shared_variables
 from unfold.program import Equation, Program
-from unfold.transform.apart import Apart, apart
+from unfold.transform.apart import Apart, apart, done_once
 from unfold.transform.common import prune
 
 from .components import dims
@@ -119,14 +120,24 @@ def arranged(program: Program, small: bool, own: str | None = None) -> Plan:
     return interchange(split(plan(program, own)))
 
 
+def may_be_in_parts(program: Program) -> bool:
+    """Whether it is worth a look at what a batch would do once: quickly found out."""
+    once = done_once(program, shared_variables(program), _summed(program))
+    return bool(once) and _is_worth(program, once)
+
+
 def in_parts(program: Program) -> Apart | None:
     """The program in parts for a batch, where what is then done once is worth their code."""
+    worth = partial(_is_worth, program)
+    return apart(program, shared_variables(program), _summed(program), worth)
 
-    def worth(once: Sequence[Equation]) -> bool:
-        return sum(map(_nominal, once)) >= _WORTH * sum(map(_nominal, program.equations))
 
-    summed = {r.name for r in results_of(program) if r.summed}
-    return apart(program, shared_variables(program), summed, worth)
+def _summed(program: Program) -> set[str]:
+    return {r.name for r in results_of(program) if r.summed}
+
+
+def _is_worth(program: Program, once: Sequence[Equation]) -> bool:
+    return sum(map(_nominal, once)) >= _WORTH * sum(map(_nominal, program.equations))
 
 
 def _nominal(eq: Equation) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unfold import cache
 from unfold.collecting import uncollected
 from unfold.later import Later
 from unfold.plan import (
@@ -92,10 +93,26 @@ def kernel(
     Unless it is to be ``whole``, it has parts as well if that is of use for batches.
     """
     made = source(program, dtype, threads, sum_adjoints)
-    parts = choose.in_parts(program) if sum_adjoints and not whole else None
-    if parts is None:
+    if whole or not sum_adjoints or not choose.may_be_in_parts(program):
         return Kernel(made.facts, Later(made), entry)
-    return InParts(made.facts, Later(made), entry, Later(parts))
+    return InParts(made.facts, Later(made), entry, Later(program))
+
+
+def in_turn(program: Program, facts: Facts, entry: str | None) -> dict[str, Kernel]:
+    """The kernels of the parts of a program, in the order in which they run, if it has any."""
+    found = choose.in_parts(program)
+    if found is None:
+        return {}
+    programs = {"there": found.there, "each": found.each, "back": found.back}
+    return {
+        n: kernel(p, facts.dtype, facts.threads, facts.sum_adjoints, _named(entry, n))
+        for n, p in programs.items()
+        if p is not None
+    }
+
+
+def _named(entry: str | None, part: str) -> str | None:
+    return None if entry is None else cache.key(entry, part)
 
 
 def source(program: Program, dtype: str, threads: int, sum_adjoints: bool) -> Source:
@@ -181,4 +198,4 @@ def listing(source: Source, variant: Variant) -> str:
     return jit.assembly(Code(source, variant).text, optimise=source.small)
 
 
-__all__ = ["Code", "Source", "compiled", "kernel", "listing", "source"]
+__all__ = ["Code", "Source", "compiled", "in_turn", "kernel", "listing", "source"]

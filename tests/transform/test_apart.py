@@ -21,7 +21,7 @@ from unfold.gradcheck import random_arrays
 from unfold.plan.build import results_of, shared_variables
 from unfold.program import Program, Var
 from unfold.transform import adjoint, simplify, tangent
-from unfold.transform.apart import Apart, apart
+from unfold.transform.apart import Apart, apart, done_once
 
 Arrays = dict[str, Any]
 SETTINGS = settings(
@@ -109,7 +109,10 @@ TEXTS: dict[str, tuple[str, dict[str, int]]] = {
 def in_parts(program: Program) -> Apart | None:
     """The program in parts, however little they are worth."""
     summed = {r.name for r in results_of(program) if r.summed}
-    return apart(program, shared_variables(program), summed, lambda once: True)
+    found = apart(program, shared_variables(program), summed, lambda once: True)
+    if found is None:
+        assert not done_once(program, shared_variables(program), summed)
+    return found
 
 
 def in_turn(parts: Apart, run: Callable[[Program, Arrays, int | None], Arrays],

@@ -59,6 +59,23 @@ class Apart:
     back: Program
 
 
+def done_once(program: Program, shared: Set[str], summed: Set[str]) -> list[Equation]:
+    """The equations that could be done once and do more than to pass something on.
+
+    Args:
+        shared: the params and what is computed from them alone.
+        summed: results that are summed over a batch.
+    """
+    late = _late(program, shared, summed)
+    return [
+        eq
+        for eq in program.equations
+        if eq.name in late
+        and not isinstance(eq.rhs, Ref)
+        and not names(eq.rhs).isdisjoint(late.keys())
+    ]
+
+
 def apart(
     program: Program,
     shared: Set[str],
@@ -73,9 +90,6 @@ def apart(
         worth: whether it is worth the trouble to do these equations once.
     """
     late = _late(program, shared, summed)
-    once = [eq for eq in program.equations if eq.name in late and _is_work(eq, late.keys())]
-    if not once or not worth(once):
-        return None
     split = _Splitter(program, shared, late)
     try:
         moved = [split.equation(eq) for eq in program.equations if eq.name in late]
@@ -116,11 +130,6 @@ def apart(
         there = prune(program.with_(outputs=tuple(map(_whole, known.values())), losses=()))
         each, back = _given(each, known), _given(back, known)
     return Apart(there, each, _without_unread(back))
-
-
-def _is_work(eq: Equation, late: Set[str]) -> bool:
-    """Whether an equation does more with what is late than to pass it on."""
-    return not isinstance(eq.rhs, Ref) and not names(eq.rhs).isdisjoint(late)
 
 
 def _whole(v: Var) -> Output:
@@ -264,4 +273,4 @@ def _without_unread(program: Program) -> Program:
     return refit(program.with_(vars=kept))
 
 
-__all__ = ["Apart", "apart"]
+__all__ = ["Apart", "apart", "done_once"]
