@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unfold import cache
+
 from . import failures, loading
 from .block import Record, Storage
 from .kernel import Entry, Image
+from .machine import host
 from .slots import Slot
 
 if TYPE_CHECKING:
@@ -132,9 +134,17 @@ def _together(parts: Sequence[Slot]) -> NDArray[np.int64] | None:
 
 @lru_cache(maxsize=64)
 def _entry(record: Record) -> Entry:
-    text = resources.files(__package__).joinpath("chain.ll").read_text(encoding="utf-8")
-    text = text.replace("@table@", str(record.field("work", _TABLE)))
-    code = loading.load_text("chain", text).object_code
+    place = record.field("work", _TABLE)
+
+    def compiled() -> loading.ObjectCode:
+        from importlib import resources  # slow to import, and not needed where the code is kept
+
+        from . import jit
+
+        text = resources.files(__package__).joinpath("chain.ll").read_text(encoding="utf-8")
+        return jit.object_code(text.replace("@table@", str(place)), optimise=True)
+
+    code = cache.remember(cache.key("chain", place, host()), compiled)
     return Entry(Image(record, (Storage(0),), False, code))
 
 
