@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import unfold
+from tests.backends.steps import agree
 from unfold.backends import llvm
-from unfold.backends.llvm import choose, gemm, ir, jit
+from unfold.backends.llvm import gemm, ir, jit
 from unfold.backends.llvm.body import BOOL, INT, POINTER, VOID, Body, define
 from unfold.backends.llvm.facts import Variant
 from unfold.backends.llvm.gemm import outer
@@ -154,17 +154,4 @@ def test_the_gradients_of_an_elman_networks_weights_share_their_left_factor(
 def test_gradients_are_those_of_the_interpreter(
     name: str, D: int, H: int, T: int, B: int, ragged: bool, threads: int
 ) -> None:
-    rng = np.random.default_rng(D)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choose, "UNROLLED", -1)
-        patch.setattr("unfold.backends.llvm.division.WORTHWHILE", 0.01)
-        native = unfold.compile(MODELS[name], D=D, H=H, threads=threads)
-        same = unfold.compile(MODELS[name], D=D, H=H, backend="numpy")
-        params = native.init(0)
-        x = rng.normal(size=(B, T, D))
-        lengths = rng.integers(1, T + 1, B) if ragged else None
-        loss, grads = native.value_and_grad(params, x=x, lengths=lengths)
-        expected, wanted = same.value_and_grad(params, x=x, lengths=lengths)
-    np.testing.assert_allclose(loss, expected, rtol=1e-12)
-    for n, slope in wanted.items():
-        np.testing.assert_allclose(grads[n], slope, rtol=1e-10, atol=1e-12, err_msg=n)
+    agree(MODELS[name], D, H, T, B, ragged, threads)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import unfold
-from unfold.backends.llvm import choose
+from tests.backends.steps import agree
 from unfold.backends.llvm.code import source
 from unfold.backends.llvm.facts import Variant
 from unfold.backends.llvm.tiles.generate import Generator
@@ -85,19 +83,4 @@ def test_what_begins_with_something_else_has_all_its_products() -> None:
 def test_gradients_are_those_of_the_interpreter(
     name: str, D: int, H: int, T: int, B: int, ragged: bool, threads: int
 ) -> None:
-    rng = np.random.default_rng(D)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choose, "UNROLLED", -1)
-        patch.setattr("unfold.backends.llvm.division.WORTHWHILE", 0.01)
-        native, same = (
-            unfold.compile(MODELS[name], D=D, H=H, threads=threads, backend=b)
-            for b in ("llvm", "numpy")
-        )
-        params = native.init(0)
-        x = rng.normal(size=(B, T, D))
-        lengths = rng.integers(1, T + 1, B) if ragged else None
-        loss, grads = native.value_and_grad(params, x=x, lengths=lengths)
-        expected, wanted = same.value_and_grad(params, x=x, lengths=lengths)
-    np.testing.assert_allclose(loss, expected, rtol=1e-12)
-    for n, slope in wanted.items():
-        np.testing.assert_allclose(grads[n], slope, rtol=1e-9, atol=1e-11, err_msg=n)
+    agree(MODELS[name], D, H, T, B, ragged, threads)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
+from math import prod
 
 from ..dependence import distinct
 from ..domain import Domain
@@ -256,14 +257,8 @@ class _Splitter:
 
 def _is_larger(e: Expr, than: Expr) -> bool:
     """Whether an expression has so many more components that adding them up is no gain."""
-    return _size(e) > 8 * _size(than)
-
-
-def _size(e: Expr) -> int:
-    total = 1
-    for n in e.shape:
-        total *= n.evaluate({})
-    return total
+    size, other = (prod(n.evaluate({}) for n in x.shape) for x in (e, than))
+    return size > 8 * other
 
 
 def _without_unread(program: Program) -> Program:
