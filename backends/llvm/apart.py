@@ -77,9 +77,8 @@ class InParts(Kernel):
         if batch is None or batch < 2 or ragged:
             return False
         # A slot is used again for other lengths, unless sizes depend on them.
-        if not self.parts or not all(
-            set(k.facts.sizing) <= set(self.facts.sizing) for k in self.parts.values()
-        ):
+        sizing = {n for k in self.parts.values() for n in k.facts.sizing}
+        if not self.parts or not sizing <= set(self.facts.sizing):
             return False
         return self._apart(lengths, batch) < _DOUBT * super().microseconds(lengths, batch)
 

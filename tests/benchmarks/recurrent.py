@@ -37,6 +37,10 @@ SIZES = [
 ]
 
 
+#: Seconds after which nobody's threads are waiting busily (those of OpenMP do so for 0.2).
+PAUSE = 0.3
+
+
 def tasks(cells: list[str], only: list[int] | None) -> list[Task]:
     """The networks of the table."""
     chosen = range(len(SIZES)) if only is None else only
@@ -63,6 +67,10 @@ def measure(task: Task, seconds: float, threads: int, with_peers: bool) -> dict[
     while spent < seconds or len(peaks) < 5:
         peaks.append(flops("float32", 0.002))
         for name, step in rounds.items():
+            if threads > 1:
+                # Threads of the one before may still be waiting for work, and busy with that.
+                time.sleep(PAUSE)
+                step()
             took: list[float] = []
             while sum(took) < 0.01:
                 start = time.perf_counter()
