@@ -219,10 +219,8 @@ def test_killed_at_moments_of_chance_it_ends_with_the_same_bits(
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     folder, out = tmp_path / "run", tmp_path / "out.npz"
     process = killed.start(folder, out)
-    while process.poll() is None and not (folder / "metrics.jsonl").exists():
-        time.sleep(0.01)
-    while process.poll() is None and not (folder / "metrics.jsonl").read_bytes():
-        time.sleep(0.01)
+    while process.poll() is None and not killed.told(folder):
+        time.sleep(0.001)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode not in (0, -signal.SIGKILL)
@@ -238,8 +236,8 @@ def test_one_process_at_a_time_trains_into_a_folder(
     folder, out = tmp_path / "run", tmp_path / "out.npz"
     process = killed.start(folder, out)
     try:
-        while process.poll() is None and not killed.written(folder):
-            time.sleep(0.005)
+        while process.poll() is None and not (folder / "state.safetensors").exists():
+            time.sleep(0.001)
         process.send_signal(signal.SIGSTOP)  # it lives, and does nothing
         before = {p.name: p.read_bytes() for p in folder.iterdir()}
         named = rf"run is in use: process {process.pid} on \S+, since 20.* trains into it; wait"
