@@ -165,8 +165,10 @@ class Quick:
             or (each and (batch is None or len(self._request.losses) > 1))
         ):
             return None
-        slot = self._kernel.new_slot(lengths, batch)
+        # The call that was just done has left its workspace: a second one would cost as much again.
+        slot = self._kernel.take(lengths, batch)
         if not isinstance(slot, Slot) or self._bytes + slot.nbytes > _BYTES:
+            self._kernel.give(slot, self._kernel.size(lengths, batch))
             return None
         self._bytes += slot.nbytes
         rows = 1 if batch is None else batch

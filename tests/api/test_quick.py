@@ -392,6 +392,24 @@ def test_memory_does_not_grow() -> None:
     assert grown < 20_000
 
 
+def test_quick_calls_use_the_workspace_that_the_first_ones_had() -> None:
+    fn = unfold.compile(
+        "model m(H):\n    input x[t]: real[H]\n    param w: real[H]\n    h[0] = w\n"
+        "    h[t] = tanh(h[t-1] * x[t])\n    loss = sum[t](sum(h[t]))\n    minimize loss\n",
+        H=100,
+    )
+    x, start = np.ones((10_000, 100)), {"w": np.ones(100)}
+    tracemalloc.start()
+    fn.value_and_grad(start, x=x)
+    first = tracemalloc.get_traced_memory()[0]
+    for _ in range(4):
+        fn.value_and_grad(start, x=x)
+    grown = tracemalloc.get_traced_memory()[0] - first
+    tracemalloc.stop()
+    assert fn.memory(T=10_000).total > x.nbytes
+    assert grown < x.nbytes // 2
+
+
 def test_many_threads_call_at_once() -> None:
     fn, slow = compiled(), compiled()
     params = fn.init(1)
