@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 SUFFIXES = (".safetensors", ".npz")
+_KINDS = "an .npz or a .safetensors"
 METADATA = "__metadata__"
 ZIP, NPY = b"PK", b"\x93NUMPY"
 
@@ -104,7 +105,7 @@ def load_params(
         OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
-        head = file.read(len(NPY))
+        head = file.read(9)
         file.seek(0)
         try:
             params = _read_npz(file) if _is_npz(path, head) else _read_safetensors(file.read())
@@ -118,13 +119,26 @@ def load_params(
 def _is_npz(path: str | os.PathLike[str], head: bytes) -> bool:
     """By the suffix, which the first bytes must bear out; by them alone where it says nothing."""
     suffix, zipped = Path(path).suffix.lower(), head.startswith(ZIP)
-    if head == NPY:
+    if head.startswith(NPY):
         raise InputError("it holds one array without a name; an .npz is needed")
     if suffix == ".npz" and not zipped:
         raise InputError("it is damaged, or of another kind: an .npz is a zip archive")
     if suffix == ".safetensors" and zipped:
         raise InputError("it is a zip archive, an .npz perhaps, and no .safetensors")
+    if suffix not in SUFFIXES and not zipped and head[8:9] != b"{":
+        # Behind eight bytes of length, a .safetensors begins with an object of JSON.
+        raise InputError(f"arrays, and their names, are read from {_KINDS}{_cure(path)}")
     return zipped
+
+
+def _cure(path: str | os.PathLike[str]) -> str:
+    """How a table of numbers becomes an `.npz`."""
+    suffix, name = Path(path).suffix.lower(), os.fspath(path)
+    comma = {".csv": ', delimiter=","', ".tsv": "", ".txt": "", ".dat": ""}.get(suffix)
+    if comma is None:
+        return ""
+    stem = Path(path).stem
+    return f'; `numpy.savez("{stem}.npz", x=numpy.loadtxt("{name}"{comma}))` makes one'
 
 
 def check_params(

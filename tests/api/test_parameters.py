@@ -120,6 +120,8 @@ def test_files_of_another_kind_say_so(tmp_path: Path) -> None:
         archive.writestr("data.pkl", "")
     (tmp_path / "e.npz").write_text("W = 1")
     np.savez(tmp_path / "f.npz", __metadata__=np.asarray("no JSON"))
+    np.savetxt(tmp_path / "g.csv", np.ones((3, 2)), delimiter=",")
+    (tmp_path / "h.pt").write_text("no tensors")
     for name, why in {
         "a.safetensors": "it is a zip archive, an .npz perhaps, and no .safetensors",
         "b.npy": "it holds one array without a name",
@@ -127,6 +129,9 @@ def test_files_of_another_kind_say_so(tmp_path: Path) -> None:
         "d.npz": "it holds the file data.pkl, which is no array",
         "e.npz": "it is damaged, or of another kind: an .npz is a zip archive",
         "f.npz": "its __metadata__ is not a JSON object",
+        "g.csv": "arrays, and their names, are read from an .npz or a .safetensors; "
+        '`numpy.savez("g.npz", x=numpy.loadtxt(',
+        "h.pt": "arrays, and their names, are read from an .npz or a .safetensors",
     }.items():
         with pytest.raises(unfold.InputError) as error:
             unfold.load_params(tmp_path / name)

@@ -29,6 +29,8 @@ class Gap:
         ends: for each axis the first and last position that is missed, if they can be said.
         example: one of the elements, as text: `[0]`.
         words: what reads it.
+        past: what a chain from the start reads in its place, `h[t-1]` for `h[t+1]`, if an
+            equation reads its own variable ahead.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Gap:
     ends: tuple[tuple[Poly, Poly] | None, ...]
     example: str
     words: str
+    past: str | None = None
 
     @property
     def side(self) -> str:
@@ -88,7 +91,18 @@ def _gap(scope: Scope, piece: Piece, site: Site, words: str = "") -> Iterator[Ga
     else:
         example, when = _example(scope, parts, site)
     words = words or f"reads {public_name(scope, site.name)}{example}{when}"
-    yield Gap(site.name, site.span, ends, example, words)
+    yield Gap(site.name, site.span, ends, example, words, _past(scope, piece, site))
+
+
+def _past(scope: Scope, piece: Piece, site: Site) -> str | None:
+    """`h[t-1]`, where the equation of `h[t]` reads `h[t+1]`."""
+    if len(site.index) != 1 or len(piece.indices) != 1:
+        return None
+    (index,) = piece.indices
+    ahead = (site.index[0] - Poly.symbol(index)).constant
+    if not ahead or ahead < 0 or piece not in scope.definitions[site.name].pieces:
+        return None
+    return f"{site.name}[{(Poly.symbol(index) - ahead).compact()}]"
 
 
 def public_name(scope: Scope, name: str) -> str:
@@ -262,7 +276,7 @@ def _never(scope: Scope, d: Definition, gaps: list[Gap]) -> None:
         f"{elements} {verb} never defined",
         *labels,
         *[(place, words) for place, words in there if place not in taken][:MOST],
-        helps=[_last(scope, d, name, shown) or _give(d, name, span)],
+        helps=[_last(scope, d, name, shown) or _turned(d, shown, span) or _give(d, name, span)],
     )
 
 
@@ -272,6 +286,22 @@ def _last(scope: Scope, d: Definition, name: str, shown: list[Gap]) -> str | Non
         last = scope.indices[d.axes[0]][1].compact()
         return f"positions count from 1; the last element is `{name}[{last}]`"
     return None
+
+
+def _turned(d: Definition, shown: list[Gap], span: tuple[Poly, Poly] | None) -> str | None:
+    """What to say where a chain that has a start, `h[0]`, reads ahead: which way it should run."""
+    past = shown[0].past
+    if past is None or span is None or len(shown) > 1 or not any(map(_is_start, d.pieces)):
+        return None
+    if shown[0].side != "behind":
+        return f"the past is `{past}`; a chain that runs from the end needs values there"
+    give = _give(d, d.name, span)
+    return f"the past is `{past}`; if the chain is to run from the end, {give}"
+
+
+def _is_start(piece: Piece) -> bool:
+    """Whether no element of it lies behind the first step."""
+    return all(piece.domain.implies(1 - Poly.symbol(i)) for i in piece.indices)
 
 
 def _union(scope: Scope, gaps: list[Gap]) -> tuple[Poly, Poly] | None:
