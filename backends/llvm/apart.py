@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from .code import Source
     from .facts import Facts
-    from .kernel import AnySlot
 
 Array = NDArray[Any]
 
@@ -57,20 +56,14 @@ class InParts(Kernel):
     def __reduce__(self) -> tuple[Any, ...]:
         return InParts, (self.facts, self._source, self.entry, self._program)
 
-    def new_slot(
-        self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False
-    ) -> AnySlot:
+    def new_slot(self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False) -> Slot:
         """What calls of a size need."""
         if not self.is_apart(lengths, batch, ragged):
             return super().new_slot(lengths, batch, ragged)
-        from .chain import Chain, Relay
+        from .chain import Chain
 
         parts = [(k.new_slot(lengths, n), k.place) for k, n in self._turns(batch)]
-        between = self._between(lengths, batch)
-        alone = [(slot, place) for slot, place in parts if isinstance(slot, Slot)]
-        if len(alone) == len(parts):
-            return Chain(self.facts, dict(lengths), batch, alone, between)
-        return Relay(self.facts, dict(lengths), batch, parts, between)
+        return Chain(self.facts, dict(lengths), batch, parts, self._between(lengths, batch))
 
     def is_apart(self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False) -> bool:
         """Whether a call is served by the parts: they take less time than the whole."""

@@ -106,4 +106,17 @@ def data_offset() -> int:
     raise RuntimeError("this Python keeps arrays in a way that the llvm backend does not know")
 
 
-__all__ = ["Record", "Storage", "data_offset", "extents"]
+@lru_cache(maxsize=1)
+def strides_offset() -> int:
+    """Where in an array's Python object the address of its strides stands: behind data, rank and
+    shape. Raises RuntimeError as `data_offset` does."""
+    probe = np.empty((3, 5))
+    offset = data_offset() + 24
+    found = ctypes.c_void_p.from_address(id(probe) + offset).value
+    # The shape and the strides of an array are neighbours.
+    if found != ctypes.c_void_p.from_address(id(probe) + offset - 8).value + 8 * probe.ndim:  # type: ignore[operator]
+        raise RuntimeError("this Python keeps arrays in a way that the llvm backend does not know")
+    return offset
+
+
+__all__ = ["Record", "Storage", "data_offset", "extents", "strides_offset"]

@@ -1,8 +1,9 @@
 ; What crew.py describes, in native code.
 ;
 ; A crew's words: 0 how many threads have come, 1 whether the program is over, 2 the address of what
-; lets other threads have the core; in cache lines of their own: 8 the ticket; 16 how many pieces are
-; done; 24 the function of the pieces, 25 and on the frame, which holds its operands.
+; lets other threads have the core, 3 the job, 4 the roster and 5 the function that has the job done;
+; in cache lines of their own: 8 the ticket; 16 how many pieces are done; 24 the function of the
+; pieces, 25 and on the frame, which holds its operands.
 ;
 ; A ticket is the number of an operation (32 bits), and from which piece (16) to before which (16)
 ; nobody has begun. Who changes it by compare-and-exchange has the piece; what was read of the crew
@@ -110,8 +111,30 @@ end.of.it:
   ret void
 }
 
-; The first to come runs the program, the others assist.
+; Has the program run by the crew.
 define void @run(ptr %record) {
+start:
+  %crew.at = getelementptr i64, ptr %record, i64 @field@
+  %crew = load ptr, ptr %crew.at
+  %over = getelementptr i64, ptr %crew, i64 1
+  %ticket = getelementptr i64, ptr %crew, i64 8
+  %done = getelementptr i64, ptr %crew, i64 16
+  store i64 0, ptr %crew
+  store i64 0, ptr %over
+  store i64 0, ptr %ticket
+  store i64 0, ptr %done
+  %job.at = getelementptr i64, ptr %crew, i64 3
+  %roster.at = getelementptr i64, ptr %crew, i64 4
+  %gather.at = getelementptr i64, ptr %crew, i64 5
+  %job = load ptr, ptr %job.at
+  %roster = load ptr, ptr %roster.at
+  %gather = load ptr, ptr %gather.at
+  call void %gather(ptr %job, ptr %roster)
+  ret void
+}
+
+; What each thread does: the first to come runs the program, the others assist.
+define void @join(ptr %record) {
 start:
   %crew.at = getelementptr i64, ptr %record, i64 @field@
   %crew = load ptr, ptr %crew.at

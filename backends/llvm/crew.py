@@ -12,10 +12,7 @@ computes is not, so the bits are those of one thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from .pool import Job, pool, yielding
 from .slots import Slot
@@ -24,16 +21,14 @@ if TYPE_CHECKING:
     from .facts import Facts
     from .kernel import Entry
 
-Array = NDArray[Any]
-
 #: The storage of a crew, its words (see `crew.ll`), and where its frame begins.
 FIELD, WORDS, FRAME = "%crew", 128, 25
-#: The words of a crew that are set at each call.
-_YIELD = 2
+#: The first of the words that are set once.
+_SET = 2
 
 
-class Crew:
-    """A slot for a whole batch, run by several threads.
+class Crew(Slot):
+    """A slot whose program is run by several threads.
 
     Args:
         threads: how many, 2 at least.
@@ -42,26 +37,11 @@ class Crew:
     def __init__(
         self, facts: Facts, entry: Entry, lengths: dict[str, int], batch: int | None, threads: int
     ) -> None:
-        self.entry = entry
-        self._slot = Slot(facts, entry, lengths, batch)
-        self.nbytes = self._slot.nbytes
-        self.shapes, self.summed = self._slot.shapes, self._slot.summed
-        self._words = self._slot.storage(FIELD)
-        self._job = Job(entry.address, [self._slot.address] * threads)
-
-    def place(self, fields: Sequence[tuple[int, str]], lengths: Mapping[str, int]) -> None:
-        """Set lengths on which no size depends, by the numbers of their fields."""
-        self._slot.place(fields, lengths)
-
-    def run(
-        self, given: Sequence[Array], results: Sequence[Array], ragged: Array | None = None
-    ) -> None:
-        """Compute. Raises `SolverError`."""
-        self._slot.ready(given, results, ragged)
-        self._words[:] = 0
-        self._words[_YIELD] = yielding()
-        pool().run(self._job)
-        self._slot.check(ragged)
+        super().__init__(facts, entry, lengths, batch)
+        self._job = Job(entry.library.address("join"), [self.address] * threads)
+        pool().enlist(threads - 1)
+        known = (yielding(), self._job.address, pool().roster, pool().run)
+        self.storage(FIELD)[_SET : _SET + len(known)] = known
 
 
 __all__ = ["FIELD", "FRAME", "WORDS", "Crew"]

@@ -11,7 +11,7 @@ import struct
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +28,10 @@ from .machine import host
 from .slots import Slot, number_type, result_kinds, shapes
 
 if TYPE_CHECKING:
-    from .chain import Chain, Relay
     from .code import Source
-    from .crew import Crew
     from .quick import Quick
     from .series import Series
-    from .team import Team
     from .update import Update
-
-    #: What serves calls of one size, one at a time.
-    AnySlot: TypeAlias = Slot | Team | Crew | Chain | Relay
 
 Array = NDArray[Any]
 
@@ -60,7 +54,7 @@ class Kernel:
         self._source = source
         self._lock = threading.Lock()
         self._entries: dict[Variant, Entry] = {}
-        self._pool: dict[tuple[Any, ...], list[AnySlot]] = {}
+        self._pool: dict[tuple[Any, ...], list[Slot]] = {}
         self._shapes: dict[tuple[Any, ...], dict[str, tuple[tuple[int, ...], np.dtype[Any]]]] = {}
         self._width = host().lanes(facts.dtype)
         self._sizing = facts.sizing
@@ -126,7 +120,7 @@ class Kernel:
 
         return Series(self, changing)
 
-    def take(self, lengths: Mapping[str, int], batch: int | None) -> AnySlot:
+    def take(self, lengths: Mapping[str, int], batch: int | None) -> Slot:
         """What calls of a size need, for the caller alone until it is given back."""
         key = self.size(lengths, batch)
         try:
@@ -136,12 +130,12 @@ class Kernel:
         self.place(slot, lengths)
         return slot
 
-    def place(self, slot: AnySlot, lengths: Mapping[str, int]) -> None:
+    def place(self, slot: Slot, lengths: Mapping[str, int]) -> None:
         """Set the lengths on which no size depends."""
         if self._other:
             slot.place(self._other, lengths)
 
-    def give(self, slot: AnySlot, size: tuple[Any, ...]) -> None:
+    def give(self, slot: Slot, size: tuple[Any, ...]) -> None:
         """Give back what `take` returned for a call of that size."""
         idle = self._pool.get(size)
         if idle is not None:
@@ -153,7 +147,7 @@ class Kernel:
 
     def _slot(
         self, key: tuple[Any, ...], lengths: Mapping[str, int], batch: int | None, ragged: bool
-    ) -> AnySlot:
+    ) -> Slot:
         slot = self.new_slot(lengths, batch, ragged)
         waiting = sum(s.nbytes for idle in list(self._pool.values()) for s in list(idle))
         if len(self._pool) > 64 or waiting > _KEPT:
@@ -161,9 +155,7 @@ class Kernel:
         self._pool.setdefault(key, [])
         return slot
 
-    def new_slot(
-        self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False
-    ) -> AnySlot:
+    def new_slot(self, lengths: Mapping[str, int], batch: int | None, ragged: bool = False) -> Slot:
         """What calls of a size need."""
         facts = self.facts
         variant, (threads, crew) = self._called(lengths, batch, ragged)
@@ -302,9 +294,7 @@ class Kernel:
         return Variant(1, False, self.facts.sum_adjoints)
 
 
-def in_falling_order(
-    slot: AnySlot, given: list[Array], results: list[Array], ragged: Array
-) -> None:
+def in_falling_order(slot: Slot, given: list[Array], results: list[Array], ragged: Array) -> None:
     """Run a call with its longest sequence first."""
     order = np.argsort(-ragged, kind="stable")
     if (order[1:] > order[:-1]).all():

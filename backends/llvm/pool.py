@@ -2,16 +2,17 @@
 
 The tasks of a call stand in a `Job`: one native function, and an argument for each task. The caller
 takes tasks from it one after the other, and so does every helper; so a helper that comes late, or
-whose core is busy with something else, holds nothing up but the task it has.
+whose core is busy with something else, holds nothing up but the task it has. All of that is native
+(``pool.ll``), and needs no lock of Python's.
 
-Helpers are Python threads that stay in native code, without the interpreter lock, for as long as
-there is work, and spin there for a while before they sleep: waking a thread takes longer than many
-a call. A helper has a mailbox, one word that both sides change by compare-and-exchange:
+Helpers are Python threads that stay in native code for good. After a job a helper spins for a
+while, for the next one, before it sleeps: waking a thread takes longer than many a call. It has a
+mailbox, one word that both sides change by compare-and-exchange:
 
     FREE       it waits for a job, spinning
     ASLEEP     it waits for its lock
-    BUSY       it is at work
-    otherwise  the address of a job that it has not begun
+    a job      the address of a job that it has not begun
+    a job + 1  it is at work for that one
 """
 
 from __future__ import annotations
@@ -29,9 +30,16 @@ from typing import Any
 from . import loading
 from .machine import LINE, host
 
-_FREE, _ASLEEP = 0, 1
-#: How long a helper spins before it sleeps, in seconds.
-_PATIENCE = 1e-4
+#: What is in the mailbox of a helper that sleeps.
+ASLEEP = 1
+#: How long a helper spins before it sleeps, in seconds: about as long as one takes to wake, on a
+#: machine of which others use the rest. Between the calls of a training loop nobody falls asleep.
+_PATIENCE = 1e-3
+#: How many helpers a process may have.
+_MOST = 256
+#: The words of a roster: how many helpers there are, three functions of the system and of Python,
+#: and from there on the mailbox and the lock of each helper.
+_YIELD, _ACQUIRE, _RELEASE, _FIRST = 1, 2, 3, 4
 
 
 class Job:
@@ -46,81 +54,71 @@ class Job:
         self.tasks = len(arguments)
 
 
-class _Helper:
-    """A thread and its mailbox."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._mail, self.address = _lines(1)
-        self._awake = threading.Lock()
-        self._awake.acquire()
-        self._pool = pool  # whose code it runs for as long as there is a process
-        thread = threading.Thread(target=self._live, name="unfold helper", daemon=True)
-        thread.start()
-
-    def wake(self) -> None:
-        """Have it spin, if it sleeps. For the one who has taken it from the pool."""
-        if self._mail[0] == _ASLEEP:
-            self._mail[0] = _FREE
-            self._awake.release()
-
-    def _live(self) -> None:
-        while True:
-            self._pool.serve(self.address, self._pool.rounds)
-            self._awake.acquire()
-
-
 class Pool:
-    """The helpers of this process; each is taken by one call at a time."""
+    """The helpers of this process; each works for one job at a time.
+
+    Attributes:
+        run: the address of the native function that has a job done: ``run(job, roster)``.
+        roster: the address of the table of helpers.
+    """
 
     def __init__(self) -> None:
         text = resources.files(__package__).joinpath("pool.ll").read_text(encoding="utf-8")
         library = loading.load_text("pool", text.replace("@pause@", pause(host().triple)))
-        kinds = [ctypes.c_void_p, ctypes.c_int64]
-        self.serve = ctypes.CFUNCTYPE(None, *kinds)(library.address("serve"))
-        kinds = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
-        self._run = ctypes.CFUNCTYPE(None, *kinds)(library.address("run"))
+        kinds = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+        self._serve = ctypes.CFUNCTYPE(None, *kinds)(library.address("serve"))
+        self.run = library.address("run")
         self._library = library
-        self._yield = yielding()
+        self._words, self.roster = _lines(-(-8 * (_FIRST + 2 * _MOST) // LINE))
+        self._words[_YIELD] = yielding()
+        self._words[_ACQUIRE] = _of_python("PyThread_acquire_lock")
+        self._words[_RELEASE] = _of_python("PyThread_release_lock")
+        self._allocate = ctypes.PYFUNCTYPE(ctypes.c_void_p)(_of_python("PyThread_allocate_lock"))
+        self._kept: list[Any] = []
+        self._adding = threading.Lock()
         self.rounds = self._calibrated()
-        self._all: list[_Helper] = []
-        self._free: list[_Helper] = []
 
-    def run(self, job: Job) -> None:
-        """Have all tasks of a job done, each by a thread of its own if there are as many."""
-        helpers = self._taken(job.tasks - 1)
-        try:
-            for helper in helpers:
-                helper.wake()
-            mails = (ctypes.c_void_p * len(helpers))(*(h.address for h in helpers))
-            self._run(job.address, mails, len(helpers), self._yield)
-        finally:
-            self._free.extend(helpers)
+    @property
+    def states(self) -> list[int]:
+        """What is in the mailbox of each helper."""
+        return [mail[0] for mail in self._kept]
 
-    def _taken(self, count: int) -> list[_Helper]:
-        """Up to ``count`` helpers; new ones as long as the process has fewer than that."""
-        taken: list[_Helper] = []
-        while len(taken) < count:
-            try:
-                taken.append(self._free.pop())
-            except IndexError:
-                if len(self._all) >= count:
-                    break  # the others are at work for other calls: the caller does their part
+    def enlist(self, count: int) -> None:
+        """See to it that there are so many helpers, if so many threads are to be had."""
+        with self._adding:
+            while self._words[0] < min(count, _MOST):
+                mail, address = _lines(1)
+                lock = self._allocate()
+                place = _FIRST + 2 * self._words[0]
+                helper = threading.Thread(
+                    target=self._live, args=(address, lock), name="unfold helper", daemon=True
+                )
                 try:
-                    helper = _Helper(self)
+                    helper.start()
                 except RuntimeError:
-                    break  # no more threads are to be had
-                self._all.append(helper)
-                taken.append(helper)
-        return taken
+                    return
+                self._kept.append(mail)
+                self._words[place : place + 2] = (address, lock)
+                self._words[0] += 1
+
+    def _live(self, mail: int, lock: int) -> None:
+        """What a helper does. Its frame holds the pool, whose code it is in, to the end."""
+        self._serve(mail, self.roster, lock, self.rounds)
+
+    def forget(self) -> None:
+        """Have as many new helpers, in the child of a fork: it has none of its parent's threads."""
+        count, self._words[0] = self._words[0], 0
+        self._adding = threading.Lock()
+        self._kept = []
+        self.enlist(count)
 
     def _calibrated(self) -> int:
         """How many rounds of waiting take as long as a helper is patient."""
-        mail, address = _lines(1)
+        _, address = _lines(1)
         rounds = 1000
         start = time.perf_counter()
-        self.serve(address, rounds)
+        self._serve(address, self.roster, None, rounds)
         elapsed = time.perf_counter() - start
-        assert mail[0] == _ASLEEP
         return max(rounds, int(rounds * _PATIENCE / max(elapsed, 1e-9)))
 
 
@@ -130,9 +128,13 @@ def pool() -> Pool:
     return Pool()
 
 
-# The child of a fork has none of its parent's threads.
+def _in_child() -> None:
+    if pool.cache_info().currsize:
+        pool().forget()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=pool.cache_clear)
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def _lines(count: int) -> tuple[Any, int]:
@@ -160,7 +162,16 @@ def yielding() -> int:
         function = ctypes.WinDLL("kernel32").SwitchToThread
     else:
         function = ctypes.CDLL(None).sched_yield
+    return _address(function)
+
+
+def _of_python(name: str) -> int:
+    """The address of a function of Python's that may be called without its lock."""
+    return _address(getattr(ctypes.pythonapi, name))
+
+
+def _address(function: Any) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
-__all__ = ["Job", "Pool", "pause", "pool", "yielding"]
+__all__ = ["ASLEEP", "Job", "Pool", "pause", "pool", "yielding"]

@@ -167,7 +167,7 @@ class Quick:
             return None
         # The call that was just done has left its workspace: a second one would cost as much again.
         slot = self._kernel.take(lengths, batch)
-        if not isinstance(slot, Slot) or self._bytes + slot.nbytes > _BYTES:
+        if self._bytes + slot.nbytes > _BYTES:
             self._kernel.give(slot, self._kernel.size(lengths, batch))
             return None
         self._bytes += slot.nbytes

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .slots import Slot
-
 if TYPE_CHECKING:
-    from .kernel import AnySlot, Kernel
+    from .kernel import Kernel
+    from .slots import Slot
 
 Array = NDArray[Any]
 
@@ -28,7 +27,7 @@ class Series:
         self.kernel = kernel
         self.changing = changing
         self._size: tuple[Any, ...] = ()
-        self._slot: AnySlot | None = None
+        self._slot: Slot | None = None
         #: Whether what is prepared in the storages stays right.
         self._stays = False
 
@@ -62,7 +61,7 @@ class Series:
             for n, (shape, kind) in zip(entry.names, slot.shapes, strict=True)
         ]
         given = [arrays[n] for n in entry.given]
-        if self._stays and isinstance(slot, Slot):
+        if self._stays:
             slot.again(given, results)
         else:
             slot.run(given, results)

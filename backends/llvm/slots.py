@@ -80,6 +80,11 @@ class Slot:
         start, size = self._starts[k], self._sizes[k]
         return self._memory[self._base + start :][:size].view(np.int64)
 
+    def note(self, words: NDArray[np.int64]) -> None:
+        """Have elements that are not found noted there."""
+        self.noted = words
+        self.fields[self.entry.image.record.field("work", failures.FIELD)] = words.ctypes.data
+
     def place(self, fields: Iterable[tuple[int, str]], lengths: Mapping[str, int]) -> None:
         """Set lengths on which no size depends, by the numbers of their fields."""
         self.lengths = lengths

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .block import data_offset
+from .block import data_offset, strides_offset
 from .pool import Job, pool
 from .slots import Slot, shapes
+from .tabled import Tabled, held
 
 if TYPE_CHECKING:
     from .facts import Facts
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-class Team:
-    """Slots for parts of a batch, run by several threads.
+class Team(Tabled):
+    """Slots for parts of a batch, run by several threads: a slot like any other.
 
     A part is a run of sequences in their order. What has a row for each sequence is read and
-    written in place: the record holds cells that look like arrays that start later. What is summed
-    over the batch has a private array for each part but the first, and these are added in the order
-    of the parts, whoever computed them when.
+    written in place: the record of a part holds cells that look like arrays that start later. What
+    is summed over the batch has a private array for each part but the first, and these are added in
+    the order of the parts, whoever computed them when.
 
     Args:
         parts: in how many parts a batch is divided, 2 at least.
@@ -44,63 +45,66 @@ class Team:
         parts: int,
         grain: int,
     ) -> None:
-        self.entry = entry
-        self._parts, self._batch = parts, batch
-        self._ends = None if ragged else even(batch, parts, grain)
-        largest = batch if self._ends is None else int(np.diff(self._ends).max())
-        self._slots = [Slot(facts, entry, lengths, largest) for _ in range(parts)]
-        self.nbytes = sum(s.nbytes for s in self._slots)
+        ends = None if ragged else even(batch, parts, grain)
+        largest = batch if ends is None else int(np.diff(ends).max())
+        slots = [Slot(facts, entry, lengths, largest) for _ in range(parts)]
+        words = {"data": data_offset(), "strides": strides_offset()}
+        super().__init__(facts, ("team", words), lengths, batch, slots)
         listed = shapes(facts, lengths, batch)
-        self.shapes = [(shape, kind) for shape, kind, _ in listed]
-        self.summed = [summed for _, _, summed in listed]
-        self._summed = [k for k, summed in enumerate(self.summed) if summed]
-        count = len(entry.given) + len(listed)
-        self._cells = np.zeros((parts, count), np.int64)
-        self._private: list[list[Array]] = []
         inputs, given = len(entry.image.record.inputs), len(entry.given)
-        for p, slot in enumerate(self._slots):
-            row = self._cells.ctypes.data + 8 * count * p
-            for k in range(count):
-                slot.fields[slot.objects + k] = row + 8 * k - data_offset()
-            own = [np.empty(listed[k][0], listed[k][1]) for k in self._summed] if p else []
-            self._private.append(own)
-            for k, array in zip(self._summed, own, strict=False):
-                slot.fields[slot.objects + given + k] = id(array)
-            self.nbytes += sum(a.nbytes for a in own)
+        count = given + len(listed)
+        self._cells = np.zeros((parts, count), np.int64)
+        self._firsts = np.zeros_like(self._cells)
         #: Whether an array has a row for each sequence.
         self._rows = np.array(
             [k < inputs for k in range(given)] + [not summed for _, _, summed in listed]
         )
-        self._job = Job(entry.address, [s.address for s in self._slots])
+        kinds = [(k, *listed[k][:2]) for k, summed in enumerate(self.summed) if summed]
+        private = [[np.empty(shape, kind) for _, shape, kind in kinds] for _ in slots[1:]]
+        for p, (slot, row) in enumerate(zip(slots, self._cells, strict=True)):
+            for k in range(count):
+                slot.fields[slot.objects + k] = row.ctypes.data + 8 * k - data_offset()
+            for (k, *_), array in zip(kinds, private[p - 1] if p else (), strict=p > 0):
+                slot.fields[slot.objects + given + k] = id(array)
+        sums: list[int] = []
+        for n, (k, shape, kind) in enumerate(kinds):
+            size = int(np.prod(shape, dtype=np.int64))
+            sums += [given + k, size, kind.itemsize == 4, *(own[n].ctypes.data for own in private)]
+        self._private, self._sums = private, np.array(sums, np.int64)
+        self.nbytes += sum(held(own) for own in private)
+        self._job = Job(entry.address, [s.address for s in slots])
+        pool().enlist(parts - 1)
+        self.enter([
+            parts, count, self.objects, self._firsts.ctypes.data, self._cells.ctypes.data,
+            self._job.address, pool().roster, pool().run, len(kinds), self._sums.ctypes.data,
+        ])  # fmt: skip
+        if ends is not None:
+            self._divide(ends, None)
 
-    def place(self, fields: Sequence[tuple[int, str]], lengths: Mapping[str, int]) -> None:
+    def place(self, fields: Iterable[tuple[int, str]], lengths: Mapping[str, int]) -> None:
         """Set lengths on which no size depends, by the numbers of their fields."""
-        for slot in self._slots:
+        fields = list(fields)
+        super().place(fields, lengths)
+        for slot in self.slots:
             slot.place(fields, lengths)
 
-    def run(
-        self, given: Sequence[Array], results: Sequence[Array], ragged: Array | None = None
-    ) -> None:
-        """Compute. Raises `SolverError`, about the first sequence that has a failure."""
-        arrays = (*given, *results)
-        ends = self._ends
-        if ends is None:
-            assert ragged is not None
-            ends = by_length(ragged, self._parts)
-        starts = np.array([address(a) for a in arrays], np.int64)
-        steps = self._rows * np.array([a.nbytes // self._batch for a in arrays])
-        np.add(starts, ends[:-1, None] * steps, out=self._cells)
-        for p, slot in enumerate(self._slots):
-            each = 0 if ragged is None else ragged.ctypes.data + 8 * int(ends[p])
-            slot.hold(int(ends[p + 1] - ends[p]), each)
-            slot.clear()
-        pool().run(self._job)
-        for p, slot in enumerate(self._slots):
-            mine = None if ragged is None else ragged[ends[p] : ends[p + 1]]
-            slot.check(mine, int(ends[p]))
-        for own in self._private[1:]:
-            for k, part in zip(self._summed, own, strict=True):
-                np.add(results[k], part, out=results[k])
+    def ready(self, given: Sequence[Array], results: Sequence[Array], ragged: Array | None) -> None:
+        """Enter what a call needs into the record."""
+        super().ready(given, results, ragged)
+        if ragged is not None:
+            self._divide(by_length(ragged, len(self.slots)), ragged)
+
+    def check(self, ragged: Array | None, first: int = 0) -> None:
+        """Raise `SolverError`, about the first sequence that has a failure."""
+        for slot, (start, end) in zip(self.slots, pairwise(self._ends), strict=True):
+            slot.check(None if ragged is None else ragged[start:end], first + start)
+
+    def _divide(self, ends: NDArray[np.int64], ragged: Array | None) -> None:
+        """Set where the parts begin and end, and the lengths of their sequences."""
+        self._ends = [int(e) for e in ends]
+        self._firsts[:] = ends[:-1, None] * self._rows
+        for slot, (start, end) in zip(self.slots, pairwise(self._ends), strict=True):
+            slot.hold(end - start, 0 if ragged is None else ragged.ctypes.data + 8 * start)
 
 
 def even(batch: int, parts: int, grain: int) -> NDArray[np.int64]:
@@ -119,11 +123,6 @@ def by_length(lengths: Array, parts: int) -> NDArray[np.int64]:
     ends = np.searchsorted(middles, 2 * after[-1] * np.arange(parts + 1))
     ends[-1] = len(lengths)
     return ends
-
-
-def address(array: Array) -> int:
-    """Where the data of an array begin."""
-    return ctypes.c_void_p.from_address(id(array) + data_offset()).value or 0
 
 
 __all__ = ["Team", "by_length", "even"]

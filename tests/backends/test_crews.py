@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 import unfold
 from tests.backends.steps import ARM, text
-from unfold.backends.llvm import choose, jit, kernel, pool
+from unfold.backends.llvm import choose, crew, jit, kernel, pool
 from unfold.backends.llvm.crew import Crew
 from unfold.backends.llvm.division import STREAMED, Division, division
 from unfold.backends.llvm.elementwise import Formats
 from unfold.backends.llvm.facts import Variant
 from unfold.backends.llvm.kernel import Kernel
+from unfold.backends.llvm.slots import Slot
 from unfold.backends.llvm.team import Team
 from unfold.backends.llvm.tiles import generate, pieces
 from unfold.plan import hoist, plan, retime, split
@@ -46,13 +47,11 @@ def called(fn: unfold.Function, x: Any, lengths: Any = None) -> dict[str, Any]:
     return {"value": value, **grads, **fn(params, x=x, lengths=lengths)}
 
 
-def slots(fn: unfold.Function) -> list[Any]:
-    """The idle slots of a function."""
-    found: list[Any] = []
-    for derived in fn.compiler._derived.values():
-        assert isinstance(derived.kernel, Kernel)
-        found += [s for idle in derived.kernel._pool.values() for s in idle]
-    return found
+def slot(fn: unfold.Function, steps: int, batch: int | None, ragged: bool = False) -> Slot:
+    """What a call of the gradient needs."""
+    made = fn.compiler.gradient(fn.differentiable(None), fn.declared.losses).kernel
+    assert isinstance(made, Kernel)
+    return made.new_slot({"T": steps}, batch, ragged)
 
 
 @given(
@@ -76,7 +75,7 @@ def test_the_bits_are_those_of_one_thread(
             forced(monkeypatch, shared)
             fn = compiled(cell, way, dtype, D=D, H=H)
             found[way] = called(fn, x, lengths)
-            assert {type(s) is Crew for s in slots(fn)} == {way == "crew"}
+            assert (type(slot(fn, 6, batch, ragged)) is Crew) == (way == "crew")
     for name, want in found["one"].items():
         np.testing.assert_array_equal(found["crew"][name], want, err_msg=name)
     same = unfold.compile(unfold.loads(text(cell), model="main"), D=D, H=H, backend="numpy")
@@ -99,13 +98,13 @@ def test_large_weights_and_few_sequences_make_a_crew(batch: int | None) -> None:
     for _ in range(3):
         for name, found in called(fn, x).items():
             np.testing.assert_array_equal(found, want[name], err_msg=name)
-    assert {type(s) for s in slots(fn)} == {Crew}
+    assert type(slot(fn, 40, batch)) is Crew
 
 
 def test_many_sequences_make_a_team() -> None:
     fn = compiled("lstm", "crew", "float32", D=50, H=280)
     fn.value_and_grad(fn.init(1), x=np.zeros((96, 4, 50)))
-    assert {type(s) for s in slots(fn)} == {Team}
+    assert type(slot(fn, 4, 96)) is Team
 
 
 @given(
@@ -150,7 +149,9 @@ def test_many_callers_share_the_helpers() -> None:
 
 
 def test_a_call_without_helpers_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool.Pool, "_taken", lambda *_: [])
+    empty = pool.Pool()
+    monkeypatch.setattr(empty, "enlist", lambda _: None)
+    monkeypatch.setattr(crew, "pool", lambda: empty)
     fn, alone = (compiled("lstm", way, "float32", D=30, H=280) for way in WAYS)
     x = np.random.default_rng(0).standard_normal((2, 12, 30))
     want = called(alone, x)
@@ -161,14 +162,13 @@ def test_a_call_without_helpers_is_right(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_helpers_sleep_between_calls() -> None:
     fn = compiled("lstm", "crew", "float32", D=30, H=280)
     fn.value_and_grad(fn.init(1), x=np.zeros((2, 12, 30)))
-    helpers = pool.pool()._all
-    assert helpers
+    assert pool.pool().states
     done = threading.Event()
     for _ in range(200):
-        if all(h._mail[0] == 1 for h in helpers):
+        if set(pool.pool().states) == {pool.ASLEEP}:
             break
         done.wait(0.05)
-    assert all(h._mail[0] == 1 for h in helpers)
+    assert set(pool.pool().states) == {pool.ASLEEP}
 
 
 def test_a_failure_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +225,7 @@ def test_the_bill_counts_what_a_crew_needs() -> None:
     bill = fn.cost(2, memory=True, T=9)
     assert bill.memory is not None
     made = fn.compiler.gradient(fn.differentiable(None), fn.declared.losses).kernel
-    slot = made.new_slot({"T": 9}, 2)  # type: ignore[attr-defined]
-    assert isinstance(slot, Crew)
+    found = slot(fn, 9, 2)
+    assert isinstance(found, Crew)
     storages = len(made.workspace({"T": 9}, 2))
-    assert bill.memory.allocated <= slot.nbytes <= bill.memory.allocated + 64 * (storages + 1)
+    assert bill.memory.allocated <= found.nbytes <= bill.memory.allocated + 64 * (storages + 1)

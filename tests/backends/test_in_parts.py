@@ -13,8 +13,10 @@ import unfold
 from tests.transform.test_apart import TEXTS
 from unfold.backends.llvm import apart, choose, kernel
 from unfold.backends.llvm.apart import InParts
-from unfold.backends.llvm.chain import Chain, Relay
+from unfold.backends.llvm.chain import Chain
 from unfold.backends.llvm.division import Division
+from unfold.backends.llvm.slots import Slot
+from unfold.backends.llvm.team import Team
 from unfold.gradcheck import random_arrays
 
 EQUILIBRIUM = """
@@ -87,7 +89,7 @@ def test_batches_have_the_gradients_of_the_interpreter(
             for _ in range(4):  # the third call of a size is one of native code alone
                 close(fn.value_and_grad(params, inputs, reduce=reduce), want, dtype)
         assert in_parts(fn).is_apart({"T": steps}, batch)
-    assert any(isinstance(s, Chain) for idle in in_parts(fn)._pool.values() for s in idle)
+        assert isinstance(in_parts(fn).new_slot({"T": steps}, batch), Chain)
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -110,9 +112,12 @@ def test_parts_of_several_threads_are_run_in_turn(monkeypatch: pytest.MonkeyPatc
     want = meaning.value_and_grad(params, inputs)
     first = fn.value_and_grad(params, inputs)
     close(first, want, "float64")
-    again = fn.value_and_grad(params, inputs)
-    assert all(np.array_equal(first[1][n], again[1][n]) for n in first[1])
-    assert any(isinstance(s, Relay) for idle in in_parts(fn)._pool.values() for s in idle)
+    for _ in range(3):
+        again = fn.value_and_grad(params, inputs)
+        assert all(np.array_equal(first[1][n], again[1][n]) for n in first[1])
+    chain = in_parts(fn).new_slot({"T": 6}, 7)
+    assert isinstance(chain, Chain)
+    assert {type(s) for s in chain.slots} == {Slot, Team}
 
 
 def test_calls_from_several_threads_do_not_share_what_is_handed_on() -> None:

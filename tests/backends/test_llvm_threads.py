@@ -20,6 +20,7 @@ from unfold.backends.llvm import team
 from unfold.backends.llvm.effort import effort
 from unfold.backends.llvm.facts import microseconds
 from unfold.backends.llvm.kernel import Kernel
+from unfold.backends.llvm.pool import pool
 from unfold.backends.llvm.team import Team
 from unfold.noise import draw
 
@@ -103,6 +104,27 @@ def test_the_same_number_of_threads_gives_the_same_bits(ragged: bool) -> None:
         _, again = call("large", 3, 64, ragged)
         for name, value in first.items():
             np.testing.assert_array_equal(again[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("reduce", ["mean", "none"])
+def test_quick_calls_of_a_team_are_those_of_python(dtype: str, reduce: str) -> None:
+    """From the third call of a size on native code does everything."""
+    data = {n: a.astype(dtype) if n == "x" else a for n, a in arrays("large", 64).items()}
+    data["e"] = np.zeros((64, 40, 33), dtype)
+    fn = unfold.compile(LARGE, threads=3, sizes={"D": 20, "H": 33}, dtype=dtype)
+    params = fn.init(1)
+    out = {n: np.empty_like(a) for n, a in params.items()}
+    want = fn.value_and_grad(params, data, reduce=reduce)
+    assert teams(fn) == 1
+    for _ in range(4):
+        for kept in (None, out):
+            value, grads = fn.value_and_grad(params, data, reduce=reduce, out=kept)
+            np.testing.assert_array_equal(value, want[0])
+            for n, g in want[1].items():
+                np.testing.assert_array_equal(grads[n], g)
+    assert teams(fn) == 0  # it serves the quick calls now
+    assert fn._gradients[None, None, reduce].call(params, data) is not None
 
 
 def test_the_order_of_sums_is_that_of_the_parts() -> None:
@@ -209,27 +231,34 @@ def test_many_callers_share_the_helpers() -> None:
     def work(_: int) -> Any:
         return fn.value_and_grad(params, data, seed=3)
 
-    with ThreadPoolExecutor(8) as pool:
-        for value, grads in pool.map(work, range(40)):
+    with ThreadPoolExecutor(8) as callers:
+        for value, grads in callers.map(work, range(40)):
             assert value == want["value"]
             np.testing.assert_array_equal(grads["U"], want["U_bar"])
 
 
-def _value(queue: Any) -> None:
-    queue.put(float(call("large", 3, 64)[1]["value"]))
+def _value(queue: Any, fn: unfold.Function) -> None:
+    asleep = len(pool().states)
+    for _ in range(3):
+        value = float(fn.value_and_grad(fn.init(1), arrays("large", 64), seed=3)[0])
+    queue.put((value, float(call("large", 3, 64)[1]["value"]), asleep, pool().states))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_the_child_of_a_fork_has_helpers_of_its_own() -> None:
-    want = call("large", 3, 64)[1]["value"]
+    fn, found = call("large", 3, 64)
+    want = float(found["value"])
+    for _ in range(3):
+        fn.value_and_grad(fn.init(1), arrays("large", 64), seed=3)
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    child = context.Process(target=_value, args=(queue,))
+    child = context.Process(target=_value, args=(queue, fn))
     child.start()
-    assert queue.get(timeout=120) == want
+    old, new, helpers, states = queue.get(timeout=120)
     child.join(60)
-    assert child.exitcode == 0
+    assert (old, new, child.exitcode) == (want, want, 0)
+    assert helpers == len(states) == len(pool().states) >= 2
 
 
 def test_a_program_ends_while_helpers_wait() -> None:

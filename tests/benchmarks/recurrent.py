@@ -1,9 +1,9 @@
-"""One training step of recurrent networks, ours against PyTorch's and JAX's, on one core.
+"""One training step of recurrent networks, ours against PyTorch's and JAX's, on one core or more.
 
     python -m tests.benchmarks.recurrent [--cells lstm gru elman] [--only N…] [--seconds 2]
-        [--json FILE]
+        [--threads N] [--json FILE]
 
-Everything runs in one process, pinned to one core before any library is loaded, in alternation;
+Everything runs in one process, pinned to the cores before any library is loaded, in alternation;
 figures are medians. The share of the peak is that of all matrix products alone: what a step does
 besides them counts as lost.
 """
@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -65,7 +66,7 @@ def measure(task: Task, seconds: float, threads: int, with_peers: bool) -> dict[
         step()
     spent = 0.0
     while spent < seconds or len(peaks) < 5:
-        peaks.append(flops("float32", 0.002))
+        peaks.append(peak(threads))
         for name, step in rounds.items():
             if threads > 1:
                 # Threads of the one before may still be waiting for work, and busy with that.
@@ -84,6 +85,15 @@ def measure(task: Task, seconds: float, threads: int, with_peers: bool) -> dict[
     found = {"task": vars(task), "ms": ms, "share": share, "difference": expected}
     found["ratio"] = min(peers) / ms["ours"] if peers else None
     return found
+
+
+def peak(threads: int) -> float:
+    """The floating-point operations a second of so many cores together, all being busy: where two
+    of them are the halves of one, they have no more than one."""
+    if threads == 1:
+        return flops("float32", 0.002)
+    with ThreadPoolExecutor(threads) as cores:
+        return sum(cores.map(flops, ["float32"] * threads, [0.01] * threads))
 
 
 def check(task: Task, steps: dict[str, Step]) -> float:
