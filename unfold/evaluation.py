@@ -19,6 +19,8 @@ from .shortcut import Shortcut
 
 Array = NDArray[Any]
 REDUCTIONS = ("mean", "sum", "none")
+#: What a model without parameters takes; never changed. (A dict: quick calls know no other type.)
+NO_PARAMS: Mapping[str, Any] = {}
 
 
 class Evaluation:
@@ -89,7 +91,7 @@ class Evaluation:
 
     def __call__(
         self,
-        params: Mapping[str, Any],
+        params: Mapping[str, Any] = NO_PARAMS,
         data: Mapping[str, Any] | None = None,
         /,
         *,
@@ -102,7 +104,8 @@ class Evaluation:
         """The outputs and losses.
 
         Args:
-            params: an array for every parameter; scalars may be numbers.
+            params: an array for every parameter; scalars may be numbers. A model that has none
+                needs no dict.
             data: inputs by name, beside or instead of keywords.
             lengths: integers of shape (B,): each sequence's own length in a padded batch.
             seed: of the model's `random` draws (also of the derivatives below); a draw can be
@@ -142,7 +145,7 @@ class Evaluation:
 
     def value_and_grad(
         self,
-        params: Mapping[str, Any],
+        params: Mapping[str, Any] = NO_PARAMS,
         data: Mapping[str, Any] | None = None,
         /,
         *,

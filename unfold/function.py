@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .compiler import Derived, Options
 from .errors import InputError
-from .evaluation import Evaluation
+from .evaluation import NO_PARAMS, Evaluation
 from .outputs import Outputs
 from .program import Program
 
@@ -157,7 +157,7 @@ class Function(Evaluation):
 
     def debug(
         self,
-        params: Mapping[str, Any],
+        params: Mapping[str, Any] = NO_PARAMS,
         data: Mapping[str, Any] | None = None,
         /,
         *,
@@ -227,7 +227,7 @@ class Function(Evaluation):
     # --- one step at a time ---
 
     def stepper(
-        self, params: Mapping[str, Any], *, seed: int = 0, first: int = 0, **inputs: Any
+        self, params: Mapping[str, Any] = NO_PARAMS, *, seed: int = 0, first: int = 0, **inputs: Any
     ) -> Stepper:
         """A causal model that runs one step at a time and carries its state.
 

@@ -161,8 +161,10 @@ def bind(
     drawn = {n: s for n, s in sig.specs.items() if s.noise and n not in given}
     if drawn:
         sig = replace(sig, specs={n: s for n, s in sig.specs.items() if n not in drawn})
-    _names(sig, "parameter", sig.params, params)
-    _names(sig, "input", sig.inputs, given, also=[n for n in sig.lengths if n not in stated])
+    _names(sig, "parameter", sig.params, params, given)
+    _names(
+        sig, "input", sig.inputs, given, params, also=[n for n in sig.lengths if n not in stated]
+    )
     arrays = {n: _array(sig, sig.specs[n], params[n]) for n in sig.params}
     arrays |= {n: _array(sig, sig.specs[n], given[n]) for n in sig.inputs}
     batch = _batch(sig, arrays, lengths)
@@ -248,23 +250,40 @@ def listed(names: Iterable[str]) -> str:
 
 
 def _names(
-    sig: Signature, what: str, wanted: list[str], given: Mapping[str, Any], also: Iterable[str] = ()
+    sig: Signature,
+    what: str,
+    wanted: list[str],
+    given: Mapping[str, Any],
+    others: Mapping[str, Any],
+    also: Iterable[str] = (),
 ) -> None:
+    """``others``: what is given in the other place, where some of ``wanted`` may be."""
     for name in by_name(f"{what}s", given):
         if name in wanted:
             continue
         if name in sig.specs:
-            role, where = _ROLES[sig.specs[name].role]
-            raise InputError(f"{name} is {role} of {sig.model}: give it {where}")
+            raise _misplaced(sig, name)
         hint = nearest(name, [n for n in (*wanted, *also) if n not in given])
         if not hint:
             hint = f"; its {what}s are {listed(wanted)}" if wanted else f"; it has no {what}s"
         raise InputError(f"{sig.model} has no {what} {name}{hint}")
     missing = [n for n in wanted if n not in given]
     if missing:
+        astray = next((n for n in missing if isinstance(others, Mapping) and n in others), None)
+        if astray is not None:
+            raise _misplaced(sig, astray)
         lines = [f"    {sig.specs[n].label}: {sig.specs[n].expected}" for n in missing]
         count = f"{len(missing)} {what}s are" if len(missing) > 1 else f"the {what} {missing[0]} is"
+        if what == "parameter" and not given:
+            lines.append(
+                "parameters come first, in a dict by name: `fn(params, …)`; `fn.init()` makes one"
+            )
         raise InputError("\n".join([f"{count} missing for {sig.model}:", *lines]))
+
+
+def _misplaced(sig: Signature, name: str) -> InputError:
+    role, where = _ROLES[sig.specs[name].role]
+    return InputError(f"{name} is {role} of {sig.model}: give it {where}")
 
 
 # --- arrays -----------------------------------------------------------------------------------

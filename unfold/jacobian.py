@@ -8,7 +8,7 @@ reverse mode any state may be the one to differentiate in, since its adjoint is 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +139,8 @@ def _reverse(
         if checked.batch is not None:
             raise InputError("a Jacobian is that of one sequence, not of a batch")
         bar = derived.names["bar"]
-        found.append(_pick(derived.program, bar, columns, results[bar], checked.lengths))
+        out = _output(derived.program, bar)
+        found.append(_pick(fn.program, out, columns, results[bar], checked.lengths))
     shape = np.shape(found[0]) if found else ()
     return np.stack(found).reshape((*value.shape, *shape)) if found else np.zeros(value.shape)
 
@@ -209,17 +210,17 @@ def _forward(
         )
         if checked.batch is not None:
             raise InputError("a Jacobian is that of one sequence, not of a batch")
+        if not found:
+            axes = fn.program.vars[columns.name].axes
+            ranges = [(a.lo, a.hi) for a in axes]
+            place = _place(fn.program, columns, ranges, checked.lengths)
         dot = derived.names["dot"]
-        found.append(_pick(derived.program, dot, rows, results[dot], checked.lengths))
+        out = _output(derived.program, dot)
+        found.append(_pick(fn.program, out, rows, results[dot], checked.lengths))
     stacked = np.stack(found, axis=-1)
     whole = stacked.reshape((*stacked.shape[:-1], *at.shape))
-    axes = derived.program.vars[columns.name].axes
-    at_index = tuple(
-        slice(None) if p is None else p.evaluate(checked.lengths) - a.lo.evaluate(checked.lengths)
-        for p, a in zip(columns.index, axes, strict=True)
-    )
     rank = stacked.ndim - 1
-    return whole[(slice(None),) * rank + at_index]
+    return whole[(slice(None),) * rank + place]
 
 
 def element_value(
@@ -234,25 +235,45 @@ def element_value(
     results, checked = fn.compiler.run(derived, params, None, data, None)
     if checked.batch is not None:
         raise InputError("a Jacobian is that of one sequence, not of a batch")
-    found = results[element.name]
-    return _pick(derived.program, element.name, element, found, checked.lengths)
+    found, out = results[element.name], _output(derived.program, element.name)
+    return _pick(fn.program, out, element, found, checked.lengths)
+
+
+def _output(program: Program, name: str) -> Output:
+    return next(o for o in program.outputs if o.name == name)
 
 
 def _pick(
-    program: Program, name: str, element: Element, array: Array, lengths: Mapping[str, int]
+    program: Program, out: Output, element: Element, array: Array, lengths: Mapping[str, int]
 ) -> Array:
-    """The part of a returned array that an element names."""
-    out: Output = next(o for o in program.outputs if o.name == name)
-    at: list[int | slice] = []
-    for p, (lo, hi) in zip(element.index, out.ranges, strict=True):
-        if p is None:
-            at.append(slice(None))
-            continue
-        k, first, last = p.evaluate(lengths), lo.evaluate(lengths), hi.evaluate(lengths)
-        if not first <= k <= last:
-            raise InputError(f"{element.name}[{p.compact()}] lies outside {first}..{last}")
-        at.append(k - first)
-    return np.asarray(array)[tuple(at)]
+    """The part of an array, returned for ``out``, that an element of ``program`` names."""
+    return np.asarray(array)[_place(program, element, out.ranges, lengths)]
+
+
+def _place(
+    program: Program,
+    element: Element,
+    ranges: Sequence[tuple[Poly, Poly]],
+    lengths: Mapping[str, int],
+) -> tuple[int | slice, ...]:
+    """Where an element stands in an array over ``ranges``. Raises `InputError` if nowhere."""
+    at = [None if p is None else p.evaluate(lengths) for p in element.index]
+    shown = element.name + "[" + ", ".join(":" if k is None else str(k) for k in at) + "]"
+    place: list[int | slice] = []
+    for k, (lo, hi) in zip(at, ranges, strict=True):
+        first, last = lo.evaluate(lengths), hi.evaluate(lengths)
+        if k is not None and not first <= k <= last:
+            raise InputError(f"{shown} lies outside {first}..{last}")
+        place.append(slice(None) if k is None else k - first)
+    known = [k for k in at if k is not None]
+    if program.vars[element.name].role == "variable" and len(known) == len(at):
+        points = (
+            (eq, {**lengths, **dict(zip(eq.indices, known, strict=True))})
+            for eq in program.pieces(element.name)
+        )
+        if not any(eq.domain.contains(point) for eq, point in points):
+            raise InputError(f"{shown}: no equation defines this element of {element.name}")
+    return tuple(place)
 
 
 @dataclass(frozen=True)

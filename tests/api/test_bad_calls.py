@@ -86,6 +86,7 @@ COMPILE: list[tuple[Callable[[], Any], str]] = [
     (lambda: unfold.loads(TEXT, model="n"), "<text> has no model n; there are m"),
 ]
 
+FIRST = "parameters come first, in a dict by name: `fn(params, …)`; `fn.init()` makes one"
 NAMES: list[tuple[Callable[[], Any], str]] = [
     (lambda: FN(P, x=X), "the input c is missing for m:\n    c: int<K>[T] with K = 4"),
     (
@@ -95,7 +96,16 @@ NAMES: list[tuple[Callable[[], Any], str]] = [
     (
         lambda: FN({}, x=X, c=C),
         "2 parameters are missing for m:\n"
-        "    W: real[K, D] with D = 3, K = 4\n    b: real[K] with K = 4",
+        "    W: real[K, D] with D = 3, K = 4\n    b: real[K] with K = 4\n" + FIRST,
+    ),
+    (
+        lambda: FN(x=X, c=C),
+        "2 parameters are missing for m:\n"
+        "    W: real[K, D] with D = 3, K = 4\n    b: real[K] with K = 4\n" + FIRST,
+    ),
+    (
+        lambda: FN.value_and_grad(x=X, c=C, **P),
+        "W is a parameter of m: give it in the dict of parameters",
     ),
     (
         lambda: FN({"W": P["W"], "B": P["b"]}, x=X, c=C),

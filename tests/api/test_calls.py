@@ -235,3 +235,19 @@ def test_models_show_what_they_are() -> None:
     assert str(model.adjoint(wrt="W")).endswith("output loss, h[t], gradient(W_bar, W)\n")
     assert model.sizes == ("D", "H")
     assert model.check() == ()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "llvm"])
+def test_a_model_without_parameters_needs_no_dict_of_them(backend: str) -> None:
+    fn = unfold.compile(
+        "model sum:\n    input x[t]: real\n    s[0] = 0\n    s[t] = s[t-1] + x[t]\n"
+        "    loss = s[T] ** 2\n    output s[t]\n    minimize loss\n",
+        backend=backend,
+    )
+    x = np.arange(3.0)
+    for _ in range(3):  # the third call takes the shortcut
+        assert fn(x=x).loss == 9.0
+        loss, grads = fn.value_and_grad(x=x, wrt="x")
+        assert loss == 9.0
+        np.testing.assert_array_equal(grads["x"], [6.0, 6.0, 6.0])
+    assert fn.stepper().step(x=2.0).s == 2.0

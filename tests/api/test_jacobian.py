@@ -57,6 +57,9 @@ def test_nothing_looks_back_in_a_causal_model(gru: Any) -> None:
     [
         ("hh[T]", "x", "auto", "gru has no hh; did you mean `h`?"),
         ("h[T]", "h[9]", "auto", "h[9] lies outside 1..6"),
+        ("h[T]", "x[0]", "forward", "x[0] lies outside 1..6"),
+        ("h[T]", "x[7]", "forward", "x[7] lies outside 1..6"),
+        ("h[T]", "x[T+1]", "reverse", "x[7] lies outside 1..6"),
         ("h[T, 1]", "x", "auto", "h[T, 1]: h has 1 positions, not 2"),
         ("h[N]", "x", "auto", "h[N]: N is no length of gru"),
         ("h[T]", "h[1]", "forward", "forward mode moves inputs and parameters; h is a state"),
@@ -69,6 +72,20 @@ def test_wrong_elements_are_named(of: str, wrt: str, mode: str, message: str, gr
     with pytest.raises(unfold.InputError) as error:
         fn.jacobian(of, wrt, params, mode=mode, **data)
     assert message in str(error.value)
+
+
+def test_an_element_that_no_equation_defines_has_no_derivative() -> None:
+    fn = unfold.compile(
+        "model m:\n    axis s: T\n    input x[t]: real\n    param w: real = 2\n"
+        "    a[t,s] = w * x[t] * x[s] for s <= t\n    loss = sum[t](sum[s <= t](a[t,s]))\n"
+        "    minimize loss\n"
+    )
+    params, x = fn.init(), np.arange(1.0, 5.0)
+    assert fn.jacobian("a[3, 1]", "w", params, x=x) == 3.0
+    np.testing.assert_array_equal(fn.jacobian("loss", "a[3, :]", params, x=x), [1, 1, 1, 0])
+    for of, wrt in (("a[1, 3]", "x"), ("a[1, T-1]", "w"), ("loss", "a[1, 3]")):
+        with pytest.raises(unfold.InputError, match=r"a\[1, 3\]: no equation defines this"):
+            fn.jacobian(of, wrt, params, x=x)
 
 
 def test_a_batch_has_no_single_jacobian(gru: Any) -> None:
