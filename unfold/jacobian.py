@@ -195,7 +195,7 @@ def _forward(
     derived = fn.compiler.derive(key, build)
     source = data if columns.name in data else params
     at = np.asarray(source[columns.name], dtype=float)
-    found = []
+    found: list[Array] = []
     for k in range(at.size):
         unit = np.zeros(at.size)
         unit[k] = 1.0

@@ -104,7 +104,7 @@ NAMES: list[tuple[Callable[[], Any], str]] = [
         "    W: real[K, D] with D = 3, K = 4\n    b: real[K] with K = 4\n" + FIRST,
     ),
     (
-        lambda: FN.value_and_grad(x=X, c=C, **P),
+        lambda: FN.value_and_grad(x=X, c=C, W=P["W"], b=P["b"]),
         "W is a parameter of m: give it in the dict of parameters",
     ),
     (
