@@ -40,9 +40,11 @@ _FITTING = 0x1 | 0x100  # C-contiguous, aligned
 class Interface:
     """Offsets in bytes within an array, and the addresses of `FUNCTIONS`, …, in order.
 
-    ``head`` is that of the data, ``kind`` that of the type of any object.
+    ``head`` is that of the data, ``kind`` and ``references`` those of the type of any object and of
+    the number of references to it.
     """
 
+    references: int
     kind: int
     head: int
     rank: int
@@ -63,8 +65,10 @@ def interface() -> Interface | None:
     except (AttributeError, ImportError, RuntimeError, ValueError):
         return None
     word = 8
-    places = Interface(head - word, head, head + word, head + 2 * word, head + 5 * word,
-                       head + 6 * word, addresses)  # fmt: skip
+    references, kind, rank, extents, descr, flags = (
+        head + word * k for k in (-2, -1, 1, 2, 5, 6)
+    )  # fmt: skip
+    places = Interface(references, kind, head, rank, extents, descr, flags, addresses)
     return places if ctypes.sizeof(ctypes.c_void_p) == word and _fits(places) else None
 
 
@@ -88,6 +92,11 @@ def _fits_one(p: Interface, a: NDArray[Any]) -> bool:
     if ctypes.c_void_p.from_address(at + p.kind).value != id(np.ndarray) or rank != a.ndim:
         return False
     if ctypes.c_void_p.from_address(at + p.head).value != a.ctypes.data:
+        return False
+    counted = ctypes.c_uint32.from_address(at + p.references)
+    before = counted.value
+    more = [a, a, a]
+    if counted.value != before + len(more):
         return False
     if ctypes.c_void_p.from_address(at + p.descr).value != id(a.dtype):
         return False

@@ -444,12 +444,61 @@ no:
   ret i1 false
 }
 
-; Arrays for the results: those that were given, and new ones; whether all could be made.
+; Whether an array that is kept is nobody else's any more, and still as it was made.
+define internal i1 @spare(ptr %array, ptr %none, ptr %descr, ptr %shape) {
+  %missing = icmp eq ptr %array, %none
+  br i1 %missing, label %no, label %made
+made:
+  ; The lower half: the upper one has other meanings in some versions of Python.
+  %references.at = getelementptr i8, ptr %array, i64 @at:references@
+  %references = load i32, ptr %references.at
+  %alone = icmp eq i32 %references, 1
+  br i1 %alone, label %free, label %no
+free:
+  %own.descr = call ptr @field(ptr %array, i64 @at:descr@)
+  %same = icmp eq ptr %own.descr, %descr
+  %rank = call i64 @word(ptr %shape, i64 0)
+  %rank.at = getelementptr i8, ptr %array, i64 @at:rank@
+  %own.short = load i32, ptr %rank.at
+  %own = zext i32 %own.short to i64
+  %equal = icmp eq i64 %own, %rank
+  %flags.at = getelementptr i8, ptr %array, i64 @at:flags@
+  %flags = load i32, ptr %flags.at
+  %set = and i32 %flags, 1281
+  %ready = icmp eq i32 %set, 1281
+  %both = and i1 %same, %equal
+  %fine = and i1 %both, %ready
+  br i1 %fine, label %ranked, label %no
+ranked:
+  %own.shape = call ptr @field(ptr %array, i64 @at:extents@)
+  br label %axis
+axis:
+  %d = phi i64 [ 0, %ranked ], [ %d.next, %extent ]
+  %d.more = icmp slt i64 %d, %rank
+  br i1 %d.more, label %extent, label %yes
+extent:
+  %have = call i64 @word(ptr %own.shape, i64 %d)
+  %d.next = add i64 %d, 1
+  %want = call i64 @word(ptr %shape, i64 %d.next)
+  %agree = icmp eq i64 %have, %want
+  br i1 %agree, label %axis, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+; Arrays for the results: those that were given, those of the call before if its caller has dropped
+; them, and new ones; whether all could be made.
 define internal i1 @allocate(ptr %desk, ptr %form, ptr %made) {
   %api = call ptr @pointer(ptr %desk, i64 @desk:api@)
   %ndarray = call ptr @pointer(ptr %api, i64 @api:ndarray@)
   %hold = call ptr @pointer(ptr %api, i64 @api:Py_IncRef@)
+  %release = call ptr @pointer(ptr %api, i64 @api:Py_DecRef@)
   %new = call ptr @pointer(ptr %api, i64 @api:PyArray_NewFromDescr@)
+  %none = call ptr @pointer(ptr %api, i64 @api:none@)
+  %spares = call ptr @pointer(ptr %form, i64 @form:spares@)
+  %keeps = call ptr @pointer(ptr %form, i64 @form:keeps@)
   %results = call ptr @pointer(ptr %desk, i64 @desk:results@)
   %count = call i64 @word(ptr %desk, i64 @desk:result_count@)
   %record = call ptr @pointer(ptr %form, i64 @form:record@)
@@ -477,6 +526,14 @@ needed:
   br i1 %is.new, label %make, label %enter
 make:
   %descr = call ptr @pointer(ptr %result, i64 @result:descr@)
+  %kept = call ptr @pointer(ptr %spares, i64 %k)
+  %again = call i1 @spare(ptr %kept, ptr %none, ptr %descr, ptr %shape)
+  br i1 %again, label %reuse, label %create
+reuse:
+  call void %hold(ptr %kept)
+  call void @put(ptr %made, i64 %k, ptr %kept)
+  br label %enter
+create:
   call void %hold(ptr %descr)
   %rank.short = trunc i64 %rank to i32
   %extents = getelementptr i64, ptr %shape, i64 1
@@ -484,9 +541,18 @@ make:
                          ptr null, i32 0, ptr null)
   call void @put(ptr %made, i64 %k, ptr %array)
   %failed = icmp eq ptr %array, null
-  br i1 %failed, label %no, label %enter
+  br i1 %failed, label %no, label %created
+created:
+  %small = call i64 @word(ptr %keeps, i64 %k)
+  %is.kept = icmp ne i64 %small, 0
+  br i1 %is.kept, label %keep, label %enter
+keep:
+  call void %hold(ptr %array)
+  call void @put(ptr %spares, i64 %k, ptr %array)
+  call void %release(ptr %kept)
+  br label %enter
 enter:
-  %entered = phi ptr [ %given, %needed ], [ %array, %make ]
+  %entered = phi ptr [ %given, %needed ], [ %kept, %reuse ], [ %array, %created ], [ %array, %keep ]
   %field = call i64 @word(ptr %result, i64 @result:field@)
   call void @put(ptr %record, i64 %field, ptr %entered)
   br label %done

@@ -5,7 +5,8 @@ come before gets a *form*: a record with a workspace, and the shapes that its ar
 native function then compares the arguments with the forms there are, and does everything itself. It
 answers None, having done nothing, whenever something is not as it was: other types, shapes or
 layouts, values out of range, a solver that failed, a form that another thread is using. Then Python
-does the whole call, with all its messages.
+does the whole call, with all its messages. Small results are written to the arrays of the call
+before, if its caller has dropped them.
 
 The native function is one for all models and works through tables, whose words `quick_code` names.
 """
@@ -37,6 +38,8 @@ Array = NDArray[Any]
 
 #: Calls longer than this, in microseconds, let other threads of Python run meanwhile.
 _LONG = 20.0
+#: Results of so many bytes are kept for the next call: making one takes longer than filling it.
+_SMALL = 4096
 #: How many sizes of calls are quick, and how many bytes their workspaces may have together.
 _FORMS, _BYTES = 16, 2**26
 
@@ -184,9 +187,12 @@ class Quick:
         data, losses = self._losses(slot, rows)
         sums, value = np.zeros(rows), np.zeros(1)
         share = 1.0 / rows if reduce == "mean" else 1.0
-        tables = {
+        # Result arrays of the last call: the next one takes those that nobody else holds any more.
+        spares = np.array([None] * len(slot.shapes), object)
+        keeps = np.array([_bytes(*s) <= _SMALL for s in slot.shapes], np.int64)
+        tables: dict[str, Array] = {
             "extents": extents, "shapes": shapes, "cells": cells, "loss_data": data, "sums": sums,
-            "value": value,
+            "value": value, "spares": spares, "keeps": keeps,
         }  # fmt: skip
         numbers = {
             "run": slot.entry.address, "record": slot.address, "rows": rows,
@@ -280,6 +286,10 @@ def possible(request: Request, results: Sequence[str]) -> bool:
         *request.shown.values(), *request.moved.values(), *request.losses, *request.kept,
     ]  # fmt: skip
     return sorted(used) == sorted(results) and interface() is not None
+
+
+def _bytes(shape: Sequence[int], kind: np.dtype[Any]) -> int:
+    return int(np.prod(shape, dtype=np.int64)) * kind.itemsize
 
 
 def _listed(shapes: Any) -> Array:

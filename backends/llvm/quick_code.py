@@ -19,6 +19,7 @@ RESULT = ("descr", "key", "use", "field", "single", "size")
 FORM = (
     "busy", "run", "record", "extents", "shapes", "noted", "noted_count", "scale", "is_scaled",
     "rows", "reduce", "long", "cells", "loss_data", "sums", "value",
+    "spares", "keeps",
 )  # fmt: skip
 
 #: The dicts that a call is given, in order; the last may be left out.
@@ -47,7 +48,7 @@ def code(places: Interface) -> str:
         for k, name in enumerate(names):
             text = text.replace(f"@{table}:{name}@", str(k))
         text = text.replace(f"@{table}:words@", str(len(names)))
-    for name in ("kind", "head", "rank", "extents", "descr", "flags"):
+    for name in ("references", "kind", "head", "rank", "extents", "descr", "flags"):
         text = text.replace(f"@at:{name}@", str(getattr(places, name)))
     return text
 

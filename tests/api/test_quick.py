@@ -330,6 +330,53 @@ def test_lengths_that_no_array_fixes_are_part_of_a_size() -> None:
     compare((fn, slow), params, x0=x0, T=3, L=3)
 
 
+@pytest.mark.parametrize("reduce", ["mean", "none"])
+def test_what_a_caller_holds_is_never_written_again(reduce: str) -> None:
+    """Arrays that were dropped serve the next call; the ones held, viewed or changed do not."""
+    fn = compiled()
+    params, inputs = fn.init(1), data(3)
+    want = fn.value_and_grad(params, inputs, reduce=reduce, loss="fit")
+    fn.value_and_grad(params, inputs, reduce=reduce, loss="fit")
+    call = fn._gradients[None, "fit", reduce].call
+    chance = np.random.default_rng(0)
+    held: list[tuple[Any, Any]] = []
+    for k in range(300):
+        other = {n: a * (1 + 0.01 * (k % 7)) for n, a in params.items()}
+        found = call(other, inputs)
+        assert found is not None
+        if not k % 7:
+            same(found, want)
+        value, grads = found
+        for a in [*grads.values(), *([value] if reduce == "none" else [])]:
+            way = chance.integers(9)
+            if way == 0:
+                held.append((a, a.copy()))
+            elif way == 1:
+                held.append((a.view(), a.copy()))
+            elif way == 2:
+                held.append((memoryview(a), a.copy()))
+            elif way == 3:
+                a.shape = (-1,)
+            elif way == 4:
+                a.flags.writeable = False
+            elif way == 5:
+                a.dtype = np.int64
+        del value, grads, found, a
+    for seen, was in held:
+        np.testing.assert_array_equal(np.asarray(seen), was)
+
+
+def test_an_array_that_was_dropped_is_used_again() -> None:
+    fn = compiled()
+    params, inputs = fn.init(1), data(3)
+    places = []
+    for _ in range(6):
+        grads = fn.value_and_grad(params, inputs)[1]
+        places.append({n: a.ctypes.data for n, a in grads.items()})
+        del grads
+    assert places[-1] == places[-2]
+
+
 # --- references, threads, copies ------------------------------------------------------------------
 
 
