@@ -19,7 +19,7 @@ import pytest
 import unfold
 from unfold import cache
 from unfold.backends import llvm
-from unfold.backends.llvm import jit
+from unfold.backends.llvm import cutting, jit
 from unfold.cli import main
 from unfold.digest import digest
 
@@ -60,13 +60,21 @@ class Counter:
 @pytest.fixture
 def generated(monkeypatch: pytest.MonkeyPatch) -> Counter:
     counter = Counter()
-    original = jit.object_code
+    inside: list[Any] = []
 
-    def object_code(*args: Any, **options: Any) -> Any:
-        counter.count += 1
-        return original(*args, **options)
+    def counted(original: Any) -> Any:
+        def object_code(*args: Any, **options: Any) -> Any:
+            counter.count += not inside  # one of them calls the other
+            inside.append(original)
+            try:
+                return original(*args, **options)
+            finally:
+                inside.pop()
 
-    monkeypatch.setattr(jit, "object_code", object_code)
+        return object_code
+
+    for module in (jit, cutting):
+        monkeypatch.setattr(module, "object_code", counted(module.object_code))
     return counter
 
 
@@ -411,13 +419,13 @@ def test_what_was_never_finished_is_removed_in_time(
 
 PROCESS = f"""
 import sys, json, hashlib, numpy as np, unfold
-from unfold.backends.llvm import jit
-count, original = 0, jit.object_code
+from unfold.backends.llvm import cutting
+count, original = 0, cutting.object_code
 def object_code(*args, **options):
     global count
     count += 1
     return original(*args, **options)
-jit.object_code = object_code
+cutting.object_code = object_code
 fn = unfold.compile(unfold.loads({TEXT!r}), **{SIZES!r})
 x = np.random.default_rng(0).normal(size=(6, 3))
 value, grads = fn.value_and_grad(fn.init(seed=1), x=x)

@@ -132,7 +132,7 @@ class Code:
         record, storages, falling, prepared: see `unfold.backends.llvm.kernel.Image`.
 
     Args:
-        receiver: takes each function of a large program as soon as it is written.
+        receiver: takes each function as soon as it is written.
     """
 
     def __init__(self, source: Source, variant: Variant, receiver: Receiver | None = None) -> None:
@@ -150,7 +150,7 @@ class Code:
                 own = "T" if variant.ragged else None
                 plan = choose.arranged(columns(plan.program), True, own)
             self.record = record(plan, variant.lanes)
-            self.text, untouched = lanes.generate(plan, source.formats, variant, width)
+            self.text, untouched = lanes.generate(plan, source.formats, variant, width, receiver)
             self.storages = tuple(
                 Storage(0) if n in untouched else _for_lanes(plan, n, variant.lanes, source.formats)
                 for n in self.record.work

@@ -40,14 +40,26 @@ _TURN = threading.Lock()
 def object_code(write: Writer, *, optimise: bool = False) -> ObjectCode:
     """The code for this machine of the module that ``write`` writes.
 
-    Where code is not optimised, several threads compile a part of it each, the first parts while
-    the next ones are being written, and what other programs have as well is compiled once.
+    Several threads compile a part of it each, the first parts while the next ones are being
+    written. Where code is not optimised, what other programs have as well is compiled once.
     """
     number = generating.threads()
-    if optimise or number == 1:
+    if number == 1:
         return jit.object_code(write(None), optimise=optimise)
     with jit.LOCK, jit.QUICK, generating.EAGER, generating.Jobs[bytes](number) as jobs:
-        return _streamed(write, jobs, stock())
+        return _optimised(write, jobs) if optimise else _streamed(write, jobs, stock())
+
+
+def _optimised(write: Writer, jobs: generating.Jobs[bytes]) -> ObjectCode:
+    def send(unit: Unit) -> None:
+        jobs.add(len(unit.text), lambda k: jit.emitted(unit.text, True, jit.host(), k))
+
+    splitter = Splitter(_LINES, send)
+    text = write(splitter)
+    if not jobs.count:  # a short module in one piece
+        return jit.object_code(text, optimise=True)
+    splitter.rest()
+    return tuple(jobs.done())
 
 
 def _streamed(write: Writer, jobs: generating.Jobs[bytes], common: Stock) -> ObjectCode:
@@ -161,6 +173,36 @@ class Cutter:
         units.lines = min(units.lines + self._lines // 8, 2 * self._lines)
 
 
+class Splitter:
+    """Takes large functions out of a module, each into a part of its own.
+
+    Args:
+        lines: how many are worth a part.
+        send: gets each part.
+    """
+
+    def __init__(self, lines: int, send: Callable[[Unit], None]) -> None:
+        self._send, self._lines = send, lines
+        self._large, self._small = Units(lines), Units(lines)
+        self._declared: dict[str, str] = {}
+
+    def has(self, name: str) -> bool:
+        return False  # what is there already was not optimised
+
+    def add(self, module: Module, text: str, common: bool) -> None:
+        self._declared = module.declared
+        if text.startswith("@") or text.count("\n") < self._lines:
+            self._small.add(text)
+        else:
+            self._large.add(text)
+            self._send(self._large.take({**self._declared, **self._small.known}))
+
+    def rest(self) -> None:
+        """Send what is left, in one part."""
+        if self._small.is_begun:
+            self._send(self._small.take({**self._declared, **self._large.known}))
+
+
 def settle() -> None:
     """Wait until no thread of `ahead` is in LLVM."""
     for thread in threading.enumerate():
@@ -182,4 +224,4 @@ def _stock(target: HostTarget, version: str) -> Stock:
     return Stock(target, version)
 
 
-__all__ = ["Cutter", "Writer", "ahead", "object_code", "settle", "stock"]
+__all__ = ["Cutter", "Splitter", "Writer", "ahead", "object_code", "settle", "stock"]

@@ -29,7 +29,10 @@ _TRIED = ("0.50.",)
 _TURN = 1e-4
 _EMIT = "LLVMPY_TargetMachineEmitToMemory"
 #: Functions that let Python's other threads run meanwhile, and some that do not.
-_LONG = _EMIT, "LLVMPY_ParseAssembly", "LLVMPY_VerifyModule", "LLVMPY_ContextDispose"
+_LONG = (
+    _EMIT, "LLVMPY_ParseAssembly", "LLVMPY_VerifyModule", "LLVMPY_ContextDispose",
+    "LLVMPY_RunNewModulePassManager",
+)  # fmt: skip
 _SHORT = (
     "LLVMPY_ContextCreate", "LLVMPY_GetBufferStart", "LLVMPY_GetBufferSize",
     "LLVMPY_DisposeMemoryBuffer",
@@ -51,19 +54,20 @@ def threads() -> int:
         return os.cpu_count() or 1
 
 
-def emitted(machine: Any, ir_text: str) -> bytes:
+def emitted(machine: Any, ir_text: str, passes: tuple[Any, Any] | None = None) -> bytes:
     """The object code of a module past llvmlite's lock; others may be made meanwhile, for other
     machines.
 
     Args:
         ir_text: says the triple and the data layout as well.
+        passes: what is done with the module before, and the builder of these passes.
 
     Raises:
         RuntimeError: LLVM rejects the text, or cannot generate code for it; the message is LLVM's.
     """
     functions = _functions()
     assert functions is not None
-    emit, parse, verify, end, begin, start, size, dispose = functions
+    emit, parse, verify, end, run, begin, start, size, dispose = functions
     error = ctypes.c_char_p()
 
     def checked(is_good: object) -> None:
@@ -76,6 +80,8 @@ def emitted(machine: Any, ir_text: str) -> bytes:
         module = parse(context, ir_text.encode(), ctypes.byref(error))
         checked(module)
         checked(not verify(module, ctypes.byref(error)))
+        if passes is not None:
+            run(passes[0], module, passes[1])
         buffer = emit(machine, module, 1, ctypes.byref(error))
         checked(buffer)
     finally:

@@ -100,8 +100,9 @@ def emitted(
     Several threads may do this at once: with machines of different numbers, inside of `QUICK`.
     """
     machine = machine_of(target, machine_number, level)
-    if generating.is_free() and not _has_passes(ir_text, optimise):
-        return generating.emitted(machine, _head(target, machine_number) + ir_text)
+    if generating.is_free():
+        passes = _passes(machine, optimise) if _has_passes(ir_text, optimise) else None
+        return generating.emitted(machine, _head(target, machine_number) + ir_text, passes)
     with _prepared(ir_text, optimise, machine, target) as module:
         code: bytes = machine.emit_object(module)
         return code
@@ -124,21 +125,26 @@ def _prepared(ir_text: str, optimise: bool, machine: Any, target: HostTarget) ->
         module.data_layout = str(machine.target_data)
         module.verify()
         if _has_passes(ir_text, optimise):
-            options = llvm.create_pipeline_tuning_options()
-            builder = llvm.create_pass_builder(machine, options)
-            passes = llvm.create_new_module_pass_manager()
-            passes.add_always_inliner_pass()
-            if optimise:
-                # What LLVM's own level 1 does beside this takes ten times as long, and makes
-                # code no faster whose vectors are written as such.
-                passes.add_sroa_pass()
-                passes.add_simplify_cfg_pass()
-                passes.add_instruction_combine_pass()
-                passes.add_new_gvn_pass()
-                passes.add_dead_code_elimination_pass()
-                passes.add_simplify_cfg_pass()
+            passes, builder = _passes(machine, optimise)
             passes.run(module, builder)
         yield module
+
+
+def _passes(machine: Any, optimise: bool) -> tuple[Any, Any]:
+    """What is done with a module for a machine before its code is generated, and the builder."""
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options())
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_always_inliner_pass()
+    if optimise:
+        # What LLVM's own level 1 does beside this takes ten times as long, and makes code no
+        # faster whose vectors are written as such.
+        passes.add_sroa_pass()
+        passes.add_simplify_cfg_pass()
+        passes.add_instruction_combine_pass()
+        passes.add_new_gvn_pass()
+        passes.add_dead_code_elimination_pass()
+        passes.add_simplify_cfg_pass()
+    return passes, builder
 
 
 def _has_passes(ir_text: str, optimise: bool) -> bool:

@@ -25,7 +25,7 @@ from .elementwise import Formats, convert
 from .emitter import Emitter
 from .facts import Variant
 from .failures import FIELD
-from .ir import Function, Module, Value, integer, is_zero
+from .ir import Function, Module, Receiver, Value, integer, is_zero
 from .memory import Memory, Place
 from .record import record
 from .solving import Reporter
@@ -41,28 +41,42 @@ class Made(NamedTuple):
     untouched: frozenset[str]
 
 
-def generate(plan: Plan, formats: Formats, variant: Variant, width: int = 1) -> Made:
+def generate(
+    plan: Plan,
+    formats: Formats,
+    variant: Variant,
+    width: int = 1,
+    receiver: Receiver | None = None,
+) -> Made:
     """The code of a plan.
 
     Args:
         width: how many components of an element go side by side in a register, where sequences
             do not; see `unfold.backends.llvm.vectors`.
+        receiver: takes each function as soon as it is written.
 
     Raises:
         KeyError: an op has no lowering; the argument is its name.
     """
-    made = _Generator(plan, formats, variant, width)
+    made = _Generator(plan, formats, variant, width, receiver)
     return Made(str(made.module), made.untouched)
 
 
 class _Generator:
-    def __init__(self, plan: Plan, formats: Formats, variant: Variant, width: int) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        formats: Formats,
+        variant: Variant,
+        width: int,
+        receiver: Receiver | None,
+    ) -> None:
         self.plan = plan
         self.formats = formats
         self.variant = variant
         self.width = width
         self.record: Record = record(plan, variant.lanes)
-        self.module = Module()
+        self.module = Module(receiver=receiver)
         self.alone = lone(plan)
         made = [self.shared()] if plan.shared else []
         made.append(self.body())

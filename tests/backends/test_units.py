@@ -17,7 +17,7 @@ import pytest
 import unfold
 from unfold.backends.llvm import cutting, elf, generating, jit
 from unfold.backends.llvm.ir import Module, Receiver
-from unfold.backends.llvm.units import Units
+from unfold.backends.llvm.units import Unit, Units
 
 LSTM = """
 model m(D, H):
@@ -97,12 +97,13 @@ LINKERS = ["elf", "llvm"] if elf.is_possible() and "x86_64" in jit.host().triple
 
 @pytest.mark.parametrize("linker", LINKERS)
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
+@pytest.mark.parametrize("optimise", [False, True])
 def test_modules_link_to_what_the_text_is(
-    threads: int, linker: str, monkeypatch: pytest.MonkeyPatch
+    optimise: bool, threads: int, linker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generating, "threads", lambda: threads)
     monkeypatch.setattr(cutting, "_LINES", 1)
-    code = cutting.object_code(written(chain(7)))
+    code = cutting.object_code(written(chain(7)), optimise=optimise)
     assert len(code) == (1 if threads == 1 else 7)
     assert called(code, linker) == 100 + sum(range(1, 8))
 
@@ -171,6 +172,72 @@ def test_a_gradient_has_the_same_bits_however_many_threads_compile_it(
     assert parts[1] == parts[2] > 3
 
 
+def test_large_functions_of_code_that_is_optimised_are_modules_of_their_own() -> None:
+    constant, *functions = chain(5)
+    functions[1] = functions[1].replace("entry.1:\n", "entry.1:\n" + "  ; a comment\n" * 9)
+    found: list[Unit] = []
+    splitter = cutting.Splitter(10, found.append)
+    module = Module()
+    module.declared |= DECLARED
+    for text in (constant, *functions):
+        splitter.add(module, text, common=False)
+    assert [unit.names for unit in found] == [('"f3"',)]
+    splitter.rest()
+    assert [unit.names for unit in found[1:]] == [('"f4"', '"f2"', '"f1"', '"f0"')]
+    assert 'declare hidden i64 @"f4"' in found[0].text
+    assert 'declare hidden i64 @"f3"' in found[1].text
+    assert not splitter.has('"f4"')
+
+
+def test_a_short_module_that_is_optimised_stays_in_one_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(generating, "threads", lambda: 2)
+    text = written(chain(3))(None)
+    code = cutting.object_code(written(chain(3)), optimise=True)
+    assert code == jit.object_code(text, optimise=True) != jit.object_code(text)
+
+
+SIR = """
+model m():
+    input  y[t]: real
+    param  b: real = 0.6
+    param  g: real = 0.2
+    s[0] = 0.9
+    i[0] = 0.1
+    flow s[t], i[t] from s[t-1], i[t-1] by rk4(0.5):
+        der(s) = -b * s * i
+        der(i) = b * s * i - g * i
+    loss = mean[t]((i[t] - y[t]) ** 2)
+    minimize loss
+"""
+
+
+@pytest.mark.parametrize("batch", [None, 5])
+def test_a_small_system_has_the_same_bits_however_many_threads_compile_it(
+    batch: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, parts = [], []
+    original = cutting.object_code
+
+    def noted(*args: Any, **options: Any) -> Any:
+        assert options["optimise"]
+        code = original(*args, **options)
+        parts.append(len(code))
+        return code
+
+    monkeypatch.setattr(cutting, "object_code", noted)
+    monkeypatch.setenv("UNFOLD_CACHE", "off")
+    y = np.random.default_rng(0).uniform(size=(9,) if batch is None else (batch, 9))
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(generating, "threads", lambda threads=threads: threads)
+        fn = unfold.compile(SIR, mode="reverse")
+        loss, grads = fn.value_and_grad(fn.init(seed=0), y=y)
+        found.append([np.asarray(loss).tobytes(), *(g.tobytes() for g in grads.values())])
+    assert found[0] == found[1] == found[2]
+    assert parts == [1, 2, 2]
+
+
 def test_only_what_runs_once_in_a_call_is_compiled_without_care(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -219,7 +286,10 @@ def test_llvmlite_compiles_where_its_lock_must_stay(monkeypatch: pytest.MonkeyPa
         generating._functions.cache_clear()
 
 
-def test_two_modules_are_compiled_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("optimise", [False, True])
+def test_two_modules_are_compiled_at_the_same_time(
+    optimise: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both threads are in LLVM at once: each waits there for the other one."""
     meeting = threading.Barrier(2, timeout=60)
     functions = generating._functions()
@@ -234,7 +304,8 @@ def test_two_modules_are_compiled_at_the_same_time(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(generating, "_functions", lambda: (met, *functions[1:]))
     monkeypatch.setattr(generating, "threads", lambda: 2)
     monkeypatch.setattr(cutting, "_LINES", 1)
-    assert called(cutting.object_code(written(chain(4))), LINKERS[0]) == 110
+    code = cutting.object_code(written(chain(4)), optimise=optimise)
+    assert called(code, LINKERS[0]) == 110
 
 
 def test_the_error_of_any_thread_is_raised_when_all_have_ended() -> None:
