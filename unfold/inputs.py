@@ -9,7 +9,7 @@ raises `InputError` with the argument, what was expected in the model's own term
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -171,7 +171,7 @@ def bind(
     _shapes(sig, arrays, batch, None)
     found = _lengths(sig, arrays, batch, stated)
     _shapes(sig, arrays, batch, found)
-    ragged = _ragged(sig, lengths, batch, found)
+    ragged = _ragged(sig, arrays, lengths, batch, found)
     for name, s in sig.specs.items():
         shared = batch is None or s.role == "param"
         clean = (
@@ -380,11 +380,26 @@ def _batch(sig: Signature, arrays: Mapping[str, Array], lengths: Any) -> int | N
         sizes = {n: arrays[n].shape[0] for n in leading}
         if len(set(sizes.values())) > 1:
             counts = ", ".join(f"{n} has {k}" for n, k in sizes.items())
-            raise InputError(f"the inputs disagree about the number of sequences: {counts}")
+            hint = _time_first(sig, arrays, set(sizes.values()))
+            raise InputError(f"the inputs disagree about the number of sequences: {counts}{hint}")
         return next(iter(sizes.values()))
     if lengths is not None and not plain:
         return len(np.atleast_1d(np.asarray(lengths)))
     return None
+
+
+def _time_first(sig: Signature, arrays: Mapping[str, Array], counts: Collection[int]) -> str:
+    """What to say if the steps of some inputs stand where sequences are counted, and sequences,
+    of which there may be any of ``counts``, where steps are."""
+    turned = [
+        n for n in sig.inputs
+        if sig.specs[n].dims and sig.specs[n].dims[0].symbols
+        and (shape := arrays[n].shape)[0] != shape[1] and shape[1] in counts
+    ]  # fmt: skip
+    if not turned:
+        return ""
+    shown = ", ".join(f"{n}.swapaxes(0, 1)" for n in turned)
+    return f"; the batch is the first axis and time the second: is `{shown}` meant?"
 
 
 # --- lengths ----------------------------------------------------------------------------------
@@ -467,7 +482,11 @@ def _disagree(
 
 
 def _ragged(
-    sig: Signature, lengths: Any, batch: int | None, found: Mapping[str, int]
+    sig: Signature,
+    arrays: Mapping[str, Array],
+    lengths: Any,
+    batch: int | None,
+    found: Mapping[str, int],
 ) -> NDArray[np.int64] | None:
     if lengths is None:
         return None
@@ -481,7 +500,7 @@ def _ragged(
     if own.shape != (batch,):
         raise InputError(
             f"lengths: expected one integer for each of the {batch} sequences, "
-            f"got an array of shape {own.shape}"
+            f"got an array of shape {own.shape}{_time_first(sig, arrays, {own.size})}"
         )
     least, most = sig.minimum.get("T", 1), found["T"]
     bad = np.flatnonzero((own < least) | (own > most))

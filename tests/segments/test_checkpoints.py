@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -370,3 +371,48 @@ def test_the_bill_is_what_is_allocated(batch: int | None) -> None:
 def test_a_bill_needs_all_lengths() -> None:
     with pytest.raises(unfold.InputError, match="memory: lstm needs T; its lengths are T"):
         unfold.compile(LSTM, D=3, H=4, K=2).memory()
+
+
+def test_a_delay_that_only_a_call_tells_is_said_to_be_one() -> None:
+    text = """
+    model delayed:
+        axis k: L
+        input past[k]: real
+        param a: real = 0.3
+        x[t] = past[t+L] for t in 1-L..0
+        x[t] = a * x[t-L] for t in 1..T
+        loss = sum[t](x[t] ** 2)
+        minimize loss
+    """
+    fn = unfold.compile(dedent(text), checkpoint=2)
+    why = r"reads x at a distance, L, that only a call tells; a size, .*\n.*x\[t\] = a \* x\[t-L\]"
+    with pytest.raises(unfold.InputError, match=why):
+        fn.value_and_grad(fn.init(), past=np.ones(3), T=7, wrt=["a", "past"])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("lengths", [None, [9, 4, 6]])
+def test_a_history_before_the_first_step_may_be_data(backend: str, lengths: Any) -> None:
+    text = """
+    model delayed(M, D):
+        axis k: -M..0
+        input past[k]: real[D]
+        input u[t]: real[D]
+        param a: real[D] = 0.3
+        param W: real[D, D] ~ glorot
+        x[k] = tanh(past[k])
+        x[t] = x[t-1] + 0.1 * (a * x[t-1-M] / (1 + x[t-1-M] ** 2) + W @ u[t])
+        loss = mean[t](sum(x[t] ** 2)) + sum[k](sum(x[k]))
+        minimize loss
+    """
+    rng = np.random.default_rng(0)
+    data = {"past": rng.normal(size=(3, 4, 2)), "u": rng.normal(size=(3, 9, 2))}
+    whole, *parts = (
+        unfold.compile(dedent(text), M=3, D=2, backend=backend, checkpoint=c) for c in (None, 2, 3)
+    )
+    params, wrt = whole.init(), ["a", "W", "past", "u"]
+    _, expected = whole.value_and_grad(params, data, wrt=wrt, lengths=lengths)
+    for fn in parts:
+        _, grads = fn.value_and_grad(params, data, wrt=wrt, lengths=lengths)
+        for name in wrt:
+            np.testing.assert_allclose(grads[name], expected[name], rtol=1e-12, atol=1e-15)

@@ -237,6 +237,12 @@ class _Finder:
             if here is not None:
                 self.whole.add(e.name)
             return e
+        if here is not None:
+            distance = here - e.index[self.time[e.name]]
+            if distance.symbols and distance.symbols <= set(self.program.lengths) - {TIME}:
+                why = f"this equation reads {e.name} at a distance, {distance.compact()}, that only"
+                why += " a call tells; a size, fixed when compiling, can be a distance"
+                raise refusal(self.program, eq, why)
         read = self._named(self._at(e), eq, here, scope)
         return compare("gt", read, 0.5) if e.type.kind == "bool" else read
 
