@@ -13,6 +13,7 @@ from unfold.plan import (
     factors,
     forward,
     hoist,
+    linear,
     parts,
     retime,
     settle,
@@ -120,7 +121,7 @@ def source(program: Program, dtype: str, threads: int, sum_adjoints: bool) -> So
     program = steady(factors(settle(program)))
     small = choose.is_small(program)
     if not small:
-        program = retime(hoist(copies(parts(forward(program)))))
+        program = retime(hoist(copies(parts(linear(forward(program))))))
     made = choose.arranged(program, small)
     return Source(made, small, dtype, threads, sum_adjoints)
 

@@ -10,6 +10,7 @@ import pytest
 
 import unfold
 from unfold.backends.llvm import choose, jit
+from unfold.backends.llvm.tiles.nodes import PORTION
 from unfold.gradcheck import random_arrays
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -70,6 +71,13 @@ def test_attention_and_memory_at_lengths_that_hit_every_tail(name: str, steps: i
     sizes = {n: SIZES[name].get(n, 4) for n in model.sizes}
     lengths = {n: steps + k for k, n in enumerate(model.program.lengths)}
     both(model, sizes, lengths, None if steps % 2 else 3, "float64")
+
+
+def test_heads_are_read_out_over_more_rows_than_a_portion_has() -> None:
+    model = unfold.load(EXAMPLES / "cross_attention.rec")
+    sizes = {"D": 6, "C": 6, "R": 4, "P": 6, "K": 5}
+    both(model, sizes, {"T": PORTION + 5, "S": 3}, None, "float64")
+    both(model, sizes, {"T": 3, "S": PORTION + 5}, None, "float64")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -13,6 +13,7 @@ from .forward import forward
 from .fuse import fuse
 from .hoist import hoist, steady
 from .interchange import interchange
+from .linear import linear
 from .nodes import Buffer, Loop, Node, Plan, Result, Statement, statements
 from .parts import parts
 from .peel import peel
@@ -22,5 +23,6 @@ from .split import split
 from .verify import PlanError, verify
 
 __all__ = ["Buffer", "Loop", "Node", "Plan", "PlanError", "Result", "Statement", "accumulate",
-           "copies", "factors", "forward", "fuse", "hoist", "interchange", "parts", "peel", "plan",
-           "retime", "settle", "split", "statements", "steady", "verify"]  # fmt: skip
+           "copies", "factors", "forward", "fuse", "hoist", "interchange", "linear", "parts",
+           "peel", "plan", "retime", "settle", "split", "statements", "steady",
+           "verify"]  # fmt: skip

@@ -257,7 +257,7 @@ def _closure(start: Iterable[str], edges: Mapping[str, set[str]]) -> set[str]:
 
 
 _HEAVY = frozenset(
-    ("matmul", "outer", "softmax", "log_softmax", "logsumexp", "cross_entropy", "max", "min")
+    ("matmul", "outer", "softmax", "log_softmax", "logsumexp", "cross_entropy", "max", "min", "sum")
     + ("solve", "inv", "logdet", "cholesky")
 )
 

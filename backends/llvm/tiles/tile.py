@@ -64,13 +64,13 @@ class Tile(Indexer):
         return self.formats.stored(self.storages[name].kind)
 
     def row_step(self, v: View) -> int:
-        """The distance of rows, in components."""
+        """The distance of rows, in components; of views whose rows are neighbours in memory."""
         assert v.walked is None
         return 0 if v.shared else self.storages[v.storage].row
 
     def row_distance(self, v: View) -> Value:
-        """The same also for views whose rows are known at run time only."""
-        if v.walked is None:
+        """The same also for views whose distance of rows is known at run time only."""
+        if v.shared or v.walked is None:
             return integer(self.row_step(v))
         return self.storages[v.storage].steps[v.walked]
 
@@ -91,12 +91,12 @@ class Tile(Indexer):
             else:
                 steps = at if lo.name == "0" else self.f.binary("sub nsw", at, lo)
             pointer = self.f.offset(pointer, stored, self.f.binary("mul nsw", steps, step))
-        row = 0 if v.walked is not None else self.row_step(v)
         if v.walked is not None and s.row and self.row.name != "0":
             skip = self.f.binary("mul nsw", self.row, integer(s.row))
             pointer = self.f.offset(pointer, stored, skip)
-        if row and not s.fixed and self.first.name != "0":
-            skip = self.f.binary("mul nsw", self.first, integer(row))
+        distance = self.row_distance(v)
+        if distance.name != "0" and not s.fixed and self.first.name != "0":
+            skip = self.f.binary("mul nsw", self.first, distance)
             pointer = self.f.offset(pointer, stored, skip)
         pointer = self.f.offset(pointer, stored, integer(v.offset))
         return self.remember(key, pointer)
