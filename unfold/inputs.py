@@ -380,7 +380,7 @@ def _batch(sig: Signature, arrays: Mapping[str, Array], lengths: Any) -> int | N
         sizes = {n: arrays[n].shape[0] for n in leading}
         if len(set(sizes.values())) > 1:
             counts = ", ".join(f"{n} has {k}" for n, k in sizes.items())
-            hint = _time_first(sig, arrays, set(sizes.values()))
+            hint = _time_first(sig, arrays, set(sizes.values()), "or")
             raise InputError(f"the inputs disagree about the number of sequences: {counts}{hint}")
         return next(iter(sizes.values()))
     if lengths is not None and not plain:
@@ -388,7 +388,9 @@ def _batch(sig: Signature, arrays: Mapping[str, Array], lengths: Any) -> int | N
     return None
 
 
-def _time_first(sig: Signature, arrays: Mapping[str, Array], counts: Collection[int]) -> str:
+def _time_first(
+    sig: Signature, arrays: Mapping[str, Array], counts: Collection[int], word: str
+) -> str:
     """What to say if the steps of some inputs stand where sequences are counted, and sequences,
     of which there may be any of ``counts``, where steps are."""
     turned = [
@@ -398,8 +400,8 @@ def _time_first(sig: Signature, arrays: Mapping[str, Array], counts: Collection[
     ]  # fmt: skip
     if not turned:
         return ""
-    shown = ", ".join(f"{n}.swapaxes(0, 1)" for n in turned)
-    return f"; the batch is the first axis and time the second: is `{shown}` meant?"
+    shown = f" {word} ".join(f"`{n}.swapaxes(0, 1)`" for n in turned)
+    return f"; the batch is the first axis and time the second: is {shown} meant?"
 
 
 # --- lengths ----------------------------------------------------------------------------------
@@ -498,9 +500,10 @@ def _ragged(
     if own.dtype.kind not in "iu" and own.size:
         raise InputError(f"lengths: expected integers of shape ({batch},), got {own.dtype}")
     if own.shape != (batch,):
+        hint = _time_first(sig, arrays, {own.size}, "and")
         raise InputError(
             f"lengths: expected one integer for each of the {batch} sequences, "
-            f"got an array of shape {own.shape}{_time_first(sig, arrays, {own.size})}"
+            f"got an array of shape {own.shape}{hint}"
         )
     least, most = sig.minimum.get("T", 1), found["T"]
     bad = np.flatnonzero((own < least) | (own > most))

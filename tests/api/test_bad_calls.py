@@ -174,13 +174,14 @@ SHAPES: list[tuple[Callable[[], Any], str]] = [
     (
         lambda: FN(P, x=XS.swapaxes(0, 1), c=CS),
         "the inputs disagree about the number of sequences: x has 5, c has 2; the batch is the "
-        "first axis and time the second: is `x.swapaxes(0, 1)` meant?",
+        "first axis and time the second: is `x.swapaxes(0, 1)` or `c.swapaxes(0, 1)` "
+        "meant?",
     ),
     (
         lambda: FN(P, x=XS.swapaxes(0, 1), c=CS.T, lengths=[5, 3]),
         "lengths: expected one integer for each of the 5 sequences, got an array of shape (2,); "
         "the batch is the first axis and time the second: "
-        "is `x.swapaxes(0, 1), c.swapaxes(0, 1)` meant?",
+        "is `x.swapaxes(0, 1)` and `c.swapaxes(0, 1)` meant?",
     ),
     (
         lambda: FN({**P, "W": P["W"].T}, x=X, c=C),
