@@ -21,6 +21,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from unfold import cache
+
 #: The folder of this run's cache; the processes of pytest-xdist inherit it from the first one.
 COMPILED = "UNFOLD_TESTS_CACHE"
 _first = COMPILED not in os.environ
@@ -41,12 +43,20 @@ def pytest_unconfigure() -> None:
         shutil.rmtree(os.environ.pop(COMPILED), ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def settled() -> None:
+    """What earlier tests have compiled is written before a test begins: nothing of it goes on in
+    another thread."""
+    cache.settle()
+
+
 @pytest.fixture
 def monkeypatch() -> Iterator[pytest.MonkeyPatch]:
     """pytest's own; what is compiled meanwhile is compiled anew, and not kept."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNFOLD_CACHE", "off")
         yield patch
+        cache.settle()  # in the folder that the test has set
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

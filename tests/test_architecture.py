@@ -20,8 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ARROWS = """
     grammar, cells, intern          :
     collecting, later, named        :
+    postponed                       :
     digest                          : intern
-    cache                           : collecting digest
+    cache                           : collecting digest postponed
     schemes                         :
     poly                            : intern
     domain                          : poly

@@ -89,6 +89,7 @@ def gradient(fn: unfold.Function, **options: Any) -> Any:
 
 
 def entries(folder: Path) -> list[Path]:
+    cache.settle()
     return sorted(folder.glob("*.entry"))
 
 
@@ -336,6 +337,7 @@ def test_a_folder_that_others_may_write_is_not_used(
     monkeypatch.setenv(cache.VARIABLE, str(shared))
     assert cache.folder() is None
     gradient(compiled())
+    cache.settle()
     assert not list(shared.iterdir())
 
 
@@ -362,6 +364,7 @@ def test_a_full_or_read_only_disk_is_no_error(
     target = (os, "replace") if failing == "replace" else (tempfile, "mkstemp")
     monkeypatch.setattr(*target, full)
     first = gradient(compiled())
+    cache.settle()
     assert not list(folder.iterdir())
     assert gradient(compiled()) == first
 
@@ -369,6 +372,7 @@ def test_a_full_or_read_only_disk_is_no_error(
 def test_the_cache_can_be_turned_off(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.VARIABLE, "off")
     gradient(compiled())
+    cache.settle()
     assert not folder.exists()
     assert cache.info() == cache.Info(None, 0, 0)
 

@@ -5,6 +5,9 @@ folder is the platform's place for caches; the environment variable ``UNFOLD_CAC
 one, or is ``off``. Nothing that can go wrong here is an error: what cannot be read is made again,
 and where nothing can be written nothing is kept.
 
+What is compiled is written when its result is there (`unfold.postponed`), at the latest when the
+process ends.
+
 What is guaranteed. An entry is used only if it is whole (it carries a checksum of its content and
 of its key) and was made by the same sources of this package, the same Python and NumPy. Its
 content is machine code and pickled objects, so whoever can write an entry could run code; therefore
@@ -28,7 +31,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +40,7 @@ import numpy as np
 
 from .collecting import uncollected
 from .digest import digest
+from .postponed import Postponed
 
 T = TypeVar("T")
 
@@ -45,6 +49,8 @@ VARIABLE = "UNFOLD_CACHE"
 LIMIT = 2**28
 _MAGIC = b"unfold cache 1\n"
 _SUFFIX, _UNFINISHED = ".entry", ".part"
+#: What `remember` has yet to write.
+_WRITING = Postponed()
 #: Seconds after which a file that was never finished is somebody's remains.
 _STALE = 600.0
 
@@ -68,6 +74,8 @@ def key(*parts: Any) -> str | None:
 def remember(name: str | None, make: Callable[[], T], known: Mapping[str, Any] | None = None) -> T:
     """The entry of that name, or what ``make`` returns, which becomes the entry.
 
+    It is written a moment later, when nobody waits for it (see `settle`), and so must not change.
+
     Args:
         name: from `key`.
         make: may raise; then nothing is kept.
@@ -75,9 +83,22 @@ def remember(name: str | None, make: Callable[[], T], known: Mapping[str, Any] |
     """
     found = get(name, known)
     if found is None:
-        found = make()
-        put(name, found, known)
+        with _WRITING.busy():
+            found = make()
+        place = folder()
+        if name is not None and place is not None:
+            _WRITING.add(f"{place}/{name}", partial(_write, place, name, found, known))
     return found
+
+
+def later(name: str, write: Callable[[], object]) -> None:
+    """Have something written a moment later, when nobody waits for it; under a name of its own."""
+    _WRITING.add(name, write)
+
+
+def settle() -> None:
+    """Write now what waits for its moment."""
+    _WRITING.settle()
 
 
 def get(name: str | None, known: Mapping[str, Any] | None = None) -> Any:
@@ -85,6 +106,8 @@ def get(name: str | None, known: Mapping[str, Any] | None = None) -> Any:
     place = folder()
     if name is None or place is None:
         return None
+    if f"{place}/{name}" in _WRITING:
+        settle()
     path = place / f"{name}{_SUFFIX}"
     try:
         content = _read(path)
@@ -104,8 +127,11 @@ def get(name: str | None, known: Mapping[str, Any] | None = None) -> Any:
 def put(name: str | None, value: Any, known: Mapping[str, Any] | None = None) -> None:
     """Keep a value, which is not ``None``, if that can be."""
     place = folder()
-    if name is None or place is None:
-        return
+    if name is not None and place is not None:
+        _write(place, name, value, known)
+
+
+def _write(place: Path, name: str, value: Any, known: Mapping[str, Any] | None) -> None:
     stream = io.BytesIO()
     try:
         _Writer(stream, known or {}).dump(value)
@@ -240,6 +266,7 @@ class Info:
 
 def info() -> Info:
     """What is kept."""
+    settle()
     place = folder()
     found = [s.st_size for p, s in _files(place) if p.suffix == _SUFFIX] if place else []
     return Info(place, len(found), sum(found))
@@ -247,6 +274,7 @@ def info() -> Info:
 
 def clear() -> int:
     """Remove every entry; how many there were."""
+    settle()
     place, count = folder(), 0
     for path, _ in _files(place) if place else ():
         with suppress(OSError):

@@ -8,7 +8,8 @@ next one of this process, and, if there is a cache, of any other.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from unfold import cache
 from unfold.named import Named
@@ -99,11 +100,14 @@ class Stock:
             self._parts |= dict.fromkeys(part.names, part)
 
     def save(self, parts: Sequence[Part]) -> None:
-        """Keep parts for other processes; nobody who looks for a function waits meanwhile."""
+        """Keep parts for other processes, a moment later."""
         listing = self._key("index")
-        if listing is None or not parts:
-            return
-        entries = {part: self._key(part.names) or "" for part in parts}
+        if listing is not None and parts:
+            entries = {part: self._key(part.names) or "" for part in parts}
+            cache.later("/".join(entries.values()), partial(self._save, listing, entries))
+
+    def _save(self, listing: str, entries: Mapping[Part, str]) -> None:
+        """Nobody who looks for a function waits meanwhile."""
         for part, entry in entries.items():
             cache.put(entry, part)
         with self._saving:

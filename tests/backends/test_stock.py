@@ -67,12 +67,14 @@ def test_parts_that_call_each_other_are_found_once(fresh: Stock) -> None:
 
 def test_another_process_finds_them(fresh: Stock) -> None:
     fresh.put([part("a", "b", needs=("c",)), part("c")])
+    cache.settle()
     assert Stock(jit.host(), llvm_version()).found("b") == fresh.found("b")
     assert Stock("another machine").found("b") is None
 
 
 def test_an_entry_that_is_gone_or_of_another_kind_is_none(fresh: Stock) -> None:
     fresh.put([part("a")])
+    cache.settle()
     entry = cache.key("common", (jit.host(), llvm_version()), ("a",))
     assert isinstance(cache.get(entry), Part)
     cache.put(entry, part("b"))
@@ -90,6 +92,7 @@ def test_what_is_kept_in_a_process_is_bounded(
     monkeypatch.setattr("unfold.backends.llvm.stock._KEPT", 2)
     for name in "abcd":
         fresh.put([part(name)])
+    cache.settle()
     assert len(fresh._parts) == 1
     assert fresh.found("a") == [part("a")]  # from the cache
 
