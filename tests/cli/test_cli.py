@@ -135,12 +135,15 @@ def test_explain_tells_more_about_a_code(run: Run) -> None:
     assert "This is wrong:" in out
     status, _, said = run("explain", "E9999")
     assert (status, said.splitlines()[-1]) == (
-        2, "Error: there is no diagnostic E9999; did you mean E0722 or E0721?"
+        2, "Error: there is neither a diagnostic nor a function E9999; did you mean E0722 or E0721?"
     )  # fmt: skip
     assert "a code stands in front of what `unfold check` says" in run("explain", "shapes")[2]
     status, out, _ = run("explain", "pad")
     assert status == 0
     assert "pad(v, before, after, axis = 0)" in out
+    assert run("explain", "tanh")[1] == "tanh(x)\n\n    of each component\n"
+    assert "softmax[s <= t]" in run("explain", "softmax")[1]
+    assert "did you mean logsumexp?" in run("explain", "logsumex")[2]
 
 
 # --- show and graph ---------------------------------------------------------------------------
@@ -275,10 +278,10 @@ def test_run_starts_from_initial_parameters_when_none_are_given(
         1,
         "error: elman needs the sizes H and K: compile(…, H=…, K=…), or --size in the shell\n",
     )
-    status, out, _ = run(
+    status, out, err = run(
         "run", ELMAN, "--data", data, "--size", "H=4", "--size", "K=2", "--seed", 3, "--json"
     )
-    assert status == 0
+    assert (status, err) == (0, "parameters were not given: initial ones, seed 3\n")
     expected = arrays["fn"](arrays["params"], arrays["data"])
     np.testing.assert_allclose(json.loads(out)["y"], expected.y, rtol=1e-12)
 

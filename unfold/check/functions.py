@@ -184,7 +184,7 @@ def _count(
         for k, letter in enumerate(("a", "b", "c")):
             form = form.replace(f"{{{k}}}", letter)
         if name in ("max", "min"):
-            form, want = f"{name}(a, b)` or `{name}(v)", "1 or more"
+            form, want, meaning = f"{name}(a, b)` or `{name}(v)", "1 or more", ""
         helps = [f"it is written `{form}`"] if form and "{" not in form else []
         if helps and meaning:
             helps = [f"{helps[0]}: {meaning}"]

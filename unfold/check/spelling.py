@@ -198,6 +198,16 @@ FORMS: dict[str, tuple[str, str]] = {
     "var": ("var(v, axis = 0)", "mean((v - mean(v)) ** 2); of all components without an axis"),
     "concat": ("concat(A, B, axis = 1)", "side by side along an axis; `[A; B]` along axis 0"),
     "mod": ("mod(a, b)", "what is left of a / b, with the sign of b"),
+    "sum": ("sum(v, axis = 0)", "of all components without an axis; sum[t](…) adds over steps"),
+    "mean": ("mean(v, axis = 0)", "of all components without an axis; mean[t](…) is over steps"),
+    "max": ("max(v, axis = 0)", "of all components without an axis; max(a, b) compares them"),
+    "min": ("min(v, axis = 0)", "of all components without an axis; min(a, b) compares them"),
+    "argmax": ("argmax(v, axis = 0)", "the position, from 0, of the first largest component"),
+    "logsumexp": ("logsumexp(v, axis = 0)", "log(sum(exp(v))); of scalars too: logsumexp(a, b)"),
+    "softmax": ("softmax(v, axis = 0)", "exp(v) / sum(exp(v)); over steps: softmax[s <= t](…)"),
+    "log_softmax": ("log_softmax(v, axis = 0)", "v - logsumexp(v)"),
+    "inv": ("inv(A)", "the inverse of a square matrix; NaN where it has none"),
+    "real": ("real(i)", "an integer, or a truth value as 0 or 1, as a real number"),
 }
 
 #: Reductions over indices.

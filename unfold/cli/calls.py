@@ -221,11 +221,14 @@ class CallOptions:
         )
         lengths = {n: int(v) for n, v in sizes.items() if n in program.lengths}
         self.inputs |= lengths
-        if params is None and not self.params:
+        initial = params is None and not self.params
+        if initial:
             self.params = self.function.init(seed, **lengths)
         if params is None and data is None and program.inputs:
             names = ", ".join(v.name for v in program.inputs)
             raise InputError(f"{program.name} has inputs ({names}): give them with --data")
+        if initial and self.params:
+            click.echo(f"parameters were not given: initial ones, seed {seed}", err=True)
 
 
 def _familiar(program: Program, arrays: Mapping[str, Any]) -> None:

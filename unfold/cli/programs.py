@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..api import bindings
-from ..check.spelling import FORMS
+from ..check.spelling import CALLS, FORMS
 from ..program import Program
 from ..show import equation_text, to_latex, to_rec
 from ..stages import STAGES, Request, show
@@ -134,17 +134,18 @@ def _parts(program: Program) -> dict[str, Any]:
 def explain_command(code: str, as_json: bool) -> None:
     """Say more about a diagnostic, with an example and its cure; or about a function."""
     entry = CODES.get(code.upper())
-    if entry is None and code in FORMS:
-        form, meaning = FORMS[code]
+    if entry is None and (code in FORMS or CALLS.get(code) == f"{code}({{0}})"):
+        form, meaning = FORMS.get(code, (f"{code}(x)", "of each component"))
         print_json({"form": form, "meaning": meaning}) if as_json else click.echo(
             f"{form}\n\n    {meaning}"
         )
         return
     if entry is None:
         near = difflib.get_close_matches(code.upper(), CODES, 3, 0.7) or _neighbours(code.upper())
+        near = near or difflib.get_close_matches(code.lower(), FORMS, 2, 0.8)
         meant = f"did you mean {' or '.join(near)}?" if near else (
             "a code stands in front of what `unfold check` says, as in error[E0301]")  # fmt: skip
-        raise click.UsageError(f"there is no diagnostic {code}; {meant}")
+        raise click.UsageError(f"there is neither a diagnostic nor a function {code}; {meant}")
     if as_json:
         data: dict[str, Any] = {
             k: getattr(entry, k) for k in ("code", "title", "explanation", "bad", "cure")
