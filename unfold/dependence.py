@@ -94,10 +94,13 @@ def dependences(program: Program) -> tuple[Dependence, ...]:
 
 def distinct(e: Expr, indices: Iterable[str]) -> Expr:
     """The same expression where no reduction binds one of ``indices`` or an enclosing index."""
-    if "Reduce" not in kinds(e):
-        return e
+    return _distinct(e, frozenset(indices)) if "Reduce" in kinds(e) else e
+
+
+@remembered
+def _distinct(e: Expr, indices: frozenset[str]) -> Expr:
     bound = [i for n in walk(e) if isinstance(n, Reduce) for i in n.indices]
-    if len(set(bound)) == len(bound) and not set(bound) & set(indices):
+    if len(set(bound)) == len(bound) and not indices & set(bound):
         return e
     memo: dict[tuple[Expr, frozenset[str]], Expr] = {}
 
@@ -118,7 +121,7 @@ def distinct(e: Expr, indices: Iterable[str]) -> Expr:
                 memo[key] = with_operands(node, tuple(go(c, taken) for c in node.operands))
         return memo[key]
 
-    return go(e, frozenset(indices))
+    return go(e, indices)
 
 
 @remembered

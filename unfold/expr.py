@@ -365,14 +365,21 @@ _NOTHING: Found = frozenset()
 
 def _known(e: Expr, key: str, own: Callable[[Expr, Found], Found]) -> Found:
     """What is found in a node and below it, noted in every node under ``key``."""
-    for node in walk(e):
+    waiting = [e]
+    while waiting:
+        node = waiting[-1]
         noted = node.__dict__
         if key not in noted:
+            missing = [c for c in node.operands if key not in c.__dict__]
+            if missing:
+                waiting += missing
+                continue
             found = _NOTHING
             for c in node.operands:
                 below: Found = c.__dict__[key]
                 found = below if found <= below else found if below <= found else found | below
             noted[key] = own(node, found)
+        waiting.pop()
     result: Found = e.__dict__[key]
     return result
 

@@ -19,7 +19,7 @@ from ..expr import (
     Reduce,
     elementwise,
     free_symbols,
-    rewrite,
+    with_operands,
 )
 from ..intern import remembered
 from ..ops import call
@@ -38,11 +38,18 @@ _FOLD: dict[str, Callable[[float, float], float]] = {
 def simplify_expr(e: Expr) -> Expr:
     """Apply the rules bottom-up until nothing changes."""
     for _ in range(8):
-        new = rewrite(e, _one)
+        new = _all(e)
         if new is e:
             break
         e = new
     return e
+
+
+@remembered
+def _all(e: Expr) -> Expr:
+    """The expression with every node in it, from the operands on, simplified once."""
+    below = e.operands
+    return _one(with_operands(e, tuple([_all(c) for c in below])) if below else e)
 
 
 def scalar(e: Expr) -> float | None:

@@ -269,6 +269,7 @@ def nameless(eq: Equation) -> tuple[Domain, Expr]:
     return eq.domain.subs(canonical), subs_positions(eq.rhs, canonical)
 
 
+@remembered
 def is_heavy(e: Expr) -> bool:
     """Whether an expression is too much to be computed, or read, twice.
 

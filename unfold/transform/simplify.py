@@ -29,6 +29,7 @@ from ..expr import (
     walk,
     with_operands,
 )
+from ..intern import remembered
 from ..poly import Poly
 from ..program import Equation, Program, equation
 from .algebra import scalar, simplify_expr
@@ -40,9 +41,14 @@ _ROUNDS = 6
 
 def simplify(program: Program) -> Program:
     """Algebra, inlining of generated names that are used once, merging of equal ones, pruning."""
+    is_whole = False  # whether all of the last round's equations were needed
     for _ in range(_ROUNDS):
         before = program
-        program = trim(prune(_inline(reuse(_merge_equal(_algebra(program))))))
+        shorter = _inline(reuse(_merge_equal(_algebra(program))))
+        if is_whole and shorter.equations == before.equations:
+            break
+        program = trim(prune(shorter))
+        is_whole = program.equations == shorter.equations
         if program.equations == before.equations:
             break
     return program
@@ -132,6 +138,7 @@ def _inline(program: Program) -> Program:
     )
 
 
+@remembered
 def _is_trivial(e: Expr) -> bool:
     """A constant (also of lengths: ``1 / T``), an element, or the negative of one."""
     if scalar(e) is not None:

@@ -112,14 +112,18 @@ class Sharing:
         sizes: tuple[int, ...] = RINGS if len(u.names) == 1 and not together else ()
         if all(_in_strip(a) for a in together) and all(fits(self.plan.buffers[n]) for n in u.names):
             sizes += (STRIP,)
+        left = ones = [(w, r) for found in touched for w in found if w.write for r in found]
         for size in sizes:
+            # Those that do not need an element next to the one that is written need none beyond.
+            left = left if size != STRIP else ones
             places = Poly.const(size) if size != STRIP else Poly.symbol(LENGTH)
-            if not any(
-                self.laps(w, r, direction, places)
-                for found in touched for w in found if w.write for r in found
-            ):  # fmt: skip
+            lapping = (k for k, (w, r) in enumerate(left) if self.laps(w, r, direction, places))
+            at = next(lapping, None)
+            if at is None:
                 self.rings |= dict.fromkeys(u.names, size)
                 return
+            left = left[at:]
+            ones = left if size == 1 else ones
 
     def direction(self, a: Access) -> int:
         """Which way an access moves on; 0 where the order is open."""
