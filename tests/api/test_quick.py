@@ -330,6 +330,7 @@ def test_lengths_that_no_array_fixes_are_part_of_a_size() -> None:
     compare((fn, slow), params, x0=x0, T=3, L=3)
 
 
+@pytest.mark.filterwarnings("ignore:Setting the:DeprecationWarning")  # it is possible, still
 @pytest.mark.parametrize("reduce", ["mean", "none"])
 def test_what_a_caller_holds_is_never_written_again(reduce: str) -> None:
     """Arrays that were dropped serve the next call; the ones held, viewed or changed do not."""
