@@ -416,3 +416,34 @@ def test_a_history_before_the_first_step_may_be_data(backend: str, lengths: Any)
         _, grads = fn.value_and_grad(params, data, wrt=wrt, lengths=lengths)
         for name in wrt:
             np.testing.assert_allclose(grads[name], expected[name], rtol=1e-12, atol=1e-15)
+
+
+def test_an_edge_of_what_sequences_share_is_not_cleared() -> None:
+    """Two pieces of one element, each for lengths of its own, keep their conditions: the filter's
+    covariances, which tiles compute once, went to the next segment as zeros."""
+    text = """
+    model information_filter(N):
+        input z[t]: real[N]
+        param F: real[N, N] ~ orthogonal
+        param s: real = 0.3
+        J[0] = eye(N)
+        eta[0] = 0
+        P[t] = F @ inv(J[t-1]) @ F' + s ** 2 * eye(N)
+        J[t] = inv(P[t]) + eye(N)
+        eta[t] = solve(P[t], F @ solve(J[t-1], eta[t-1])) + z[t]
+        L = cholesky(J[T])
+        loss = sum[t](sum((eta[t] - z[t]) ** 2)) + sum(L ** 2)
+        minimize loss
+    """
+    z = np.random.default_rng(0).normal(size=(7, 3))
+    whole, *parts = (
+        unfold.compile(dedent(text), N=3, checkpoint=c, backend=b)
+        for c, b in ((None, "numpy"), (None, "llvm"), (2, "llvm"), (3, "llvm"), (7, "llvm"))
+    )
+    params = whole.init(seed=3)
+    params["F"] = params["F"] + 0.05
+    _, expected = whole.value_and_grad(params, z=z)
+    for fn in parts:
+        _, grads = fn.value_and_grad(params, z=z)
+        for name in params:
+            np.testing.assert_allclose(grads[name], expected[name], rtol=1e-9)

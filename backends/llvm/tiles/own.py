@@ -11,6 +11,7 @@ from unfold.expr import Call, Expr, Position
 from unfold.plan import Plan
 from unfold.poly import Poly
 
+from .accesses import accesses
 from .arrange import read_by
 from .nodes import Branch, Fold, Group, Map, Op, Points, Product, Repeat, Stretch, View
 
@@ -60,14 +61,26 @@ def anyway(ops: Sequence[Op], plan: Plan) -> list[Op]:
     """Operations without the conditions of those that need none: for some lengths nobody reads what
     they write, but they can be done for all.
 
-    So they depend on no length: see `Entry.again`.
+    So they depend on no length: see `Entry.again`. What several operations write, each for lengths
+    of its own, keeps its conditions.
     """
+    found, hidden = accesses(ops, {})
+    writes = {n: sum(a.write for a in own) for n, own in found.items()}
+    return _anyway(ops, plan, writes, hidden)
+
+
+def _anyway(
+    ops: Sequence[Op], plan: Plan, writes: Mapping[str, int], hidden: Container[str]
+) -> list[Op]:
     done: list[Op] = []
     for op in ops:
         if isinstance(op, Branch) and not op.otherwise and not mentions(op.then, plan.lengths):
-            there = (plan.buffers[n].axes for n in storages(op.then) if n in plan.buffers)
-            if not any(mentions(axes, plan.lengths) for axes in there):
-                done += anyway(op.then, plan)
+            used = storages(op.then)
+            there = (plan.buffers[n].axes for n in used if n in plan.buffers)
+            own = {n: sum(a.write for a in many) for n, many in accesses(op.then, {})[0].items()}
+            alone = not any(n in hidden or own.get(n) not in (0, writes.get(n)) for n in used)
+            if alone and not any(mentions(axes, plan.lengths) for axes in there):
+                done += _anyway(op.then, plan, writes, hidden)
                 continue
         done.append(op)
     return done
