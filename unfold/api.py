@@ -36,9 +36,11 @@ def load(path: str | os.PathLike[str], model: str | None = None) -> Model:
 
     Raises:
         RecError: with everything that is wrong in the file.
-        InputError: there is no such model in it.
+        InputError: there is no such model in it; a text in the place of a path.
         OSError: the file cannot be read.
     """
+    if isinstance(path, str) and "\n" in path:
+        raise InputError("expected the path of a .rec file, got a text: `unfold.loads` reads one")
     text = Path(path).read_text(encoding="utf-8")
     return loads(text, os.fspath(path), model)
 
@@ -120,6 +122,13 @@ def compile(  # noqa: A001 - the name users expect, in a module of its own
             raise InputError(
                 f'checkpoint is None, "auto" or a positive number of steps, not {checkpoint!r}'
             )
+    if truncate is not None:
+        from .transform import Horizon, Window
+
+        cut: object = truncate  # whatever a caller without a type checker gives
+        if not isinstance(cut, (Window, Horizon)):
+            ways = "None, unfold.Window(steps) or unfold.Horizon(steps)"
+            raise InputError(f"truncate is {ways}, not {truncate!r}")
     fixed, constants = bindings(program, {**(sizes or {}), **sizes_and_constants})
     options = Options(backend, name, threads, check_finite, truncate, mode, checkpoint)
     function = Function(program, fixed, constants, options)

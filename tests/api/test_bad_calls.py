@@ -80,6 +80,14 @@ COMPILE: list[tuple[Callable[[], Any], str]] = [
         'threads is a positive integer or "auto", not 0',
     ),
     (
+        lambda: unfold.compile(MODEL, D=3, K=4, truncate=10),  # type: ignore[arg-type]
+        "truncate is None, unfold.Window(steps) or unfold.Horizon(steps), not 10",
+    ),
+    (
+        lambda: unfold.load(TEXT),
+        "expected the path of a .rec file, got a text: `unfold.loads` reads one",
+    ),
+    (
         lambda: unfold.compile(3),  # type: ignore[arg-type]
         "expected a model, a path or a text, got an int",
     ),

@@ -56,7 +56,7 @@ def test_a_gradient_may_be_infinite_where_the_loss_is_not() -> None:
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"optimiser": unfold.Adam}, r"with its rate: unfold.Adam"),
-    ({"optimiser": "adam"}, "expected an optimiser, got a str"),
+    ({"optimiser": "adam"}, r"expected an optimiser, such as unfold\.Adam\(rate=1e-3\), got a str"),
     ({"optimiser": unfold.SGD(rate=-1.0)}, "rate is a positive number"),
     ({"optimiser": unfold.SGD(rate=float("nan"))}, "rate is a positive number"),
     ({"clip_norm": 0}, "clip_norm is a positive number"),
@@ -92,6 +92,8 @@ def test_wrong_arguments_are_named(change: dict[str, Any], said: str, fn: unfold
     [
         (lambda: unfold.Adam(beta1=1.0), "Adam: beta1 is the share of the past"),
         (lambda: unfold.RMSprop(eps=-1), "RMSprop: eps is a number from 0 on"),
+        (lambda: unfold.Adam(lr=0.1), "Adam has no option lr; did you mean `rate`?"),  # type: ignore[call-arg]
+        (lambda: unfold.SGD(moment=1), "SGD has no option moment; did you mean `momentum`?"),  # type: ignore[call-arg]
         (lambda: unfold.SGD(nesterov=True).recurrence, "nesterov needs a momentum"),
         (lambda: Step(0), "Step: every is a positive number of steps"),
         (lambda: Cosine(10, final=-1), "Cosine: final is a number from 0 on"),

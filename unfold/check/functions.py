@@ -17,7 +17,7 @@ from .misfits import misfit
 from .operands import Hole, Value, as_type, is_literal, settled
 from .report import Failed, nearest, plural
 from .scope import Env
-from .spelling import ALIASES, CALLS, FORMS, REDUCTIONS, SUGAR
+from .spelling import ALIASES, CALLS, FORMS, INTERNAL, REDUCTIONS, SUGAR
 
 if TYPE_CHECKING:
     from .values import Reader
@@ -151,7 +151,8 @@ def _unknown(reader: Reader, function: t.Name) -> Failed:
     if name in reader.scope.lost:
         return Failed()
     if not near:
-        helps = ["the functions are " + ", ".join(sorted({*CALLS, *DEFINITIONS, *SUGAR}))]
+        known = {*CALLS, *DEFINITIONS, *SUGAR} - INTERNAL
+        helps = ["the functions are " + ", ".join(sorted(known))]
     return reader.report.error(
         "E0205", f"there is no function or model `{name}`", (function.span, "unknown"), helps=helps
     )

@@ -276,7 +276,12 @@ def _never(scope: Scope, d: Definition, gaps: list[Gap]) -> None:
         f"{elements} {verb} never defined",
         *labels,
         *[(place, words) for place, words in there if place not in taken][:MOST],
-        helps=[_last(scope, d, name, shown) or _turned(d, shown, span) or _give(d, name, span)],
+        helps=[
+            _last(scope, d, name, shown)
+            or _turned(d, shown, span)
+            or _whole(d, shown)
+            or _give(d, name, span)
+        ],
     )
 
 
@@ -324,7 +329,15 @@ def _elements(name: str, shown: list[Gap], span: tuple[Poly, Poly] | None) -> st
 def _defines(scope: Scope, d: Definition, piece: Piece) -> str:
     """`h[t] for t in 1..T`, or `h[0]`."""
     parts, ranges = [], []
-    for index in piece.indices:
+    for k, index in enumerate(piece.indices):
+        same = (
+            i
+            for i in piece.indices[:k]
+            if piece.domain.implies_equal(Poly.symbol(i), Poly.symbol(index), scope.given)
+        )
+        if (first := next(same, None)) is not None:
+            parts.append(first)
+            continue
         found = ends(scope, piece.domain, index)
         if found is None or found[0] != found[1]:
             parts.append(index)
@@ -346,6 +359,20 @@ def _equation(name: str, index: str, span: tuple[Poly, Poly]) -> str:
     if hi.constant is not None and hi.constant <= 0:
         return f"`{name}[{index}] = 0 for {index} <= {hi}`"
     return f"`{name}[{index}] = 0 for {index} in {lo.compact()}..{hi.compact()}`"
+
+
+def _whole(d: Definition, shown: list[Gap]) -> str | None:
+    """What to say where only the results ask for elements: those of `a[t,s]` for s > t, say."""
+    at = shown[0].example.strip("[]").split(", ")
+    if len(d.axes) != 2 or at[0] == at[-1] or not all(p.lstrip("-").isdecimal() for p in at):
+        return None
+    if any(g.words != "is an output" for g in shown):
+        return None
+    sign, index = "<" if int(at[0]) < int(at[1]) else ">", ",".join(d.axes)
+    return (
+        "an output has an element at every position: give the others an equation too, "
+        f"`{d.name}[{index}] = 0 for {d.axes[0]} {sign} {d.axes[1]}`"
+    )
 
 
 def _give(d: Definition, name: str, span: tuple[Poly, Poly] | None) -> str:

@@ -222,5 +222,10 @@ CONSTANTS: dict[str, float | bool] = {
     "false": False,
 }
 
+#: What printed adjoints need, or is written in another way: nothing to offer to a reader.
+INTERNAL = frozenset(
+    ("arrived", "chain_rule", "continuous", "exp_diff", "half_lower", "maximum", "minimum")
+)
+
 #: Ops that a statement writes, and no expression.
 STATEMENTS: dict[str, str] = {"starting_from": "solve z[t] from {1} by …"}

@@ -84,8 +84,10 @@ class Trainer:
         keep: Sequence[str] = (),
     ) -> None:
         if isinstance(optimiser, type) or not hasattr(optimiser, "recurrence"):
-            hint = ", with its rate: unfold.Adam(rate=1e-3)" if callable(optimiser) else ""
-            raise InputError(f"expected an optimiser{hint}, got {kind_of(optimiser)}")
+            such = ", with its rate:" if callable(optimiser) else ", such as"
+            raise InputError(
+                f"expected an optimiser{such} unfold.Adam(rate=1e-3), got {kind_of(optimiser)}"
+            )
         if reduce not in ("mean", "sum"):
             raise InputError(f'reduce is "mean" or "sum" in training, not {reduce!r}')
         if schedule is not None and not callable(schedule):

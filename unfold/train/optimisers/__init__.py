@@ -22,8 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ...inputs import listed, nearest
 from ...model import Model
 
+#: What others call the options of optimisers.
+_ELSEWHERE = {
+    "lr": "rate", "learning_rate": "rate", "betas": "beta1", "weight_decay": "decay",
+    "epsilon": "eps", "rho": "alpha", "centered": "centred",
+}  # fmt: skip
 HERE = Path(__file__).resolve().parent
 Decay = float | Mapping[str, float]
 
@@ -58,6 +64,15 @@ class _Known:
     def recurrence(self) -> tuple[Any, dict[str, float]]:
         """The model, and its constants."""
         raise NotImplementedError
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        names = [f.name for f in fields(cls)] if options else []
+        for option in options:
+            if option not in names:
+                hint = f"; did you mean `{_ELSEWHERE[option]}`?" if option in _ELSEWHERE else ""
+                hint = hint or nearest(option, names) or f"; its options are {listed(names)}"
+                raise InputError(f"{cls.__name__} has no option {option}{hint}")
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for f in fields(self):
