@@ -51,8 +51,9 @@ def object_code(write: Writer, *, optimise: bool = False) -> ObjectCode:
 
 
 def _optimised(write: Writer, jobs: generating.Jobs[bytes]) -> ObjectCode:
-    def send(unit: Unit) -> None:
-        jobs.add(len(unit.text), lambda k: jit.emitted(unit.text, True, jit.host(), k))
+    def send(unit: Unit, is_cold: bool) -> None:
+        level = 0 if is_cold else jit.LEVEL
+        jobs.add(len(unit.text), lambda k: jit.emitted(unit.text, level > 0, jit.host(), k, level))
 
     splitter = Splitter(_LINES, send)
     text = write(splitter)
@@ -174,14 +175,14 @@ class Cutter:
 
 
 class Splitter:
-    """Takes large functions out of a module, each into a part of its own.
+    """Takes large functions and cold ones out of a module, each into a part of its own.
 
     Args:
         lines: how many are worth a part.
-        send: gets each part.
+        send: gets each part, and whether it is marked as `unfold.backends.llvm.ir.COLD`.
     """
 
-    def __init__(self, lines: int, send: Callable[[Unit], None]) -> None:
+    def __init__(self, lines: int, send: Callable[[Unit, bool], None]) -> None:
         self._send, self._lines = send, lines
         self._large, self._small = Units(lines), Units(lines)
         self._declared: dict[str, str] = {}
@@ -191,16 +192,17 @@ class Splitter:
 
     def add(self, module: Module, text: str, common: bool) -> None:
         self._declared = module.declared
-        if text.startswith("@") or text.count("\n") < self._lines:
+        is_cold = f" {COLD} {{" in text.partition("\n")[0]
+        if text.startswith("@") or (text.count("\n") < self._lines and not is_cold):
             self._small.add(text)
         else:
             self._large.add(text)
-            self._send(self._large.take({**self._declared, **self._small.known}))
+            self._send(self._large.take({**self._declared, **self._small.known}), is_cold)
 
     def rest(self) -> None:
         """Send what is left, in one part."""
         if self._small.is_begun:
-            self._send(self._small.take({**self._declared, **self._large.known}))
+            self._send(self._small.take({**self._declared, **self._large.known}), False)
 
 
 def settle() -> None:

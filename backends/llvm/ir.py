@@ -415,9 +415,12 @@ class Function:
         """
         lines = [line for block in (self.opening, *self.blocks) for line in block.lines]
         if not any(map(_ARITHMETIC.search, lines)):
-            mark = (PLAIN if loops else "") if any(" = phi " in line for line in lines) else COLD
-            self.head = f"{self.head[:-1]}{mark} {{"
+            self.mark((PLAIN if loops else "") if any(" = phi " in s for s in lines) else COLD)
         return str(self)
+
+    def mark(self, attribute: str) -> None:
+        """Say something of the function to LLVM."""
+        self.head = f"{self.head[:-1]}{attribute} {{"
 
     def __str__(self) -> str:
         first, *others = self.blocks

@@ -25,12 +25,16 @@ from .elementwise import Formats, convert
 from .emitter import Emitter
 from .facts import Variant
 from .failures import FIELD
-from .ir import Function, Module, Receiver, Value, integer, is_zero
+from .ir import COLD, Function, Module, Receiver, Value, integer, is_zero
 from .memory import Memory, Place
 from .record import record
 from .solving import Reporter
 from .solving.registers import solve
 from .vectors import Piece, filled, layout
+
+#: A call that has more fields is passed on without care: it takes LLVM longer to find a good order
+#: for so many addresses, each of which is needed once, than such an order saves.
+_MANY = 40
 
 
 class Made(NamedTuple):
@@ -320,6 +324,10 @@ class _Generator:
     # --- the function that is called --------------------------------------------------------------
 
     def run(self) -> None:
+        kinds = {
+            self.plan.buffers[p.name].type.kind for p in self.plan.results if self.is_summed(p)
+        }
+        cleared = {kind: self.clear(kind) for kind in sorted(kinds)}
         f = Function(self.module, "run", [("ptr", "record", "noalias readonly")])
         r = self.record
         fields: dict[tuple[str, str], Value] = {}
@@ -344,7 +352,8 @@ class _Generator:
             f.call_void("shared", *lengths, *lengths, zero, integer(1), *pointers)
         summed = [p for p in self.plan.results if self.is_summed(p)]
         for p in summed:
-            self.clear(e, p, fields["results", p.name])
+            b = self.plan.buffers[p.name]
+            f.call_void(cleared[b.type.kind], fields["results", p.name], self.count(e, b, p.ranges))
 
         lanes = self.variant.lanes
         blocks = f.binary("sdiv", f.binary("add", batch, integer(lanes - 1)), integer(lanes))
@@ -365,6 +374,8 @@ class _Generator:
         f.call_void("body", *own, *lengths, row, used, *moved)
         loop.close()
         f.ret()
+        if len(r.names()) > _MANY:
+            f.mark(COLD)
         self.module.add(str(f))
 
     def count(self, e: Emitter, b: Buffer, ranges: Sequence[tuple[Poly, Poly]]) -> Value:
@@ -386,11 +397,17 @@ class _Generator:
         step = e.f.binary("mul nsw", row, self.count(e, b, ranges))
         return e.f.offset(pointer, self.formats.stored(b.type.kind), step)
 
-    def clear(self, e: Emitter, r: Result, pointer: Value) -> None:
-        b = self.plan.buffers[r.name]
-        stored, size = self.formats.stored(b.type.kind), self.formats.bytes(b.type.kind)
-        total = self.count(e, b, r.ranges)
-        loop = e.f.loop(integer(0), e.f.binary("sub", total, integer(1)), 1)
-        zero = Value(stored, "zeroinitializer")
-        e.f.store(zero, e.f.offset(pointer, stored, loop.index), size)
+    def clear(self, kind: str) -> str:
+        """A function that sets numbers to zero, so many from an address on."""
+        f = Function(
+            self.module, f"clear.{kind}", [("ptr", "to", ""), ("i64", "count", "")],
+            linkage="internal",
+        )  # fmt: skip
+        stored, size = self.formats.stored(kind), self.formats.bytes(kind)
+        to, count = f.args
+        loop = f.loop(integer(0), f.binary("sub", count, integer(1)), 1)
+        f.store(Value(stored, "zeroinitializer"), f.offset(to, stored, loop.index), size)
         loop.close()
+        f.ret()
+        self.module.add(str(f))
+        return f"clear.{kind}"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import unfold
-from unfold.backends.llvm import cutting, elf, generating, jit
+from unfold.backends.llvm import cutting, elf, generating, jit, lanes
 from unfold.backends.llvm.ir import Module, Receiver
 from unfold.backends.llvm.units import Unit, Units
 
@@ -176,7 +176,7 @@ def test_large_functions_of_code_that_is_optimised_are_modules_of_their_own() ->
     constant, *functions = chain(5)
     functions[1] = functions[1].replace("entry.1:\n", "entry.1:\n" + "  ; a comment\n" * 9)
     found: list[Unit] = []
-    splitter = cutting.Splitter(10, found.append)
+    splitter = cutting.Splitter(10, lambda unit, is_cold: found.append(unit))
     module = Module()
     module.declared |= DECLARED
     for text in (constant, *functions):
@@ -235,7 +235,34 @@ def test_a_small_system_has_the_same_bits_however_many_threads_compile_it(
         loss, grads = fn.value_and_grad(fn.init(seed=0), y=y)
         found.append([np.asarray(loss).tobytes(), *(g.tobytes() for g in grads.values())])
     assert found[0] == found[1] == found[2]
-    assert parts == [1, 2, 2]
+    assert parts == [1, 3, 3]  # what is done for each sequence, what calls it, and the rest
+
+
+def test_what_passes_many_addresses_on_is_compiled_without_care(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, cold = [], list[str]()
+    original = jit.emitted
+
+    def noted(text: str, optimise: bool, *rest: Any) -> bytes:
+        if rest[2:] == (0,):  # the level
+            assert not optimise
+            assert not re.search(r" = f(?!reeze)", text)  # no arithmetic with numbers of the model
+            cold.extend(re.findall(r"^define .*?@([\w.]+)\(", text, re.MULTILINE))
+        return original(text, optimise, *rest)
+
+    monkeypatch.setattr(jit, "emitted", noted)
+    monkeypatch.setenv("UNFOLD_CACHE", "off")
+    monkeypatch.setattr(generating, "threads", lambda: 2)
+    y = np.random.default_rng(0).uniform(size=(9, 9))
+    for many in (1000, 5):
+        monkeypatch.setattr(lanes, "_MANY", many)
+        assert not cold
+        fn = unfold.compile(SIR, mode="reverse")
+        loss, grads = fn.value_and_grad(fn.init(seed=0), y=y)
+        found.append([np.asarray(loss).tobytes(), *(g.tobytes() for g in grads.values())])
+    assert set(cold) == {"run"}
+    assert found[0] == found[1]
 
 
 def test_only_what_runs_once_in_a_call_is_compiled_without_care(
