@@ -51,16 +51,17 @@ def _turned(eq: Equation, program: Program) -> list[Equation]:
         if all(p.symbols <= fixed for p in read.ref.index)
         and (at := (eq.domain & read.domain).fixed(index, given)) is not None
     ]
-    if not single:
+    made = {n for n in {ref.name for ref, _ in single} if eq.name in needed_for(program, [n])}
+    if not made:
         return [eq]
-    mutual = {n for n in names(eq.rhs) if eq.name in needed_for(program, [n])}
+    mutual = {n for n in names(eq.rhs) if n in made or eq.name in needed_for(program, [n])}
     own = [read.ref.index for read in reads(eq.rhs) if read.ref.name in mutual]
     way = {_sign(p - Poly.symbol(index)) for at in own for p in at} - {None, 0}
     points: list[Domain] = []
     for ref, at in single:
         # What lies the way that the others are read is settled by their loop.
         settled = len(way) == 1 and [_sign(p - at) for p in ref.index] == [*way]
-        if ref.name in mutual and not settled and (point := Domain.point(index, at)) not in points:
+        if ref.name in made and not settled and (point := Domain.point(index, at)) not in points:
             points.append(point)
     cells = [eq.domain]
     for point in points:
