@@ -34,6 +34,8 @@ DOUBLED = 800
 _WORTH, _STEPS = 0.05, 50
 #: From so many components on, those of one sequence go side by side.
 SEVERAL = 4
+#: From so many on, products of vectors at pairs of positions are products of matrices.
+LONG = 8
 
 
 def is_small(program: Program) -> bool:
@@ -74,6 +76,17 @@ def _is_outer(e: Expr) -> bool:
 def over_pairs(program: Program) -> bool:
     """Whether something is computed at pairs of positions, each known at run time only."""
     return any(_depth(eq) > 1 for eq in prune(program).equations)
+
+
+def multiplies_at_pairs(program: Program) -> bool:
+    """Whether long enough vectors are multiplied at pairs of positions, as in attention. For a
+    single sequence the positions of one side are then what goes side by side in registers."""
+    return any(
+        isinstance(node, Call) and node.op == "matmul" and dims(node.args[0].shape)[-1] >= LONG
+        for eq in prune(program).equations
+        if "matmul" in kinds(eq.rhs) and _depth(eq) > 1
+        for node in walk(eq.rhs)
+    )
 
 
 def _depth(eq: Equation) -> int:

@@ -41,7 +41,7 @@ class Source:
     Attributes:
         plan: the plan; with matrix products hoisted unless ``small``.
         small: whether every component becomes a value of its own (`unfold.backends.llvm.lanes`)
-            or stays in memory (`unfold.backends.llvm.tiles`).
+            or stays in memory (`unfold.backends.llvm.tiles`), in a batch.
         dtype: ``"float64"`` or ``"float32"``.
         threads: how many threads a call may use.
         sum_adjoints: whether adjoints of parameters are summed over the batch.
@@ -52,6 +52,11 @@ class Source:
     dtype: str
     threads: int
     sum_adjoints: bool
+
+    def is_small(self, variant: Variant) -> bool:
+        """`small` for one variant: a single sequence may have other vectors than a batch."""
+        alone = variant.lanes == 1 and choose.multiplies_at_pairs(self.plan.program)
+        return self.small and not alone
 
     @property
     def formats(self) -> Formats:
@@ -120,16 +125,20 @@ def source(program: Program, dtype: str, threads: int, sum_adjoints: bool) -> So
     """The plan of a program, for the kind of code that suits it."""
     program = steady(factors(settle(program)))
     small = choose.is_small(program)
-    if not small:
-        program = retime(hoist(copies(parts(linear(forward(program))))))
-    made = choose.arranged(program, small)
+    made = choose.arranged(program if small else _hoisted(program), small)
     return Source(made, small, dtype, threads, sum_adjoints)
+
+
+def _hoisted(program: Program) -> Program:
+    """A program whose products stand where they are products of large matrices."""
+    return retime(hoist(copies(parts(linear(forward(program))))))
 
 
 class Code:
     """The IR of one variant, and how large its storages are.
 
     Attributes:
+        small: as in `Source`, of this variant.
         record, storages, falling, prepared: see `unfold.backends.llvm.kernel.Image`.
 
     Args:
@@ -138,17 +147,19 @@ class Code:
 
     def __init__(self, source: Source, variant: Variant, receiver: Receiver | None = None) -> None:
         self.falling = False
+        self.small = source.is_small(variant)
         self.prepared: frozenset[str] | None = None
         self.record: Record
         self.storages: tuple[Storage, ...]
-        plan = source.plan
-        if variant.ragged:
-            plan = choose.arranged(plan.program, source.small, own="T")
-        if source.small:
+        plan, own = source.plan, "T" if variant.ragged else None
+        if source.small and not self.small:
+            plan = choose.arranged(_hoisted(plan.program), False, own)
+        elif variant.ragged:
+            plan = choose.arranged(plan.program, self.small, own)
+        if self.small:
             width = 1
             if variant.lanes == 1 and choose.has_vectors(plan.program):
                 width = jit.host().lanes(source.dtype)
-                own = "T" if variant.ragged else None
                 plan = choose.arranged(columns(plan.program), True, own)
             self.record = record(plan, variant.lanes)
             self.text, untouched = lanes.generate(plan, source.formats, variant, width, receiver)
@@ -164,7 +175,7 @@ class Code:
             self.prepared = made.prepared
             self.record = made.layout.record
             self.storages = tuple(made.layout.storages(source.formats))
-        if alone and not source.small:
+        if alone and not self.small:
             self.storages = tuple(
                 s if n in (FIELD, crew.FIELD) else s.of_one()
                 for n, s in zip(self.record.work, self.storages, strict=True)
@@ -189,14 +200,14 @@ def compiled(source: Source, variant: Variant) -> Image:
             made.append(Code(source, variant, receiver))
         return made[0].text
 
-    object_code = cutting.object_code(write, optimise=source.small)
+    object_code = cutting.object_code(write, optimise=source.is_small(variant))
     (code,) = made
     return Image(code.record, code.storages, code.falling, object_code, prepared=code.prepared)
 
 
 def listing(source: Source, variant: Variant) -> str:
     """That code as assembly."""
-    return jit.assembly(Code(source, variant).text, optimise=source.small)
+    return jit.assembly(Code(source, variant).text, optimise=source.is_small(variant))
 
 
 __all__ = ["Code", "Source", "compiled", "in_turn", "kernel", "listing", "source"]

@@ -56,6 +56,12 @@ SUMS = {
     "a row moved by one": ("sum[s <= t-1](U @ a[t-1,s])", "U @ a_sum[t-1]"),
     "a vector on the left": ("sum[s](x[s] @ U)", "sum[s >= 1, T >= s](x[s]) @ U"),
     "a sum of matrices": ("sum[s](outer(x[s], x[s]) @ x[t])", "](outer(x[s], x[s]) @ x[t])"),
+    "a number": ("sum[s](x[t][0] * x[s] * 2)", " * sum[s >= 1, T >= s](x[s])"),
+    "a vector": ("sum[s](x[t] * exp(x[s]))", "y[t] = x[t] * sum[s >= 1, T >= s](exp(x[s]))"),
+    "a number in one of two terms": (
+        "sum[s](x[t][0] * x[s] + x[s] ** 2)",
+        "axis = 0) * x[s]) + (x[s] ** 2",
+    ),
     "a term that stays": ("sum[s](U @ x[s] + x[s] ** 2)", "+ sum[s >= 1, T >= s](x[s] ** 2"),
 }
 

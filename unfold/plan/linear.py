@@ -3,17 +3,22 @@
 before:  e_bar[s] = sum[t](U' @ a_bar[t, s])
          W_bar = sum[t, s](outer(a_bar[t, s], d[t]))
          b_bar = sum[t, s](a_bar[t, s])
+         m[t] = sum[s](c[t] * x[s])
 after:   a_bar_sum[t] = sum[s](a_bar[t, s])
          a_bar_sum_1[s] = sum[t](a_bar[t, s])
          e_bar[s] = U' @ a_bar_sum_1[s]
          W_bar = sum[t](outer(a_bar_sum[t], d[t]))
          b_bar = sum[t](a_bar_sum[t])
+         m[t] = c[t] * sum[s](x[s])
 
 requires: a program without free sizes. Sums over all of one axis of a variable of several axes get
 a name, so that all who need one read the same; other sums stay where they stand.
 """
 
 from __future__ import annotations
+
+from functools import reduce
+from operator import mul
 
 from ..domain import Domain
 from ..expr import (
@@ -39,7 +44,7 @@ def linear(program: Program) -> Program:
     work = _Summer(program)
     equations = []
     for eq in program.equations:
-        if "Reduce" in kinds(eq.rhs) and eq.solver is None:
+        if "Reduce" in kinds(eq.rhs):
             eq = eq.with_rhs(work.visit(eq.rhs, eq.domain))
         equations.append(eq)
     return program.with_(vars=work.vars, equations=(*equations, *work.equations))
@@ -82,6 +87,8 @@ class _Summer:
         if not isinstance(term, Call):
             return self.named(term, e, domain) if isinstance(term, Ref) else None
         indices = set(e.indices)
+        if term.op == "mul":
+            return self.scaled(term, e, domain)
         if term.op == "matmul":
             left, right = term.args
             if not free_symbols(left) & indices and len(right.shape) == 1:
@@ -102,6 +109,17 @@ class _Summer:
                 args[k] = self.visit(Reduce("sum", inner, about, args[k]), domain & rest)
                 return Reduce("sum", outer, rest, with_operands(term, tuple(args)))
         return None
+
+    def scaled(self, term: Call, e: Reduce, domain: Domain) -> Expr | None:
+        """The sum of numbers times factors that are the same for all of them."""
+        factors, indices = _factors(term), set(e.indices)
+        alike = [f for f in factors if f.shape in ((), term.shape)]
+        still = [f for f in alike if not free_symbols(f) & indices]
+        moving = [f for f in factors if f not in still]
+        # For a factor alone it is not worth to have several loops in place of one.
+        if not still or not moving or len(terms(e.body)) > 1:
+            return None
+        return reduce(mul, [*still, self.sum_of(reduce(mul, moving), e, domain)])
 
     def sum_of(self, e: Expr, over: Reduce, domain: Domain) -> Expr:
         """The sum of an expression over the places of another sum."""
@@ -153,6 +171,13 @@ class _Summer:
             self.equations += self.pieces[name]
             self.made[piece.name, axis] = name
         return self.made[piece.name, axis]
+
+
+def _factors(e: Expr) -> list[Expr]:
+    """What an expression is the product of, component by component: itself, if it is none."""
+    if isinstance(e, Call) and e.op == "mul" and e.type.kind == "real":
+        return [f for a in e.args for f in _factors(a)]
+    return [e]
 
 
 def _about(domain: Domain, index: str) -> frozenset[Poly]:

@@ -52,7 +52,7 @@ def _kernel(b: Body, t: Tiling, height: int, N: int, K: int) -> str:
     grouped = t.lanes >= GROUP and K % GROUP == 0 == height * N % GROUP
 
     def write(b: Body) -> None:
-        a, lda, columns, start, lds, c, ldc = b.args
+        a, lda, columns, start, lds, _, ldc = b.args
         lines = [b.at(a, lda * i, t.element) for i in range(height)]
 
         def terms(k: Value | int, kind: Type, state: Sequence[Value]) -> list[Value]:
@@ -79,10 +79,26 @@ def _kernel(b: Body, t: Tiling, height: int, N: int, K: int) -> str:
         if grouped:
             totals = [_sums(b, totals[n : n + GROUP]) for n in range(0, len(totals), GROUP)]
         by_row = grouped and N == GROUP
+        if grouped and N == 1:
+            # Of neighbouring rows whose entries are neighbours, several are written at once.
+            beside = ldc.eq(1) & (start.eq(0) | lds.eq(1))
+            b.when(beside, lambda: deliver(b, totals, [(i, 0) for i in range(0, height, GROUP)]))
+            b.when(
+                beside ^ 1, lambda: deliver(b, apart(b, totals), [(i, 0) for i in range(height)])
+            )
+            return
         if grouped and not by_row:
-            totals = [b.lane(v, n) for v in totals for n in range(GROUP)]
+            totals = apart(b, totals)
+        width = totals[0].kind.lanes
+        deliver(b, totals, [(i, n) for i in range(height) for n in range(0, N, width)])
+
+    def apart(b: Body, totals: Sequence[Value]) -> list[Value]:
+        return [b.lane(v, n) for v in totals for n in range(GROUP)]
+
+    def deliver(b: Body, totals: Sequence[Value], places: Sequence[tuple[int, int]]) -> list[Value]:
+        """Write sums, each to its row and column (or to several), on what they start with."""
+        _, _, _, start, lds, c, ldc = b.args
         one = totals[0].kind
-        places = [(i, n) for i in range(height) for n in range(0, N, one.lanes)]
 
         def begin() -> list[Value]:
             return [
@@ -92,6 +108,7 @@ def _kernel(b: Body, t: Tiling, height: int, N: int, K: int) -> str:
         first = b.when(start.ne(0), begin, [b.const(one, 0.0)] * len(places))
         for (i, n), total, old in zip(places, totals, first, strict=True):
             b.store(old + total, b.at(b.at(c, ldc * i, t.element), n, t.element))
+        return []
 
     name = f"unfold.dots.{height}x{N}x{K}.{t.element.suffix}"
     return define(b.module, name, VOID, (POINTER, INT, POINTER, POINTER, INT, POINTER, INT), write)

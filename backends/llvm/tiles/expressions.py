@@ -32,6 +32,7 @@ from .places import Places
 from .special import SPECIAL, log_of_sum
 from .stretching import stretches
 from .sums import reduce_rows
+from .tables import tabulated
 from .walking import along
 
 #: Calls that a `Map` reads through: they only say which component stands where, or compare with it.
@@ -155,8 +156,12 @@ class Expressions(Places):
             self.into(target, log_of_sum(e.body, top, total))
             return
         self.settle(e.body, e.indices)
-        if self.alone and reduce_rows(self, target, e):
-            return
+        if self.alone:
+            self.scopes.append(tabulated(self, e))
+            done = reduce_rows(self, target, e)
+            self.scopes.pop()
+            if done:
+                return
         start = {"sum": 0.0, "max": float("-inf"), "min": float("inf")}[e.op]
         if e.type.kind == "int" and e.op != "sum":
             start = -(2**63) if e.op == "max" else 2**63 - 1

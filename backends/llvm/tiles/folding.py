@@ -1,16 +1,16 @@
-"""Code for reductions: over the components of each row, and over the rows."""
+"""Code for reductions over the components of each row."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 
 from ..components import add, dims, extreme
 from ..elementwise import convert, is_float
 from ..ir import Value, integer, real, scalar_of, vector, width_of
 from .loops import Loops, pieces
-from .nodes import ColumnSum, Fold, ScatterSum
-from .rowwise import is_line, repeated
-from .values import Evaluator, Place, identity
+from .nodes import Fold, View
+from .values import Evaluator, identity
 
 
 class Folding(Loops):
@@ -57,9 +57,98 @@ class Folding(Loops):
                 e = Evaluator(self.tile, at_row, at, None, 1)
                 e.store(op.target, identity(len(outer)), total, False)
 
-            self.over_components(outer, None, one)
+            def side_by_side(at: list[Value], count: int) -> None:
+                if count == 1:
+                    one(at, 1)
+                    return
+                total = self.fold_lines(op, at_row, at, count, start)
+                e = Evaluator(self.tile, at_row, at, len(outer) - 1, count)
+                e.store(op.target, identity(len(outer)), total, False)
+
+            if outer:
+                (_, _, most), *_ = pieces(shape[-1], self.lanes)
+                self.over_components(outer, len(outer) - 1, side_by_side, most=most)
+            else:
+                self.over_components(outer, None, one)
 
         self.over_rows(op.target, row)
+
+    def fold_lines(
+        self, op: Fold, at_row: Value, at: list[Value], count: int, start: Value
+    ) -> Value:
+        """Along the vector axis of ``count`` neighbouring lines: a lane for each."""
+        *outer, size = dims(op.rhs.shape)
+        rank, wanted = len(outer) + 1, self.tile.formats.of(op.rhs.type.kind)
+        lines = [[*at[:-1], self.f.binary("add nsw", at[-1], integer(k))] for k in range(count)]
+
+        def terms(place: Value, width: int, states: Sequence[Value]) -> list[Value]:
+            bases: dict[View, Value] = {}
+            found = []
+            for line, state in zip(lines, states, strict=True):
+                e = Evaluator(self.tile, at_row, [*line, place], rank - 1, width, bases=bases)
+                value = convert(self.f, e.of(op.rhs, op.leaves, identity(rank)), wanted)
+                found.append(self.combine(op.op, state, self.f.splat(value, width)))
+            return found
+
+        totals: list[Value] = []
+        for first, times, width in pieces(size, self.lanes):
+            states = [self.f.splat(start, width)] * count
+            if times == 1:
+                states = terms(integer(first), width, states)
+            else:
+                loop = self.f.loop(integer(0), integer(times - 1), 1, states)
+                with self.tile.scope():
+                    place = self.f.binary("mul nsw", loop.index, integer(width))
+                    place = self.f.binary("add nsw", place, integer(first))
+                    found = terms(place, width, loop.state)
+                states = loop.close(found)
+            totals.append(self.to_lanes(op.op, states))
+        return reduce(lambda a, b: self.combine(op.op, a, b), totals)
+
+    def to_lanes(self, op: str, vectors: Sequence[Value]) -> Value:
+        """The lanes of each of some vectors combined to one number: a vector of these."""
+        count = len(vectors)
+        if width_of(vectors[0].type) < count:
+            kind = vector(scalar_of(vectors[0].type), count)
+            total = Value(kind, "poison")
+            for k, v in enumerate(vectors):
+                total = self.f.with_lane(total, self.across(op, v), k)
+            return total
+        found = list(vectors)
+        while (width := width_of(found[0].type)) > count:
+            found = [
+                self.combine(op, self.half(v, width // 2, 0), self.half(v, width // 2, 1))
+                for v in found
+            ]
+        # Neighbouring lanes first, inside of blocks that shuffles do not leave; then the blocks.
+        block = min(count, 16 // self.tile.formats.bytes("real"))
+        sizes = [1] * (block.bit_length() - 1)
+        sizes += [block] * ((count // block).bit_length() - 1)
+        for size in sizes:
+            span = block if size == 1 else count
+            found = [
+                self.interleaved(op, a, b, size, span)
+                for a, b in zip(found[::2], found[1::2], strict=True)
+            ]
+        return found[0]
+
+    def interleaved(self, op: str, a: Value, b: Value, size: int, span: int) -> Value:
+        """Neighbouring parts of ``size`` lanes combined, in each span of lanes those of ``a``, then
+        those of ``b``."""
+        width = width_of(a.type)
+        found = []
+        for odd in (0, size):
+            lanes = [
+                vector_of * width + start + part + odd + k
+                for start in range(0, width, span)
+                for vector_of in (0, 1)
+                for part in range(0, span, 2 * size)
+                for k in range(size)
+            ]
+            mask = ", ".join(f"i32 {k}" for k in lanes)
+            shuffled = f"shufflevector {a}, {b}, <{width} x i32> <{mask}>"
+            found.append(self.f.op(a.type, shuffled))
+        return self.combine(op, *found)
 
     def fold_nest(
         self,
@@ -182,93 +271,3 @@ class Folding(Loops):
             self.over_components([shape[k] for k in kept], None, one)
 
         self.over_rows(op.target, row)
-
-    # --- sums over rows ---------------------------------------------------------------------------
-
-    def column_sum(self, op: ColumnSum) -> None:
-        target = op.target
-        kind = self.tile.storages[target.storage].kind
-        start = self.neutral(op.op, kind)
-        if target.shape == () and is_line(self, op.leaves.items(), op.rhs):
-            self.column_of_numbers(op, kind, start)
-            return
-        rank = len(target.shape)
-        lane_axis = rank - 1 if rank and target.shape[-1] > 1 else None
-
-        def components(at: list[Value], width: int) -> None:
-            begin = self.f.splat(start, width)
-            loop = self.f.loop(integer(0), self.last(self.tile.rows), 1, [begin])
-            with self.tile.scope():
-                e = Evaluator(self.tile, loop.index, at, lane_axis, width)
-                place = identity(rank)
-                value = e.of(op.rhs, op.leaves, repeated(op.rhs, target, place))
-                value = convert(self.f, value, self.tile.formats.of(kind))
-                state = self.combine(op.op, loop.state[0], self.f.splat(value, width))
-            (total,) = loop.close([state])
-            e = Evaluator(self.tile, integer(0), at, lane_axis, width)
-            self.deliver_column(op, e, identity(rank), total)
-
-        self.over_components(target.shape, lane_axis, components)
-
-    def column_of_numbers(self, op: ColumnSum, kind: str, start: Value) -> None:
-        """One number from one in each row: vectors of rows, then the rows that are left."""
-        f, wanted = self.f, self.tile.formats.of(kind)
-        for v in op.leaves.values():
-            self.tile.base(v)
-
-        def terms(first: Value, last: Value, width: int, state: Value) -> Value:
-            loop = f.loop(first, last, 1, [state])
-            with self.tile.scope():
-                at = f.binary("mul nsw", loop.index, integer(width))
-                e = Evaluator(self.tile, integer(0), [at], 0, width, flat=True)
-                value = convert(f, e.of(op.rhs, op.leaves, identity(1)), wanted)
-                following = self.combine(op.op, loop.state[0], f.splat(value, width))
-            return loop.close([following])[0]
-
-        whole = f.binary("sdiv", self.tile.rows, integer(self.lanes))
-        wide = f.splat(start, self.lanes)
-        state = terms(integer(0), self.last(whole), self.lanes, wide)
-        done = f.binary("mul nsw", whole, integer(self.lanes))
-        if self.masks:
-            mask = self.first_lanes(f.binary("sub", self.tile.rows, done))
-            with self.tile.scope():
-                e = Evaluator(self.tile, integer(0), [done], 0, self.lanes, flat=True, mask=mask)
-                value = convert(f, e.of(op.rhs, op.leaves, identity(1)), wanted)
-            term = f.select(mask, f.splat(value, self.lanes), wide)
-            total = self.across(op.op, self.combine(op.op, state, term))
-        else:
-            total = self.across(op.op, state)
-            total = terms(done, self.last(self.tile.rows), 1, total)
-        e = Evaluator(self.tile, integer(0), [], None, 1)
-        self.deliver_column(op, e, (), total)
-
-    def deliver_column(self, op: ColumnSum, e: Evaluator, place: Place, total: Value) -> None:
-        """Write a total, or bring it together with what is there."""
-        if not op.fresh and op.op != "sum":
-            old = e.load(op.target, place)
-            e.store(op.target, place, self.combine(op.op, old, total), False)
-        else:
-            e.store(op.target, place, total, not op.fresh)
-
-    def scatter_sum(self, op: ScatterSum) -> None:
-        target, axis = op.target, op.axis
-        rank = len(op.source.shape)
-        lane_axis = rank - 1 if rank and op.source.shape[-1] > 1 else None
-        slice_ = target.taken(axis, 0)
-
-        def row(at_row: Value) -> None:
-            index = self.f.load("i64", self.tile.row_base(op.index, at_row), 8)
-            step = self.f.binary("mul nsw", index, integer(target.strides[axis]))
-            stored = self.tile.stored(target.storage)
-            start = self.f.offset(self.tile.base(slice_), stored, step)
-
-            def components(at: list[Value], width: int) -> None:
-                e = Evaluator(self.tile, at_row, at, lane_axis, width, bases={slice_: start})
-                e.store(slice_, identity(rank), e.load(op.source, identity(rank)), True)
-
-            self.over_components(op.source.shape, lane_axis, components)
-
-        loop = self.f.loop(integer(0), self.last(self.tile.rows), 1)
-        with self.tile.scope():
-            row(loop.index)
-        loop.close()

@@ -228,10 +228,12 @@ class Generator:
         owner = f.fixed("ptr", self.field(f, group, name), 8)
         return f.fixed("ptr", f.offset(owner, "i8", integer(data_offset())), 8)
 
-    def temporary(self, f: Function, t: Temporary) -> Storage:
-        """Where a temporary stands."""
-        at, length = self.place(f, t.name, t.size, t.kind)
-        return Storage(at, t.kind, (), (), 0 if t.shared else length, not self.falling)
+    def temporary(self, own: Indexer, t: Temporary) -> Storage:
+        """Where a temporary stands; one with an axis is that of a single sequence."""
+        at, length = self.place(own.f, t.name, t.size, t.kind)
+        lows, steps = [own.position(lo) for lo, _ in t.axes], [integer(length)] * len(t.axes)
+        fixed = not self.falling and not t.axes
+        return Storage(at, t.kind, lows, steps, 0 if t.shared else length, fixed)
 
     def storage(
         self, own: Indexer, padded: Indexer, b: Buffer, known: Mapping[str, Value]
@@ -269,7 +271,9 @@ class Generator:
                     ring = f.select(several, ring, integer(-1))
                 pointer = f.select(several, self.work(f, f"%copy.{b.name}"), pointer)
         lows = [own.position(lo) for lo, _ in b.axes]
-        return Storage(pointer, b.type.kind, lows, steps, 0 if alone else length, False, ring)
+        # Where sequences are done one by one, elements may be the rows of a tile.
+        row = length if not alone or (self.alone and b.axes) else 0
+        return Storage(pointer, b.type.kind, lows, steps, row, False, ring)
 
     def ring(self, own: Indexer, b: Buffer) -> Value | None:
         """One less than the number of places where elements of a buffer are kept in turn."""
@@ -441,7 +445,7 @@ class _Storages(dict[str, Storage]):
         buffer = g.plan.buffers.get(name) or g.packs.named(name)
         with f.at_first():
             if buffer is None:
-                made = g.temporary(f, g.temporaries[name])
+                made = g.temporary(self.own, g.temporaries[name])
             else:
                 made = g.storage(self.own, self.padded, buffer, self.known)
         self[name] = made

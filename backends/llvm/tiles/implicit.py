@@ -35,6 +35,7 @@ from ..solving import (
 from ..solving.registers import still
 from .loops import pieces
 from .nodes import SEARCHED, Solve, View
+from .tables import repeated
 
 if TYPE_CHECKING:
     from .emit import TileEmitter
@@ -73,7 +74,9 @@ def select(s: Selector, target: View, statement: Statement) -> None:
             if isinstance(e, (Call, Reduce)):
                 s.view(e)
         with s.collected() as step:
+            s.repeated = repeated(rhs) if s.alone else frozenset()
             s.into(image, rhs)
+            s.repeated = frozenset()
         with s.collected() as tangent:
             name, change = (Ref(n, (), v.shape, v.type) for n in (_UNKNOWN, _CHANGE))
             named = rewrite(rhs, lambda e: name if e is unknown else e)

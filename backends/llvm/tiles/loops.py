@@ -50,12 +50,12 @@ class Loops:
 
     def over_components(
         self, shape: Sequence[int], lane_axis: int | None,
-        body: Callable[[list[Value], int], None], paired: bool = False,
+        body: Callable[[list[Value], int], None], paired: bool = False, most: int | None = None,
     ) -> None:  # fmt: skip
         """``body(coordinates, width)`` for all components.
 
         Along the vector axis (the last one, or ``None``) it goes in steps of a register (of two
-        if ``paired`` and they fit), then of its parts.
+        if ``paired`` and they fit, of ``most`` lanes if that is given), then of its parts.
         """
         assert lane_axis in (None, len(shape) - 1)
 
@@ -63,8 +63,8 @@ class Loops:
             if axis == len(shape):
                 body(at, 1)
             elif axis == lane_axis:
-                widest = paired_lanes(shape[axis], self.lanes) if paired else self.lanes
-                for start, count, width in pieces(shape[axis], widest, self.twice):
+                widest = paired_lanes(shape[axis], self.lanes) if paired else most or self.lanes
+                for start, count, width in pieces(shape[axis], widest, self.twice and not most):
                     self.steps(start, count, width, lambda i, w: body([*at, i], w))
             else:
                 self.steps(0, shape[axis], 1, lambda i, _: nest(axis + 1, [*at, i]))
@@ -94,6 +94,15 @@ def paired_lanes(size: int, lanes: int) -> int:
     goes on.
     """
     return 2 * lanes if size >= 2 * lanes and size % (2 * lanes) < lanes else lanes
+
+
+def blocks(size: int, lanes: int) -> list[tuple[int, int]]:
+    """A range of components in vectors, one by one: (start, width)."""
+    return [
+        (start + k * width, width)
+        for start, count, width in pieces(size, lanes)
+        for k in range(count)
+    ]
 
 
 def pieces(size: int, lanes: int, twice: bool = False) -> list[tuple[int, int, int]]:

@@ -309,7 +309,7 @@ class Temporary:
     """A storage for intermediate values: one element for each row of a tile.
 
     It has a row for each sequence of the batch and ``more``, and ``least`` rows if these are fewer:
-    those of a portion of a stretch.
+    those of a portion of a stretch. With ``axes`` it has an element for each position along them.
     """
 
     name: str
@@ -318,3 +318,4 @@ class Temporary:
     shared: bool
     least: int = PORTION
     more: int = 0
+    axes: tuple[tuple[Poly, Poly], ...] = ()

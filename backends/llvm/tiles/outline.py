@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from unfold.expr import Call as Applied
 from unfold.expr import Expr, Guard, Position, Reduce, Ref, with_operands
+from unfold.poly import Poly
 
 from ..ir import Function, Value, integer
 from . import pieces, rowwise
 from .ahead import following
-from .folding import Folding
 from .moving import move
 from .nodes import ColumnSum, Fold, Group, Map, ScatterSum, View
 from .stack import Member
+from .summing import Summing
 from .tile import Storage, Tile
 
 if TYPE_CHECKING:
     from .emit import TileEmitter
+
+#: In place of the distance of rows that are only known at run time: the function is told it.
+_WALKED = -1
 
 LOOPS = (Map, Group, Fold, ColumnSum, ScatterSum)
 
@@ -34,7 +38,7 @@ class Call:
 
     Attributes:
         views: what its first arguments are the addresses of, and for each the type of a component
-            and the distance of rows.
+            and the distance of rows (`_WALKED` where that is a number among the arguments).
         numbers: the arguments between these and the number of rows.
     """
 
@@ -53,7 +57,8 @@ def outline(te: TileEmitter, op: Map | Group | Fold | ColumnSum | ScatterSum) ->
     by_rows = isinstance(op, (Map, Group, Fold))
     places = [te.tile.base(replace(v, pick=None)) for v in call.views]
     rows = integer(1) if parts[0].target.shared and by_rows else te.tile.rows
-    if te.generator.crew and by_rows and not parts[0].target.shared:
+    beside = all(v.walked is None for v in call.views)
+    if te.generator.crew and by_rows and beside and not parts[0].target.shared:
         pieces.rows(te, call, places, rows, sum(p.target.size for p in parts))
         return
     te.f.call_void(call.name, *places, *call.numbers, rows)
@@ -76,7 +81,8 @@ def called(te: TileEmitter, op: Map | Group | Fold | ColumnSum | ScatterSum) -> 
         name = f"loop.{len(g.outlined)}"
         g.outlined[key] = name
         _write(te, name, o, parts, symbols, twice, list(numbered))
-    numbers = (*(te.tile.env[s] for s in symbols), *numbered.values())
+    walked = [te.tile.row_distance(v) for v in o.views if v.walked is not None]
+    numbers = (*(te.tile.env[s] for s in symbols), *numbered.values(), *walked)
     return Call(name, tuple(o.views), tuple(o.kinds), numbers)
 
 
@@ -125,8 +131,11 @@ class _Outline:
             pick = None if v.pick is None else (self.view(v.pick[0]), v.pick[1])
             name = f"%{len(self.views)}"
             self.views.append(v)
-            self.kinds.append((self.tile.storages[v.storage].kind, self.tile.row_step(v)))
-            self.numbers[v] = View(name, (), v.shape, v.strides, 0, v.shared, pick)
+            walked = None if v.walked is None else 0
+            row = _WALKED if walked is not None else self.tile.row_step(v)
+            self.kinds.append((self.tile.storages[v.storage].kind, row))
+            at = () if walked is None else (Poly(),)
+            self.numbers[v] = View(name, at, v.shape, v.strides, 0, v.shared, pick, walked)
         return self.numbers[v]
 
     def part(self, op: Any) -> Any:
@@ -169,16 +178,21 @@ def _write(
     args = [("ptr", f"p{k}", "") for k in range(len(o.views))]
     args += [("i64", f"at.{s}", "") for s in symbols]
     args += [("i64", f"far.{k}", "") for k in range(len(far))]
+    walked = [k for k, (_, row) in enumerate(o.kinds) if row == _WALKED]
+    args += [("i64", f"row.{k}", "") for k in walked]
     f = Function(te.generator.module, name, [*args, ("i64", "rows", "")], linkage="internal")
     pointers, numbers = f.args[: len(o.views)], f.args[len(o.views) : -1]
-    ahead = dict(zip(far, numbers[len(symbols) :], strict=True))
+    ahead = dict(zip(far, numbers[len(symbols) :], strict=False))
     storages = {
         f"%{k}": Storage(pointer, kind, (), (), row, True)
         for k, (pointer, (kind, row)) in enumerate(zip(pointers, o.kinds, strict=True))
     }
+    for k, distance in zip(walked, numbers[len(symbols) + len(far) :], strict=True):
+        first = replace(storages[f"%{k}"], lows=(integer(0),), steps=(distance,), row=0)
+        storages[f"%{k}"] = first
     env = dict(zip(symbols, numbers, strict=False))
     tile = Tile(f, te.tile.formats, env, storages, Value("i64", "%rows"))
-    w = Folding(tile, te.lanes, te.generator.target.masks, twice)
+    w = Summing(tile, te.lanes, te.generator.target.masks, twice)
     if isinstance(parts[0], Map):
         rowwise.emit(w, parts, ahead)
     elif isinstance(parts[0], Fold):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 
-from unfold.expr import Call, Const, Expr, Ref, names
+from unfold.expr import Call, Const, Expr, Ref, free_symbols, names
 from unfold.plan import Buffer, Plan
 from unfold.poly import Poly
 
@@ -30,15 +30,18 @@ class Places(ABC):
         temporaries: what was needed beside the plan's buffers, by name.
         ops: the operations selected so far, in the block that is open.
         scopes: for each open block the expressions whose values stand somewhere.
+        repeated: what is worth a table (see `tables`).
     """
 
     def __init__(self, plan: Plan, summed: frozenset[str], alone: bool) -> None:
         self.plan = plan
         self.alone = alone
+        self.lengths = frozenset(plan.lengths)
         self.summed = summed
         self.temporaries: dict[str, Temporary] = {}
         self.ops: list[Op] = []
         self.scopes: list[dict[Expr, View]] = [{}]
+        self.repeated: frozenset[Expr] = frozenset()
 
     @contextmanager
     def collected(self) -> Iterator[list[Op]]:
@@ -54,15 +57,20 @@ class Places(ABC):
         return View(b.name, position, b.shape, dense(b.shape), shared=shared)
 
     def temporary(
-        self, shape: tuple[int, ...], kind: str, shared: bool, least: int = PORTION, more: int = 0
-    ) -> View:
-        """A new storage for intermediate values of every row, or for one row that all share."""
+        self, shape: tuple[int, ...], kind: str, shared: bool, least: int = PORTION, more: int = 0,
+        axes: tuple[tuple[Poly, Poly], ...] = (),
+    ) -> View:  # fmt: skip
+        """A new storage for intermediate values of every row, or for one row that all share; with
+        ``axes`` for an element at each position."""
         name = f"%{len(self.temporaries)}"
-        self.temporaries[name] = Temporary(name, prod(shape), kind, shared, least, more)
+        least = least if not axes else 1
+        self.temporaries[name] = Temporary(name, prod(shape), kind, shared, least, more, axes)
         return View(name, (), shape, dense(shape), shared=shared)
 
     def is_shared(self, e: Expr) -> bool:
         buffers = self.plan.buffers
+        if self.alone and free_symbols(e) - self.lengths:
+            return False  # It may differ between the values of an index, which may be the rows.
         return all(n not in buffers or buffers[n].shared for n in names(e))
 
     def known(self, e: Expr) -> View | None:

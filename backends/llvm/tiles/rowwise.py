@@ -67,7 +67,8 @@ def is_flat(w: Loops, part: Map) -> bool:
     target = part.target
 
     def whole(v: View) -> bool:
-        return v.is_dense and v.size == target.size and w.tile.row_step(v) == v.size
+        beside = v.walked is None and w.tile.row_step(v) == v.size
+        return v.is_dense and v.size == target.size and beside
 
     if target.shared or not whole(target):
         return False
@@ -99,7 +100,7 @@ def is_line(w: Loops, leaves: Iterable[tuple[Expr, View]], rhs: Expr) -> bool:
     known = dict(leaves)
     for v in known.values():
         number = v.size == 1 and v.pick is None
-        if not number or not (v.shared or w.tile.row_step(v) == 1):
+        if not number or not (v.shared or (v.walked is None and w.tile.row_step(v) == 1)):
             return False
     return rhs.shape == () and all(
         n in known or (isinstance(n, Call) and n.op in RULES) or isinstance(n, Const)

@@ -95,7 +95,7 @@ class Layout:
             t = self.temporaries[n]
             size = t.size if share is None else share.total
             unit = size * formats.bytes(t.kind)
-            return Storage(unit, shared=t.shared, more=t.more, least=t.least)
+            return Storage(unit, t.axes, shared=t.shared, more=t.more, least=t.least)
         for b in self.extra:
             if b.name == n:
                 return self._kept(b, b.size * formats.bytes("real"))._replace(shared=True)

@@ -67,7 +67,7 @@ def _stretches(op: Op, index: str, temporaries: Container[str], made: Container[
         if any(index in p.symbols for p in op.target.position):
             return False
     if isinstance(op, (Map, Fold, ColumnSum)):
-        views = [*op.leaves.values()]
+        views = [_walked_last(v) for v in op.leaves.values()]
         if any(index in n.poly.symbols for n in walk(op.rhs) if isinstance(n, Position)):
             return False
         if isinstance(op, ColumnSum):
@@ -80,8 +80,7 @@ def _stretches(op: Op, index: str, temporaries: Container[str], made: Container[
     elif isinstance(op, Eliminate):
         views = [op.target, op.matrix]
     elif isinstance(op, Contract):
-        # Matrix kernels take the distance of rows, whatever it is.
-        views = [replace(v, walked=None, position=_walked_last(v)) for v in (op.left, op.right)]
+        views = [_walked_last(v) for v in (op.left, op.right)]
     else:
         views = [op.source, op.index]
     if any(v.walked is not None for v in views):
@@ -97,18 +96,20 @@ def adding(op: Op) -> Op:
     return replace(op, fresh=False) if isinstance(op, (ColumnSum, Contract)) else op
 
 
-def _walked_last(v: View) -> tuple[Poly, ...]:
-    """The position with the axis that is walked along as the last."""
+def _walked_last(v: View) -> View:
+    """A view that is only read, with the axis that is walked along as the last: rows may have any
+    distance then."""
     if v.walked is None:
-        return v.position
-    return (*v.position[: v.walked], *v.position[v.walked + 1 :], v.position[v.walked])
+        return v
+    position = (*v.position[: v.walked], *v.position[v.walked + 1 :], v.position[v.walked])
+    return replace(v, walked=None, position=position)
 
 
 def _advances(v: View, index: str, temporaries: Container[str], made: Container[str]) -> bool:
     """Whether a view moves on by one tile with each step of the index (or is shared)."""
     if v.shared:
         return not any(index in p.symbols for p in v.position)
-    if v.storage in temporaries:
+    if v.storage in temporaries and not v.position:
         return v.storage in made
     *leading, last = v.position or (Poly(),)
     return last.coefficient(index) == 1 and not any(index in p.symbols for p in leading)

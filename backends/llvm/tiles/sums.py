@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
@@ -11,8 +12,7 @@ from unfold.expr import Call, Expr, Guard, Reduce
 
 from ..components import dims
 from .nodes import Branch, ColumnSum, Contract, Map, Op, ScatterSum, Stretch, View
-from .stretching import stretches
-from .walking import HEADS
+from .walking import HEADS, SHORT
 
 if TYPE_CHECKING:
     from .expressions import Expressions
@@ -44,20 +44,10 @@ def add_rows(s: Expressions, target: View, e: Expr) -> None:
             add_rows(s, block, part)
     elif isinstance(e, Reduce) and e.op == "sum":
         s.settle(e.body, e.indices)
+        before = set(s.temporaries)
         with s.collected() as ops:
             add_rows(s, target, e.body)
-        body = tuple(ops)
-        index = e.indices[0]
-        if _is_one_range(e) and stretches(body, index, s.temporaries):
-            lows, highs = e.domain.bounds(index)
-            outside = [p for p in e.domain.constraints if not p.coefficient(index)]
-            stretch = Stretch(index, lows, highs, body, whole=len(body) == 1)
-            rest: tuple[Op, ...] = (stretch,)
-            if outside:
-                rest = (Branch(Domain.of(outside), rest, ()),)
-            s.ops.extend(rest)
-        else:
-            s.ops.extend(s.nest(e, body))
+        s.ops.extend(_over_rows(s, e, ops, before) or s.nest(e, tuple(ops)))
     elif isinstance(e, Call) and e.op == "outer" and not s.is_shared(e):
         left, right = (own_rows(s, s.view(a), a) for a in e.args)
         s.ops.append(Contract(target, left, right))
@@ -70,10 +60,32 @@ def add_rows(s: Expressions, target: View, e: Expr) -> None:
         s.ops.append(ColumnSum(target, rhs, leaves, s.is_shared(e)))
 
 
+def _over_rows(
+    s: Expressions, e: Reduce, ops: Sequence[Op], before: Iterable[str]
+) -> tuple[Op, ...] | None:
+    """The terms of a sum with one of its indices as the rows, and loops over the others; ``None``
+    if no index will do. Where sequences are not done one by one, it must be the only index."""
+    for index in reversed(e.indices if s.alone or len(e.indices) == 1 else ()):
+        others = tuple(i for i in e.indices if i != index)
+        if not _is_range(e, index) or (body := s.rows(ops, index, before)) is None:
+            continue
+        lows, highs = e.domain.bounds(index)
+        inner: tuple[Op, ...] = (Stretch(index, lows, highs, tuple(body), whole=len(body) == 1),)
+        if others:
+            return s.nest(Reduce(e.op, others, e.domain.project_out((index,)), e.body), inner)
+        outside = [p for p in e.domain.constraints if not p.coefficient(index)]
+        return (Branch(Domain.of(outside), inner, ()),) if outside else inner
+    return None
+
+
+def _is_range(e: Reduce, index: str) -> bool:
+    """Whether an index of a reduction is between bounds, none of which is to be divided."""
+    return all(abs(p.coefficient(index)) <= 1 for p in e.domain.constraints)
+
+
 def _is_one_range(e: Reduce) -> bool:
-    """Whether a reduction is over one index between bounds, none of which is to be divided."""
-    index = e.indices[0]
-    return len(e.indices) == 1 and all(abs(p.coefficient(index)) <= 1 for p in e.domain.constraints)
+    """Whether a reduction is over one such index."""
+    return len(e.indices) == 1 and _is_range(e, e.indices[0])
 
 
 def _blocks(target: View, e: Reduce) -> list[tuple[View, Reduce]]:
@@ -129,9 +141,10 @@ def reduce_rows(s: Expressions, target: View, e: Reduce) -> bool:
 
 def _add_term(s: Expressions, target: View, e: Expr) -> None:
     """Add a term, summed over rows; a number times a vector is a sum of outer products, and so is
-    each row of a few numbers times as many vectors."""
+    each row of a few numbers times as many vectors, unless these are short."""
     *heads, size = target.shape or (1,)
     fits = len(heads) < 2 and all(n <= HEADS for n in heads) and target.size > 1
+    fits = fits and (not heads or size > SHORT)
     if isinstance(e, Call) and e.op == "mul" and fits:
         few, many = sorted(e.args, key=lambda a: prod(dims(a.shape)))
         if dims(few.shape) == (*heads, 1)[: 2 * len(heads)] and dims(many.shape) == target.shape:
@@ -150,7 +163,7 @@ def _lines(v: View) -> list[View]:
 
 def own_rows(s: Expressions, view: View, e: Expr) -> View:
     """A copy with adjacent components in every row, unless the view is like that."""
-    if not view.shared and view.is_dense:
+    if view.is_dense and (s.alone or not view.shared):
         return view
     copy = s.temporary(view.shape, e.type.kind, False)
     s.ops.append(Map(copy, e, {e: view}))

@@ -103,9 +103,9 @@ class Tile(Indexer):
 
     def row_base(self, v: View, row: Value) -> Value:
         """The address of the first component in a row."""
-        pointer, step, stored = self.base(v), self.row_step(v), self.stored(v.storage)
-        if step:
-            pointer = self.f.offset(pointer, stored, self.f.binary("mul nsw", row, integer(step)))
+        pointer, step, stored = self.base(v), self.row_distance(v), self.stored(v.storage)
+        if step.name != "0":
+            pointer = self.f.offset(pointer, stored, self.f.binary("mul nsw", row, step))
         if v.pick is not None:
             chosen, stride = v.pick
             at = self.f.load("i64", self.row_base(chosen, row), 8)

@@ -23,6 +23,8 @@ from .nodes import ColumnSum, Contract, Eliminate, Fold, Map, Op, Product, Scatt
 
 #: So many heads at most have a product each.
 HEADS = 16
+#: Heads of so few components are done side by side instead.
+SHORT = 16
 
 _KNOWN = (Map, Fold, Product, Eliminate, ColumnSum, Contract, ScatterSum, Solve)
 
@@ -76,8 +78,8 @@ def _by_heads(op: Fold) -> tuple[Op, ...]:
     (_, left), (_, right) = factors
     if left.shape != right.shape or left.shared == right.shared or op.target.shared:
         return (op,)
-    heads, _ = left.shape
-    if heads > HEADS or left.pick is not None or right.pick is not None:
+    heads, size = left.shape
+    if heads > HEADS or size <= SHORT or left.pick is not None or right.pick is not None:
         return (op,)
     return tuple(
         Product(op.target.taken(0, r), left.taken(0, r), right.taken(0, r)) for r in range(heads)
@@ -91,7 +93,9 @@ def _along(op: Any, index: str, made: Container[str]) -> Any:
         moves = v.storage in made or axes or (pick is not None and not pick[0].shared)
         # Rows that are not neighbours in memory are for those who ask for their distance.
         walked = axes[0] if len(axes) == 1 and axes[0] < len(v.position) - 1 else None
-        return replace(v, pick=pick, shared=v.shared or not moves, walked=walked)
+        # What sequences share may still have an element for each value of the index.
+        shared = not moves or (v.shared and not axes)
+        return replace(v, pick=pick, shared=shared, walked=walked)
 
     changed: dict[str, Any] = {}
     for field in fields(op):
