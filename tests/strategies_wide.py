@@ -1,11 +1,11 @@
 """Random programs out of much of the language, as texts.
 
 `wide` draws models of vectors, matrices, integers and truth values over the steps ``t``: chains in
-both directions with lags, integers that recur, families of parameters, look-ups, picks by a number
-that is computed, choices by comparisons, reductions inside of reductions, windows, running sums,
-slices and concatenations, small linear systems, equilibria and flows, ties of maxima, constants,
-and outputs that are inputs. `strategies.programs` and `strategies_axes.texts` draw deeper programs
-out of less. All are well-formed for every T from 1 on.
+both directions with lags, chains of parameters alone, integers that recur, families of parameters,
+look-ups, picks by a number that is computed, choices by comparisons, reductions inside of
+reductions, windows, running sums, slices and concatenations, small linear systems, equilibria and
+flows, ties of maxima, constants, and outputs that are inputs. `strategies.programs` and
+`strategies_axes.texts` draw deeper programs out of less. All are well-formed for every T from 1 on.
 """
 
 from __future__ import annotations
@@ -321,11 +321,32 @@ def flow(w: Writer) -> list[str]:
     ]
 
 
+def shared(w: Writer) -> list[str]:
+    """A vector and a matrix that recur by parameters alone: the same for all sequences."""
+    state, matrix, read = w.fresh(), w.fresh(), w.fresh()
+    n, lag = w.n, w.pick(1, 1, 2)
+    old = f"{state}[t-{lag}]"
+    moved = w.pick(f"W @ {old}", f"U[1] @ {old} * a", f"b * {old}", f"q[0] * softmax({old})")
+    more = w.pick("b", "E[0]", f"where(t > 2, b, {old})", "0.1 * t * b", f"sum[k](U[k] @ {old})")
+    first = w.pick(f"eye({n})", "outer(b, b)", "W")
+    spread = w.pick(f"W @ {matrix}[t-1] @ W'", f"{matrix}[t-1] + outer(b, {state}[t])")
+    whose = w.pick("x[t]", "b", f"{state}[t]", f"({w.value(LONG, 't', 1)})")
+    solved = f"solve({matrix}[t] + 3 * eye({n}), {whose})"
+    w.known += [Known(state, LONG), Known(read, LONG)]
+    return [
+        *(f"{state}[{-k}] = {w.pick('b', 'E[1]', '0 * b')}" for k in range(lag)),
+        f"{state}[t] = tanh({moved} + {more})",
+        f"{matrix}[0] = {first}",
+        f"{matrix}[t] = 0.5 * tanh({spread}) + eye({n})",
+        f"{read}[t] = {w.pick(f'{matrix}[t] @ {whose}', solved)}",
+    ]
+
+
 @st.composite
 def wide(draw: Draw) -> str:
     """A random model with one loss, as text."""
     w = Writer(draw, draw(st.sampled_from(SIZES)), draw(st.sampled_from((1, 2, 3, 5))), 3)
-    parts = (chain, chain, chain, chain, counter, plain, plain, equilibrium, flow)
+    parts = (chain, chain, chain, chain, shared, counter, plain, plain, equilibrium, flow)
     lines: list[str] = []
     for _ in range(draw(st.integers(1, 3))):
         lines += w.pick(*parts)(w)

@@ -20,7 +20,7 @@ from unfold.poly import Shape
 from . import elementwise, elimination, vecmath
 from .body import Body
 from .elementwise import Formats, convert, is_float
-from .ir import Function, Value, integer, real, vector, width_of
+from .ir import Function, Value, integer, number_of, real, vector, width_of
 
 Components = list[Value]
 Rule = Callable[["Unit", Call, Sequence[Components]], Components]
@@ -181,8 +181,9 @@ def _is_at(u: Unit, index: Value, k: int) -> Value:
 def _take(u: Unit, node: Call, args: Sequence[Components]) -> Components:
     numbers = np.moveaxis(numbered(node), node.attr("axis"), 0)
     (index,) = args[1]
-    if not index.name.startswith("%"):
-        return _pick(args[0], numbers[int(index.name)])
+    known = number_of(index)
+    if known is not None:
+        return _pick(args[0], numbers[known])
     result = _pick(args[0], numbers[0])
     for k in range(1, len(numbers)):
         hit = _is_at(u, index, k)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from unfold.expr import Call, Const, Expr
 
 from . import vecmath
-from .ir import Function, Value, integer, real, scalar_of, vector, width_of
+from .ir import Function, Value, integer, number_of, real, scalar_of, vector, width_of
 
 Rule = Callable[["Function", Sequence[Value]], Value]
 
@@ -165,8 +165,9 @@ def convert(f: Function, a: Value, scalar: str) -> Value:
     if have == scalar:
         return a
     if scalar in ("double", "float"):
-        if have == "i64" and not a.name.startswith(("%", "splat", "<")):
-            return real(float(int(a.name)), vector(scalar, width_of(a.type)))
+        known = number_of(a) if have == "i64" else None
+        if known is not None:
+            return real(float(known), vector(scalar, width_of(a.type)))
         return f.convert("uitofp" if have in ("i1", "i8") else "sitofp", a, scalar)
     if have == "i1":
         return f.convert("zext", a, scalar)

@@ -79,6 +79,12 @@ def is_zero(a: Value) -> bool:
     )
 
 
+def number_of(a: Value) -> int | None:
+    """The integer that a value is in every lane, if that is known."""
+    text = a.name.removeprefix(f"splat ({scalar_of(a.type)} ").removesuffix(")")
+    return int(text) if text.lstrip("-").isdigit() else None
+
+
 def splat_constant(text: str, type_: str) -> Value:
     """A constant in every lane."""
     if not type_.startswith("<"):
@@ -89,7 +95,7 @@ def splat_constant(text: str, type_: str) -> Value:
 def folded(op: str, a: Value, b: Value) -> Value | None:
     """The value of an operation on integers that follows from the numbers in it, if it does."""
     name = op.partition(" ")[0]
-    x, y = (None if v.name.startswith("%") else int(v.name) for v in (a, b))
+    x, y = number_of(a), number_of(b)
     if x is not None and y is not None and name in _EXACT:
         return Value(a.type, str(_EXACT[name](x, y)))
     if y == _NEUTRAL.get(name):

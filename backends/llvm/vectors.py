@@ -22,7 +22,7 @@ from unfold.expr import Call
 from . import components, elementwise, vecmath
 from .components import REARRANGED, ZERO, Components, Unit, add, dims, extreme, groups, tree
 from .elementwise import convert
-from .ir import Function, Value, integer, vector, width_of
+from .ir import Function, Value, integer, number_of, vector, width_of
 
 #: The number of a piece's first component, and how many it has.
 Piece = tuple[int, int]
@@ -409,8 +409,9 @@ def _take(u: Unit, node: Call, args: Sequence[Components]) -> Components:
         have = [dims(node.args[0].shape)]
         return _picked(u, args[0], have, numbers[k].ravel().tolist(), shape)
 
-    if not index.name.startswith("%"):
-        return entry(int(index.name))
+    known = number_of(index)
+    if known is not None:
+        return entry(known)
     result = entry(0)
     for k in range(1, len(numbers)):
         hit = u.f.compare("icmp eq", index, integer(k))

@@ -40,3 +40,26 @@ def test_products_of_all_small_shapes(
         scale = float(np.abs(slope).max())
         for g in (grads[f"A{m}"][0], grads[f"B{m}"]):
             np.testing.assert_allclose(g, slope, rtol=rounding, atol=rounding * scale)
+
+
+@pytest.mark.parametrize("vectors", [False, True])
+@pytest.mark.parametrize("batch", [None, 3, 17])
+def test_the_best_of_one_component_is_known(
+    batch: int | None, vectors: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index that is the same number for all sequences."""
+    monkeypatch.setattr(choose, "UNROLLED", 10**9)
+    monkeypatch.setattr(choose, "has_vectors", lambda _: vectors)
+    text = """
+model m:
+    input x[t]: real[1]
+    param v: real[1]
+    h[t] = x[t][argmax(x[t])] * v[argmax(v)] + 1.0 * argmax(x[t])
+    loss = sum[t](h[t] ** 2)
+    minimize loss
+"""
+    x = np.random.default_rng(0).normal(size=(5, 1) if batch is None else (batch, 5, 1))
+    found = unfold.compile(text).value_and_grad({"v": np.array([0.7])}, x=x, reduce="sum")
+    squares = float(np.sum(x**2))
+    np.testing.assert_allclose(found[0], 0.49 * squares)
+    np.testing.assert_allclose(found[1]["v"], [1.4 * squares])
