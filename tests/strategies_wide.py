@@ -329,16 +329,19 @@ def shared(w: Writer) -> list[str]:
     moved = w.pick(f"W @ {old}", f"U[1] @ {old} * a", f"b * {old}", f"q[0] * softmax({old})")
     more = w.pick("b", "E[0]", f"where(t > 2, b, {old})", "0.1 * t * b", f"sum[k](U[k] @ {old})")
     first = w.pick(f"eye({n})", "outer(b, b)", "W")
-    spread = w.pick(f"W @ {matrix}[t-1] @ W'", f"{matrix}[t-1] + outer(b, {state}[t])")
+    # Unrolled, products of large matrices keep the compiler busy for minutes.
+    product = f"W @ {matrix}[t-1] @ W'" if n < 9 else f"0.5 * {matrix}[t-1]"
+    spread = w.pick(product, f"{matrix}[t-1] + outer(b, {state}[t])")
     whose = w.pick("x[t]", "b", f"{state}[t]", f"({w.value(LONG, 't', 1)})")
-    solved = f"solve({matrix}[t] + 3 * eye({n}), {whose})"
+    applied = f"{matrix}[t] @ {whose}"
+    solved = f"solve({matrix}[t] + 3 * eye({n}), {whose})" if n < 6 else applied
     w.known += [Known(state, LONG), Known(read, LONG)]
     return [
         *(f"{state}[{-k}] = {w.pick('b', 'E[1]', '0 * b')}" for k in range(lag)),
         f"{state}[t] = tanh({moved} + {more})",
         f"{matrix}[0] = {first}",
         f"{matrix}[t] = 0.5 * tanh({spread}) + eye({n})",
-        f"{read}[t] = {w.pick(f'{matrix}[t] @ {whose}', solved)}",
+        f"{read}[t] = {w.pick(applied, solved)}",
     ]
 
 

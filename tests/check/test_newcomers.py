@@ -141,7 +141,10 @@ VALUES = {
     "outer": np.outer([1, 2, 3], V), "solve": np.linalg.solve(A, [1, 2, 3]), "col": V[:, None],
     "row": V[None], "eye": np.eye(5), "diag": np.diag(V), "logdet": np.log(np.linalg.det(A)),
     "cholesky": np.linalg.cholesky(A), "detach": -0.7, "norm": np.linalg.norm(V),
-    "var": V.var(), "concat": np.hstack([A, B]), "mod": 2.5 % -1.5,
+    "var": V.var(), "concat": np.hstack([A, B]), "mod": 2.5 % -1.5, "argmax": 2, "real": 2.0,
+    "inv": np.linalg.inv(A), "max": 1.0, "min": -2.0, "mean": V.mean(), "sum": V.sum(),
+    "softmax": np.exp(V) / np.exp(V).sum(), "logsumexp": np.log(np.exp(V).sum()),
+    "log_softmax": V - np.log(np.exp(V).sum()),
 }  # fmt: skip
 
 

@@ -250,7 +250,7 @@ def test_the_command_line_tells_text_and_json_and_fails_on_faults(tmp_path: Path
     assert "h[3] is nan (forward pass, sequence 1)" in found.output
     assert "^^^^^^^^^ the logarithm of the negative number -1" in found.output
     as_json = run(cli, ["debug", str(model), "--data", str(data), "--json"])
-    fault = json.loads(as_json.output)["faults"][0]
+    fault = json.loads(as_json.stdout)["faults"][0]
     assert (fault["variable"], fault["index"], fault["sequence"], fault["value"]) == (
         "h", [3], 1, "nan",
     )  # fmt: skip

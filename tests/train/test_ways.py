@@ -23,7 +23,7 @@ WAYS: dict[str, tuple[dict[str, Any], Callable[[], dict[str, Any]], dict[str, An
     "a large batch": ({}, lambda: data(40), {}, True),
     "unequal lengths": ({}, lambda: data(7), {"lengths": RAGGED}, False),
     "the interpreter": ({"backend": "numpy"}, lambda: data(3), {}, False),
-    "threads": ({"threads": 2}, lambda: data(2000, 40), {}, False),
+    "threads": ({"threads": 2}, lambda: data(2000, 40), {}, True),
     "threads, few sequences": ({"threads": 2}, lambda: data(3), {}, True),
     "checkpoints": ({"checkpoint": 2}, lambda: data(3), {}, False),
     "automatic checkpoints": ({"checkpoint": "auto"}, lambda: data(3, 40), {}, True),
