@@ -34,8 +34,9 @@ DOUBLED = 800
 _WORTH, _STEPS = 0.05, 50
 #: From so many components on, those of one sequence go side by side.
 SEVERAL = 4
-#: From so many on, products of vectors at pairs of positions are products of matrices.
-LONG = 8
+#: From so many on, products of vectors at pairs of positions are products of matrices; what is
+#: searched for is computed so many times at least.
+LONG, SEARCHED = 16, 10
 
 
 def is_small(program: Program) -> bool:
@@ -82,7 +83,9 @@ def multiplies_at_pairs(program: Program) -> bool:
     """Whether long enough vectors are multiplied at pairs of positions, as in attention. For a
     single sequence the positions of one side are then what goes side by side in registers."""
     return any(
-        isinstance(node, Call) and node.op == "matmul" and dims(node.args[0].shape)[-1] >= LONG
+        isinstance(node, Call)
+        and node.op == "matmul"
+        and dims(node.args[0].shape)[-1] * (1 if eq.solver is None else SEARCHED) >= LONG
         for eq in prune(program).equations
         if "matmul" in kinds(eq.rhs) and _depth(eq) > 1
         for node in walk(eq.rhs)

@@ -38,8 +38,9 @@ SIZES = [
 ]
 
 
-#: Seconds after which nobody's threads are waiting busily (those of OpenMP do so for 0.2).
-PAUSE = 0.3
+#: Seconds after which nobody's threads are waiting busily (those of OpenMP do so for 0.2), and for
+#: how long cores that were idle then are at work before anything is measured.
+PAUSE, WARM = 0.3, 0.03
 
 
 def tasks(cells: list[str], only: list[int] | None) -> list[Task]:
@@ -71,7 +72,9 @@ def measure(task: Task, seconds: float, threads: int, with_peers: bool) -> dict[
             if threads > 1:
                 # Threads of the one before may still be waiting for work, and busy with that.
                 time.sleep(PAUSE)
-                step()
+                until = time.perf_counter() + WARM
+                while time.perf_counter() < until:
+                    step()
             took: list[float] = []
             while sum(took) < 0.01:
                 start = time.perf_counter()
