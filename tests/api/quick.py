@@ -39,6 +39,13 @@ def data(batch: int | None, steps: int = T, dtype: Any = np.float64) -> dict[str
     }
 
 
+def moving(inputs: dict[str, Any], dtype: Any = np.float64) -> dict[str, Any]:
+    """A direction in a matrix, in a number and in an input."""
+    chance = np.random.default_rng(7)
+    shapes: dict[str, tuple[int, ...]] = {"W": (H, D), "g": (), "x": inputs["x"].shape}
+    return {n: np.asarray(chance.normal(size=shape), dtype) for n, shape in shapes.items()}
+
+
 def compiled(**options: Any) -> unfold.Function:
     return unfold.compile(TEXT, D=D, H=H, **options)
 
